@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME`, of those in `BENCHMARKS`; each has `--help`."""
+"""Run one of the benchmarks in `BENCHMARKS`: `python -m benchmarks NAME`. Each has `--help`."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ BENCHMARKS = (
 
 
 def module_of(name: str) -> Any:
-    """The module of a benchmark: it has a docstring for `--help`, `add_options`, and `run`."""
+    """Import the module of a benchmark, which has a docstring for `--help`, `add_options` and `run`."""
     return import_module(f"benchmarks.{name.replace('-', '_')}")
 
 
 def parser() -> argparse.ArgumentParser:
-    """One sub-command a benchmark."""
+    """Build a parser with one sub-command per benchmark."""
     top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = top.add_subparsers(dest="benchmark", required=True)
     for name in BENCHMARKS:
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one benchmark; the exit code is 1 where a bound that it checks is broken."""
+    """Run one benchmark and return its exit code: 1 if a bound that it checks is broken."""
     arguments = parser().parse_args(words)
     try:
         context = context_of(arguments)

@@ -1,9 +1,9 @@
-"""Train a model that comes with sritool again, by the settings that lie beside it.
+"""Retrain a model that comes with sritool, with the settings stored beside it.
 
     python -m benchmarks.bundled_model tiny-sri
 
-replaces `best.pt` and `metrics.jsonl` in sritool/models/tiny-sri/ by those of a run with its `config.toml`: the
-weights alone, without the optimiser, and nothing of the machine that trained them.
+replaces `best.pt` and `metrics.jsonl` in sritool/models/tiny-sri/ with those of a new run of its `config.toml`. The
+checkpoint holds no optimiser state and no paths of the machine that trained it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sritool.runs.folder import BEST, CONFIG, METRICS
 
 
 def train_again(name: str) -> None:
-    """Train a bundled model in a temporary folder and put it in its place.
+    """Train a bundled model in a temporary folder and replace the stored one.
 
     Raises:
         subprocess.CalledProcessError: The training failed.

@@ -1,7 +1,8 @@
 """Time and memory of a Langevin step, against plain PyTorch loops and against a training step of `vae-anneal`.
 
-A whole chain is run, with θ's gradient at every visited z where the sampler wants that, and the time of one of its
-steps is told. What sritool does once a chain (noise, words drawn, casts, the words' projection) is counted in.
+A whole chain is run, with the gradient for θ at every visited z if the sampler takes it there, and the time is
+given per step. It includes what sritool does once per chain: drawing noise and words, casts, and the projection of
+the words.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from benchmarks.timing import Run
 
 
 def build(variant: Variant, shape: Shape, precision: str, device: torch.device, steps: int | None) -> Run:
-    """One chain of a variant; for `vae-anneal` a training step."""
+    """Build one chain of a variant; for `vae-anneal`, a training step."""
     who, kind = variant
     if kind == VAE:
         return train.build(variant, shape, precision, device, steps)
@@ -45,7 +46,7 @@ def build(variant: Variant, shape: Shape, precision: str, device: torch.device, 
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_common(parser)
     add_shapes(parser, PRESET_SHAPES)
     add_precision(parser)
@@ -54,5 +55,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """All shapes."""
+    """Measure all shapes."""
     return report_of("chain", "Langevin step", build, SAMPLERS, context, arguments, runs_chains=True)

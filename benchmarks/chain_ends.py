@@ -1,8 +1,8 @@
-"""How near the ends of short chains come to a model's true posterior, by schedule, integrator and truncation.
+"""How close the ends of short chains come to a model's true posterior, by schedule, integrator and truncation.
 
-On a trained `sri` run's validation sentences, four chains each with the run's preconditioner, at τ = 1 unless another
-is given: the mean of −log p(x|z), of ½‖z‖² and of a sentence's variance over its chains, summed over dimensions. The
-last row is a chain of 200 exponential steps of 0.05, which stands for the posterior itself.
+Runs four chains with the run's preconditioner for each validation sentence of a trained `sri` run, at τ = 1 unless
+another is given. Reports the mean of −log p(x|z), of ½‖z‖², and of the variance of a sentence over its chains, summed
+over dimensions. The last row is a chain of 200 exponential steps of 0.05, which stands for the posterior itself.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ LONG = (0.05,) * 200
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_common(parser)
     parser.add_argument("run", type=Path, help="folder of a run of sri, or a checkpoint")
-    parser.add_argument("--corpus", type=Path, required=True, help="folder of its prepared corpus")
-    parser.add_argument("--sentences", type=int, default=128, help="of the validation split")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of the run's prepared corpus")
+    parser.add_argument("--sentences", type=int, default=128, help="number of validation sentences")
     parser.add_argument("--temperature", type=float, default=1.0, help="τ")
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """One row a schedule, integrator and truncation."""
+    """Measure one row per schedule, integrator and truncation."""
     path = find_checkpoint(arguments.run, Path("runs"))
     method = load_model(path, "cpu").method
     if not isinstance(method, ShortRunInference):
@@ -70,7 +70,7 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
 
 
 def ends_of(method: ShortRunInference, batches: Sequence[Batch], dynamics: Dynamics) -> dict[str, Any]:
-    """Means over sentences at the ends of their chains."""
+    """Average the figures at the ends of the chains over sentences."""
     recon, norm, variance = [], [], []
     for batch in batches:
         conditional = method.conditional(batch)

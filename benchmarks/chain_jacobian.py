@@ -1,7 +1,8 @@
-"""The chain's density as the authors' code gets it: one backward pass through the whole chain for each number in z_K.
+"""The chain's density as the authors' code computes it: one backward pass through the whole chain per number in z_K.
 
 The K steps are run with `create_graph`, and the B diagonal blocks of the Jacobian ∂z_K/∂z_0 are filled by B·d
-backward passes, each over the whole batch. Own code; the density of `sritool.inference.chain_density`.
+backward passes, each over the whole batch. Written independently of the authors' code; the density is the same as
+that of `sritool.inference.chain_density`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def chain_with_graph(
     noise: Tensor,
     temperature: float,
 ) -> Tensor:
-    """z_K as a differentiable function of `start` [batch, latent], which must require a gradient."""
+    """Return z_K as a differentiable function of `start` [batch, latent], which must require a gradient."""
     z = start
     for step_size, draw in zip(step_sizes, noise, strict=True):
         energy = model.nll(batch, z).sum() + 0.5 * z.square().sum()
@@ -35,13 +36,13 @@ def chain_with_graph(
 
 
 def jacobian_row(start: Tensor, end: Tensor, sentence: int, dimension: int) -> Tensor:
-    """∂z_K[sentence, dimension] / ∂z_0[sentence] by one backward pass over the whole batch: [latent]."""
+    """Return ∂z_K[sentence, dimension] / ∂z_0[sentence], [latent], by one backward pass over the whole batch."""
     (rows,) = torch.autograd.grad(end[sentence, dimension], start, retain_graph=True)
     return rows[sentence]
 
 
 def log_density(start: Tensor, end: Tensor) -> Tensor:
-    """log q(z_K | x, ε) = log p(z_0) − log |det ∂z_K/∂z_0|, by batch · latent backward passes: [batch]."""
+    """Return log q(z_K | x, ε) = log p(z_0) − log |det ∂z_K/∂z_0|, [batch], by batch · latent backward passes."""
     size, latent = start.shape
     blocks = torch.stack([jacobian_row(start, end, b, i) for b in range(size) for i in range(latent)])
     logarithm: Tensor = torch.linalg.slogdet(blocks.view(size, latent, latent)).logabsdet

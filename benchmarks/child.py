@@ -1,10 +1,10 @@
-"""One variant alone in a process of its own: its peak of memory.
+"""Peak memory of one variant, measured in a process of its own.
 
 Usage (by the benchmarks themselves): python -m benchmarks.child '["chain", ["ours", "lm"], …]'
 
-Memory is the peak of the resident set (VmHWM, reset by /proc/self/clear_refs before the step where Linux allows
-it, else ru_maxrss of the whole process) less what was resident with model and batch in place. So it counts what
-PyTorch, oneDNN and the allocator take alike, which no profiler of tensors does.
+Memory is the peak of the resident set (VmHWM, reset by /proc/self/clear_refs before the step where Linux allows it,
+else ru_maxrss of the whole process) minus what was resident with model and batch in place. So it counts what
+PyTorch, oneDNN and the allocator take, which a profiler of tensors does not.
 """
 
 from __future__ import annotations
@@ -27,10 +27,17 @@ from sritool.cli.streams import say
 def ask(
     benchmark: str, variant: tuple[str, str], shape: Shape, precision: str, steps: int | None
 ) -> dict[str, Any] | None:
-    """Run one variant in a child process; None, and a line on stderr, if that fails: the times stand without it.
+    """Run one variant in a child process.
 
-    Args:    benchmark: module of this package with a `build(variant, shape, precision, device, steps)`.
-    Returns: "peak MiB" of one run above the "resident MiB" before it.
+    Args:
+        benchmark: Module of this package with a `build(variant, shape, precision, device, steps)`.
+        variant: Whose step, and of what kind.
+        shape: Sizes of the model and the batch.
+        precision: "float32" or "bfloat16".
+        steps: Langevin steps of a chain; None for the sampler's own number.
+
+    Returns:
+        "peak MiB" of one run above the "resident MiB" before it. None if the process fails; a line on stderr says so.
     """
     words = (benchmark, variant, vars(shape), precision, torch.get_num_threads(), steps)
     root = str(Path(__file__).parents[1])
@@ -47,7 +54,7 @@ def ask(
 def answer(
     benchmark: str, variant: list[str], sizes: dict[str, Any], precision: str, threads: int, steps: int | None
 ) -> dict[str, float]:
-    """What `ask` returns, measured in this very process."""
+    """Measure in this process what `ask` returns."""
     torch.set_num_threads(threads)
     module, device = importlib.import_module(f"benchmarks.{benchmark}"), torch.device("cpu")
     run = module.build(tuple(variant), Shape(**sizes), precision, device, steps)
@@ -57,14 +64,14 @@ def answer(
 
 
 def memory_of_process(field: str) -> float:
-    """MiB, by a field of /proc/self/status; 0 where there is none."""
+    """Return a field of /proc/self/status in MiB; 0 if there is none."""
     path = Path("/proc/self/status")
     lines = path.read_text(encoding="ascii").splitlines() if path.is_file() else []
     return sum(float(line.split()[1]) for line in lines if line.startswith(field + ":")) / 1024
 
 
 def _reset_peak() -> float:
-    """Resident MiB now, from which the peak counts."""
+    """Reset the peak and return the resident MiB, from which it counts."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:

@@ -1,8 +1,8 @@
-"""Steps of several kinds held against the plain loops that do the same: runs in turn, their ratios, and the table.
+"""Compares steps of several kinds with plain loops that do the same: runs them in turn, and makes ratios and a table.
 
-A kind of step is a named sampler's, the language model's or the annealed VAE's. Each is run by sritool ("ours"), by
-the authors' loop where there is a chain, and by the strongest plain loop (`benchmarks/reference.py`), which always
-see all words. The training step of `vae-anneal` takes part in every comparison.
+A step belongs to a named sampler, the language model or the annealed VAE. Each is run by sritool ("ours"), by the
+authors' loop if there is a chain, and by the strongest plain loop (`benchmarks/reference.py`). The plain loops always
+use all words. Every comparison includes the training step of `vae-anneal`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ VAE = "vae-anneal"
 COLUMNS = ("shape", "step", "K", "ms", f"÷ {VAE}", f"{AUTHORS} ÷ this", f"{PLAIN} ÷ this", "peak MiB")
 
 Variant = tuple[str, str]
-"""Whose step, and of what kind."""
+"""(whose step, kind of step)."""
 Build = Callable[[Variant, Shape, str, torch.device, int | None], Run]
-"""One run of a variant: (variant, shape, precision, device, K or None for the sampler's own)."""
+"""Builds one run of a variant: (variant, shape, precision, device, K or None for the sampler's own)."""
 
 
 def config_of(kind: str, shape: Shape, precision: str, steps: int | None) -> RunConfig:
-    """The settings that a kind of step trains with."""
+    """Return the settings with which a kind of step trains."""
     if kind not in SAMPLERS:
         return run_config(shape, kind, precision=precision)
     sampler = kind.removesuffix(", all words")
@@ -43,7 +43,7 @@ def config_of(kind: str, shape: Shape, precision: str, steps: int | None) -> Run
 
 
 def variants(kinds: Sequence[str]) -> list[Variant]:
-    """All that take turns: the plain loops see all words, so that one serves both forms of a sampler."""
+    """Return all variants to run. The plain loops use all words, so one serves both forms of a sampler."""
     plain = dict.fromkeys(_plain_kind(kind) for kind in kinds)
     return [
         *((AUTHORS, kind) for kind in plain if kind in SAMPLERS),
@@ -67,10 +67,18 @@ def measure(
     steps: int | None = None,
     runs_chains: bool = False,
 ) -> list[dict[str, Any]]:
-    """One record a kind: ms, and ratios within each round.
+    """Measure milliseconds, and ratios within each round; one record per kind.
 
-    Args: precision: "float32" or "bfloat16", as resolved; runs_chains: a run is a whole chain, and one step of it is
-          reported.
+    Args:
+        build: Builds one run of a variant.
+        kinds: Kinds of step.
+        shape: Sizes of the model and the batch.
+        precision: "float32" or "bfloat16", as resolved.
+        device: Where to run.
+        rounds: Counted runs of each variant.
+        most_seconds: Time after which no new round begins.
+        steps: Langevin steps of a chain; None for the sampler's own number.
+        runs_chains: A run is a whole chain, and the time of one of its steps is reported.
     """
     lengths = {
         kind: config_of(kind, shape, precision, steps).sampler.steps for kind in kinds if kind in SAMPLERS
@@ -83,8 +91,8 @@ def measure(
     records = []
     for kind in kinds:
         times, plain = seconds[OURS, kind], _plain_kind(kind)
-        others = {who: seconds.get((who, plain)) for who in (AUTHORS, PLAIN)}
-        measured = {who: found for who, found in {OURS: times, **others}.items() if found}
+        loops = {who: seconds.get((who, plain)) for who in (AUTHORS, PLAIN)}
+        measured = {who: found for who, found in {OURS: times, **loops}.items() if found}
         records.append(
             {
                 "shape": shape.name,
@@ -94,7 +102,7 @@ def measure(
                 "rounds": len(times),
                 "ms": {who: spread(found).scaled(1000)._asdict() for who, found in measured.items()},
                 f"this / {VAE}": ratio(times, seconds[OURS, VAE])._asdict(),
-                **{f"{who} / this": found and ratio(found, times)._asdict() for who, found in others.items()},
+                **{f"{who} / this": found and ratio(found, times)._asdict() for who, found in loops.items()},
                 "memory": None,
             }
         )
@@ -102,7 +110,7 @@ def measure(
 
 
 def table_of(title: str, records: list[dict[str, Any]], note: str) -> Table:
-    """For people: the least time, and medians of the ratios."""
+    """Make a table for people: the least time, and medians of the ratios."""
     rows = []
     for record in records:
         ratios = (record[f"this / {VAE}"], record[f"{AUTHORS} / this"], record[f"{PLAIN} / this"])
@@ -122,7 +130,7 @@ def report_of(
     arguments: argparse.Namespace,
     runs_chains: bool = False,
 ) -> Report:
-    """All shapes. On the CPU with the peak of memory of sritool's step, each in a process of its own."""
+    """Measure all shapes. On the CPU, also the peak memory of sritool's steps, each in a process of its own."""
     steps, device = arguments.steps, context.device
     report = Report(benchmark, context.settings(steps=steps), {"steps": []})
     for shape in context.shapes:

@@ -1,10 +1,10 @@
-"""How time and memory grow with the lines of a corpus: preparing it, opening it, and batches of it.
+"""How time and memory grow with the lines of a corpus: preparing it, opening it, and reading batches.
 
-The text is generated: words by rank with frequencies as one over the rank, in a temporary folder that is removed.
-Every stage of every size runs in a process of its own. Time is that of the processor, workers included, and of the
-clock. Memory is the peak of what the process alone holds (RssAnon of /proc/self/status, looked at a hundred times a
-second) above what it held before; pages of mapped files, which the system takes back when memory is short, are none
-of it. Workers' own memory is left out.
+The text is generated in a temporary folder that is removed: words by rank, with frequencies proportional to one
+over the rank. Every stage of every size runs in a process of its own. Time is processor time, workers included, and
+wall-clock time. Memory is the peak of the private memory of the process (RssAnon of /proc/self/status, sampled a
+hundred times a second) above what it held before. It excludes the pages of mapped files, which the system takes
+back when memory is short, and the memory of workers.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ _SLOPES = "slopes of logarithms, over all sizes and between the two largest"
 
 
 def opened(folder: Path) -> Split:
-    """The training split, digests checked and every id looked at, as each command opens it."""
+    """Open the training split as each command does: digests and every id are checked."""
     return load_corpus(folder / "made").split("train")
 
 
 def first_batch(folder: Path, share: float = 0.0) -> None:
-    """Begin an epoch at a share of its batches, as a new or a resumed run does."""
+    """Begin an epoch after a share of its batches, as a new or resumed run does."""
     split = opened(folder)
     batches = training_batches(split.lengths, BATCH, 0, 1)
     collate(split, batches[int(share * len(batches))])
 
 
 def all_batches(folder: Path, is_training: bool) -> None:
-    """Every batch of an epoch of training, or of an evaluation of the same sentences."""
+    """Read every batch of a training epoch, or of an evaluation of the same sentences."""
     lengths = (split := opened(folder)).lengths
     for batch in (
         training_batches(lengths, BATCH, 0, 1) if is_training else evaluation_batches(lengths, BATCH)
@@ -74,13 +74,13 @@ STAGES: dict[str, Callable[[Path], object]] = {
 
 
 def prepare(folder: Path, workers: int) -> None:
-    """`sritool preprocess` of the text in the folder."""
+    """Run `sritool preprocess` on the text in the folder."""
     source = file_source({"train": folder / "text.txt"}, FileOptions())
     preprocess_corpus("made", source, data_dir=folder, force=True, workers=workers)
 
 
 def watched(task: Callable[[], object]) -> dict[str, float]:
-    """Time and peak of memory of this process while it does a task."""
+    """Measure the time and peak memory of this process while it runs a task."""
     before, used, clock = memory_of_process("RssAnon"), _processor(), time.perf_counter()
     peak, over = before, threading.Event()
 
@@ -104,7 +104,7 @@ def _processor() -> float:
 
 
 def ask(stage: str, folder: Path, workers: int) -> dict[str, float]:
-    """The figures of one stage in a process of its own."""
+    """Measure one stage in a process of its own."""
     # Not with -m: worker processes would import all that this module does.
     program = "from benchmarks.corpora import main; main()"
     words = [sys.executable, "-c", program, stage, str(folder), str(workers)]
@@ -113,25 +113,29 @@ def ask(stage: str, folder: Path, workers: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the figures of the stage, folder and number of workers on the command line, for `ask`."""
+    """Print the figures for `ask`, for the stage, folder and number of workers on the command line."""
     stage, folder, workers = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     task = partial(prepare, folder, workers) if stage == PREPROCESS else partial(STAGES[stage], folder)
     print(json.dumps(watched(task)))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_common(parser)
-    parser.add_argument("--rounds", type=int, default=3, help="of all but preprocess; the least counts")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="rounds of all stages but preprocess; the least counts"
+    )
     parser.add_argument("--lines", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--words", type=int, default=10, help="a line, on average")
+    parser.add_argument("--words", type=int, default=10, help="average words per line")
     parser.add_argument("--vocabulary", type=int, default=50_000)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1], help="of preprocess, one run each")
-    parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[1], help="workers of preprocess; one run for each number"
+    )
+    parser.add_argument("--folder", type=Path, help="folder to make the temporary folder in")
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """All sizes."""
+    """Measure all sizes."""
     sizes = sorted(arguments.lines)
     counts = {f"{PREPROCESS}, {n} worker{'s' if n > 1 else ''}": n for n in arguments.workers}
     found: dict[str, list[dict[str, float]]] = {stage: [] for stage in (*counts, *STAGES)}
@@ -155,13 +159,13 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
 
 
 def _slopes(sizes: Sequence[int], columns: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-    """Of log time and log memory on log lines; what is below a hundredth of a second or a MiB counts as that."""
+    """Slopes of log time and log memory on log lines; values below 0.01 s or 1 MiB count as that much."""
     least = {"processor s": 0.01, "peak MiB": 1.0} if len(sizes) > 1 else {}
     return {name: slope_of(sizes, np.maximum(columns[name], low).tolist()) for name, low in least.items()}
 
 
 def table_of(sizes: Sequence[int], records: Sequence[dict[str, Any]], note: str) -> Table:
-    """For people."""
+    """Make a table for people."""
     rows = []
     for record in records:
         slopes = {

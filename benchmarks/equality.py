@@ -1,8 +1,8 @@
 """sritool's fast path against plain autograd in float64: gradients along one plain chain, and whole chains.
 
-The chain is run by `Generator.log_likelihood` and autograd in float64; at every z that it visits the fast path
-gives its gradient in float32 and in bfloat16. Rounding grows along a chain, so whole chains are compared in
-float64 alone. Exit code 1 where a bound is broken.
+The chain is run by `Generator.log_likelihood` and autograd in float64. At every z that it visits, the fast path
+computes its gradient in float32 and in bfloat16. Rounding errors grow along a chain, so whole chains are compared
+only in float64. The exit code is 1 if a bound is broken.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHAIN_BOUND = 1e-9  # relative difference of z_K in float64
 
 
 def oracle_gradient(generator: Generator, batch: Batch, z: Tensor) -> tuple[Tensor, Tensor]:
-    """log p(x|z) and its gradient by autograd; both detached."""
+    """Return log p(x|z) and its gradient by autograd, both detached."""
     with torch.enable_grad():
         code = z.detach().requires_grad_()
         value = generator.log_likelihood(batch.inputs, batch.targets, code)
@@ -39,7 +39,7 @@ def oracle_gradient(generator: Generator, batch: Batch, z: Tensor) -> tuple[Tens
 
 
 def plain_chain(method: Method, batch: Batch, dynamics: Dynamics) -> tuple[Chain, list[Tensor]]:
-    """A chain by the oracle in float64, without dropout; and ∇_z log p(x|z) at each z that it visits."""
+    """Run a chain by autograd in float64, without dropout; return it with ∇_z log p(x|z) at each z that it visits."""
     visited, count = [], len(dynamics.step_sizes) + 1
     draws = Stream(0, "equality").codes(batch.examples, count, method.latent, torch.float64)
 
@@ -53,12 +53,12 @@ def plain_chain(method: Method, batch: Batch, dynamics: Dynamics) -> tuple[Chain
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
-    """‖found − expected‖ / ‖expected‖ over the whole tensor."""
+    """Return ‖found − expected‖ / ‖expected‖ over the whole tensor."""
     return float((found.double() - expected).norm() / expected.norm())
 
 
 def drawn(shape: Shape, scale: float, device: torch.device, dtype: torch.dtype) -> Method:
-    """A method with every parameter in U(−scale, scale), drawn in float32."""
+    """Make a method with every parameter from U(−scale, scale), drawn in float32."""
     method = method_of(run_config(shape), shape, device)
     method.generator.initialise(scale, seed=0)
     method.modules.to(dtype)
@@ -66,7 +66,7 @@ def drawn(shape: Shape, scale: float, device: torch.device, dtype: torch.dtype) 
 
 
 def compare(shape: Shape, padded: bool, scale: float, steps: int, device: torch.device) -> dict[str, Any]:
-    """All three comparisons on one batch."""
+    """Make all comparisons on one batch."""
     dynamics = evaluated(run_config(shape, steps=steps).sampler)
     batch = random_batch(shape, padded).to(device)
     exact = drawn(shape, scale, device, torch.float64)
@@ -82,7 +82,7 @@ def compare(shape: Shape, padded: bool, scale: float, steps: int, device: torch.
     log_joint = log_joint_of(exact.conditional(batch))
     fast_end = short_run(log_joint, plain.start, plain.noise, plain.dynamics).end
     difference = relative(fast_end, plain.end)
-    # Every comparison is written so that what is no number counts as broken.
+    # Every comparison is written so that NaN counts as broken.
     within = [error < bound for name, bound in BOUNDS.items() for error in errors[name]]
     held = difference < CHAIN_BOUND and all(within)
     return {
@@ -97,7 +97,7 @@ def compare(shape: Shape, padded: bool, scale: float, steps: int, device: torch.
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_common(parser)
     add_shapes(parser, ("ptb", "captions"))
     parser.add_argument("--steps", type=int, default=20, help="Langevin steps of a chain")
@@ -106,7 +106,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """All shapes, even and padded batches, at each scale of the parameters."""
+    """Compare all shapes, even and padded batches, at each scale of the parameters."""
     records = [
         compare(shape, padded, scale, arguments.steps, context.device)
         for shape in context.shapes

@@ -1,8 +1,8 @@
-"""Time a sentence of the `adaptive` likelihood, of a Hessian, and of the chain's own density.
+"""Time per sentence of the `adaptive` likelihood, of a Hessian, and of the density of a chain.
 
-The density is held against the authors' scheme: B·d backward passes through the graph of the whole chain. Its
-graph is built and a few of the passes, which are all alike, are timed; the rest is counted, not run. Each pass
-goes over the whole batch, so their time a sentence grows with the batch, and a small batch favours them.
+The density is compared with the authors' scheme: B·d backward passes through the graph of the whole chain. The
+graph is built and a few of the passes, which are all alike, are timed; the rest is extrapolated. Each pass goes
+over the whole batch, so the time of the scheme per sentence grows with the batch, and a small batch favours it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from sritool.likelihood.adaptation import adaptive_draws
 from sritool.likelihood.importance import likelihood_figures
 from sritool.model.random import Stream
 
-PASSES = 4  # of the authors' B·d that are run
+PASSES = 4  # number of the authors' B·d passes that are run
 
 
 class Ours:
-    """sritool's evaluation of a batch of random sentences, in float32 but for pilots where it says so."""
+    """sritool's evaluation of a batch of random sentences, in float32 except where pilots say otherwise."""
 
     def __init__(self, shape: Shape, sentences: int, device: torch.device) -> None:
         self.config = run_config(shape)
@@ -43,7 +43,7 @@ class Ours:
         self.codes = Stream(0, "codes").normal(self.batch.examples, shape.latent)
 
     def adaptive(self, pilots: str = "float32") -> object:
-        """The default estimator, the chains that it starts from included."""
+        """Run the default estimator, including the chains that it starts from."""
         conditional = self.method.conditional(self.batch)
         rough = self.method.conditional(self.batch, pilots)
         starts = self.method.posterior(conditional, 0, self.likelihood.modes)
@@ -51,16 +51,16 @@ class Ours:
         return likelihood_figures(drawn)
 
     def hessian(self) -> Tensor:
-        """∇²_z of every sentence at one z each."""
+        """Compute ∇²_z of every sentence at one z each."""
         return self.method.conditional(self.batch).hessian(self.codes)
 
     def chain(self) -> tuple[list[float], Tensor]:
-        """Step sizes and noise of one chain a sentence."""
+        """Return the step sizes and noise of one chain per sentence."""
         schedule = self.config.sampler.schedule()
         return schedule, torch.randn(len(schedule), *self.codes.shape, device=self.codes.device)
 
     def density(self) -> object:
-        """One chain a sentence and its density, a Hessian at each step."""
+        """Run one chain per sentence and compute its density, with a Hessian at each step."""
         conditional, (schedule, noise) = self.method.conditional(self.batch), self.chain()
         dynamics = Dynamics(schedule, 0.2)
         chain = short_run(log_joint_of(conditional), self.codes, noise, dynamics, keep_path=True)
@@ -68,7 +68,7 @@ class Ours:
 
 
 class Authors:
-    """The chain's density by backward passes through the chain."""
+    """The density of a chain by backward passes through the chain."""
 
     def __init__(self, ours: Ours) -> None:
         self.ours = ours
@@ -78,12 +78,12 @@ class Authors:
         self.turn = 0
 
     def build(self) -> None:
-        """The chain with its graph."""
-        self.end = self.start  # lets go of the graph before
+        """Run the chain with its graph."""
+        self.end = self.start  # frees the previous graph
         self.end = chain_with_graph(self.model, self.ours.batch, self.start, *self.ours.chain(), 0.2)
 
     def passes(self) -> None:
-        """`PASSES` rows of the Jacobian."""
+        """Compute `PASSES` rows of the Jacobian."""
         size, latent = self.start.shape
         for _ in range(PASSES):
             jacobian_row(self.start, self.end, self.turn % size, self.turn % latent)
@@ -91,7 +91,7 @@ class Authors:
 
 
 def measure(shape: Shape, context: Context, sentences: int, authors_sentences: int) -> list[dict[str, Any]]:
-    """One record a quantity: ms a sentence, and the authors' time over it for the density."""
+    """Measure ms per sentence of each quantity and, for the density, the ratio of the authors' time to it."""
     many, few = (Ours(shape, count, context.device) for count in (sentences, authors_sentences))
     authors = Authors(few)
     runs: dict[str, Run] = {
@@ -130,16 +130,16 @@ def measure(shape: Shape, context: Context, sentences: int, authors_sentences: i
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_common(parser)
     add_shapes(parser, PRESET_SHAPES)
     add_timing(parser, rounds=5)
-    parser.add_argument("--sentences", type=int, default=16, help="of a batch of sritool's")
-    parser.add_argument("--authors-sentences", type=int, default=2, help="of a batch of the authors' scheme")
+    parser.add_argument("--sentences", type=int, default=16, help="batch size for sritool")
+    parser.add_argument("--authors-sentences", type=int, default=2, help="batch size for the authors' scheme")
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """All shapes."""
+    """Measure all shapes."""
     counts = {"sentences": arguments.sentences, "authors_sentences": arguments.authors_sentences}
     report = Report("evaluate", context.settings(**counts, **{"passes run": PASSES}), {"times": []})
     for shape in context.shapes:

@@ -1,8 +1,8 @@
 """What a prior fitted to the codes would gain in likelihood: a Gaussian, a mixture of Gaussians, a flow.
 
-The generator stays as it is. Each density r is fitted to draws of p(z|x) for training sentences. Then log p(x) of
-test sentences is taken under r in place of N(0, I), from the same weighted draws, w · r(z) / p(z), so that the
-difference is one of the priors and not of the draws.
+The generator is unchanged. Each density r is fitted to draws of p(z|x) for training sentences. Then log p(x) of
+test sentences is estimated under r instead of N(0, I), from the same weighted draws, w · r(z) / p(z), so the
+difference is due to the priors and not to the draws.
 
 Usage: python -m benchmarks.fitted_prior runs/captions-sri [more runs] [--train 2000] [--limit 512] [--data-dir data]
 """
@@ -27,7 +27,7 @@ from sritool.inference.langevin import log_prior
 from sritool.likelihood.proposal import effective_sample_size
 from sritool.training.new_method import training_split
 
-LAYERS = 6  # of the flow
+LAYERS = 6  # couplings of the flow
 WIDTH = 128
 UPDATES = 2000
 
@@ -35,13 +35,13 @@ Density = Callable[[Tensor], Tensor]  # log r: [n, latent] → [n]
 
 
 def mixture(codes: np.ndarray, components: int, form: str = "full") -> Density:
-    """A mixture of Gaussians by expectation maximisation."""
+    """Fit a mixture of Gaussians by expectation maximisation."""
     fitted = GaussianMixture(components, covariance_type=form, reg_covar=1e-3, random_state=0).fit(codes)
     return lambda z: torch.from_numpy(fitted.score_samples(z.numpy()))
 
 
 class Flow(nn.Module):
-    """Affine couplings of alternating halves after whitening; z → noise.
+    """Affine couplings of alternating halves after whitening, from z to noise.
 
     Source: Dinh et al. 2017, "Density estimation using Real NVP".
     """
@@ -50,31 +50,31 @@ class Flow(nn.Module):
         super().__init__()
         latent = codes.shape[1]
         self.location, self.root = codes.mean(0), torch.linalg.cholesky(codes.t().cov())
-        kept = (torch.arange(latent) % 2).double()
-        self.kept = [kept if layer % 2 else 1 - kept for layer in range(LAYERS)]
+        mask = (torch.arange(latent) % 2).double()
+        self.masks = [mask if layer % 2 else 1 - mask for layer in range(LAYERS)]
         inner = [nn.Linear(latent, WIDTH) for _ in range(LAYERS)]
         outer = [nn.Linear(WIDTH, 2 * latent) for _ in range(LAYERS)]
-        for layer in outer:  # the identity to begin with
+        for layer in outer:  # begins as the identity
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.maps = nn.ModuleList(nn.Sequential(a, nn.Tanh(), b) for a, b in zip(inner, outer, strict=True))
         self.double()
 
     def forward(self, z: Tensor) -> Tensor:
-        """log r(z): [n, latent] → [n]."""
+        """Return log r(z): [n, latent] → [n]."""
         white = torch.linalg.solve_triangular(self.root, (z - self.location).t(), upper=False).t()
         volume = -self.root.diagonal().log().sum().expand(len(z))
-        for kept, layer in zip(self.kept, self.maps, strict=True):
-            scale, shift = layer(white * kept).chunk(2, 1)
-            scale = torch.tanh(scale) * (1 - kept)
-            white = white * scale.exp() + shift * (1 - kept)
+        for mask, layer in zip(self.masks, self.maps, strict=True):
+            scale, shift = layer(white * mask).chunk(2, 1)
+            scale = torch.tanh(scale) * (1 - mask)
+            white = white * scale.exp() + shift * (1 - mask)
             volume = volume + scale.sum(1)
         density: Tensor = log_prior(white) + volume
         return density
 
 
 def flow(codes: np.ndarray) -> Density:
-    """A flow by Adam, as it was when it did best on the fifth of the sentences that is held out."""
+    """Fit a flow by Adam; keeps its best state on a fifth of the sentences, which is held out."""
     torch.manual_seed(0)
     data = torch.from_numpy(codes).view(-1, REPEATS, codes.shape[1])
     held = data[: len(data) // 5].flatten(0, 1)
@@ -106,11 +106,11 @@ PRIORS: dict[str, Callable[[np.ndarray], Density]] = {
 
 
 def main() -> None:
-    """Print a row for each run and prior."""
+    """Print one row per run and prior."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--train", type=int, default=2000, help="training sentences to fit to")
-    parser.add_argument("--limit", type=int, default=512, help="test sentences")
+    parser.add_argument("--train", type=int, default=2000, help="number of training sentences to fit to")
+    parser.add_argument("--limit", type=int, default=512, help="number of test sentences")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     given = parser.parse_args()
     print("run\tprior\tnll\t− N(0, I)\tse of that\tess", flush=True)

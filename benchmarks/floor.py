@@ -1,7 +1,7 @@
-"""The matrix products that no implementation of a step can leave out, alone and into buffers made before.
+"""The matrix products that no implementation of a step can leave out, alone and into preallocated buffers.
 
-Nothing but `torch.mm` is timed: no softmax, no gates, no dropout, no copy. Each product is tried in both layouts of
-its weight, and in chunks of rows as well as whole; the fastest is kept.
+Only `torch.mm` is timed: no softmax, gates, dropout or copies. Each product is tried in both layouts of its weight,
+and whole as well as in chunks of rows; the fastest is kept.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from benchmarks.timing import Run, seconds_of
 from sritool.data.tokenizer import FIRST_PREDICTED
 
 Product = Callable[[], None]
-CHUNKS = (0, 64, 256)  # rows at a time; 0: all
+CHUNKS = (0, 64, 256)  # rows per product; 0: all
 TRIALS = 4
 
 
 def langevin_floor(shape: Shape, precision: str, device: torch.device, steps: int) -> Run:
-    """Products of so many steps: the output layer's, at this precision, and the recurrence's, in float32.
+    """Build the products of `steps` Langevin steps: the output layer's in `precision`, the recurrence's in float32.
 
-    The words' projection is the same at every step and is not counted.
+    The projection of the words is the same at every step and is not counted.
     """
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
     words, gates = shape.vocabulary - FIRST_PREDICTED, 4 * shape.hidden
@@ -43,13 +43,13 @@ def langevin_floor(shape: Shape, precision: str, device: torch.device, steps: in
 
 
 def logits_floor(shape: Shape, rows: int, device: torch.device) -> Product:
-    """The logits of so many words in float32."""
+    """Build the product for the logits of `rows` words, in float32."""
     output = _random(shape.vocabulary - FIRST_PREDICTED, shape.hidden, device)
     return fastest(_random(rows, shape.hidden, device), output.t())
 
 
 def fastest(left: Tensor, right: Tensor) -> Product:
-    """left @ right into a buffer."""
+    """Build the fastest form of left @ right, into a buffer."""
     out = left.new_empty(left.shape[0], right.shape[1])
     packed = right.contiguous() if not right.is_contiguous() else right.t().contiguous().t()
     tried: list[tuple[float, Product]] = []

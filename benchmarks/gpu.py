@@ -1,8 +1,8 @@
-"""Everything that wants a GPU, in one command: `python -m benchmarks.gpu OUT`.
+"""Everything that needs a GPU, in one command: `python -m benchmarks.gpu OUT`.
 
-The tests marked `gpu`; the fast path against autograd; a Langevin step and a training step against the plain loop
-and the bare products; the chain kernel by kernel against its CUDA graph; our recurrence against cuDNN's. Writes
-OUT/gpu.md with the tables and OUT/gpu.json with the figures; what fails is said there and the rest goes on.
+Runs the tests marked `gpu` and compares the fast path with autograd, a Langevin step and a training step with the
+plain loops, the chain kernel by kernel with its CUDA graph, and our recurrence with cuDNN's. Writes the tables to
+OUT/gpu.md and the figures to OUT/gpu.json. A failure is recorded there, and the rest still runs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Job = Callable[[], Result]
 
 
 def recurrences(shape: Shape) -> dict[str, Run]:
-    """One forward and backward pass in z's direction: ours kernel by kernel, ours as a graph, cuDNN's."""
+    """Build one forward and backward pass for z: ours kernel by kernel, ours as a CUDA graph, and cuDNN's."""
     size, gates = (shape.length, shape.batch), 4 * shape.hidden
     inputs = torch.randn(*size, gates, device=DEVICE)
     incoming = torch.randn(*size, shape.hidden, device=DEVICE)
@@ -64,7 +64,7 @@ def recurrences(shape: Shape) -> dict[str, Run]:
 
 
 def graphed(run: Run) -> Run:
-    """The same as one CUDA graph."""
+    """Capture a run as one CUDA graph."""
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
@@ -78,7 +78,7 @@ def graphed(run: Run) -> Run:
 
 
 def passes(shape: Shape, precision: str) -> dict[str, Run]:
-    """SRI's chain with θ's gradient at its end, as training runs it: kernel by kernel, and replayed."""
+    """Build SRI's chain and gradient for θ as training runs them: kernel by kernel, and as a replayed graph."""
     batch = random_batch(shape).to(DEVICE)
     runs: dict[str, Run] = {}
     for name, sampler in (("end", "paper"), ("path", "authors")):
@@ -96,7 +96,7 @@ def passes(shape: Shape, precision: str) -> dict[str, Run]:
 
 
 def compared(title: str, note: str, runs: dict[str, Run], rounds: int) -> Result:
-    """Milliseconds of runs that take turns, and the first one's ratio to each."""
+    """Measure the milliseconds of runs in turn, and the ratio of the first to each."""
     seconds = alternate(runs, rounds, DEVICE)
     first, figures, rows = next(iter(seconds.values())), {}, []
     for name, times in seconds.items():
@@ -107,7 +107,7 @@ def compared(title: str, note: str, runs: dict[str, Run], rounds: int) -> Result
 
 
 def tests() -> Result:
-    """`pytest -m gpu`."""
+    """Run `pytest -m gpu`."""
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "tests/gpu"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr.strip()[-200:]
@@ -116,7 +116,7 @@ def tests() -> Result:
 
 
 def jobs(names: list[str], rounds: int) -> dict[str, Job]:
-    """What is run, in order, by name."""
+    """Return the jobs by name, in the order in which they run."""
     found: dict[str, Job] = {"tests": tests}
     for shape in (SHAPES[name] for name in names):
         for form, padded in (("even", False), ("padded", True)):
@@ -159,7 +159,7 @@ def _train(shape: Shape, rounds: int) -> Result:
 
 
 def main() -> int:
-    """Write the tables after every job, so that what was measured survives a time limit."""
+    """Run all jobs, and write the results after each, so that they survive a time limit."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--shape", nargs="+", default=list(NAMES), choices=sorted(SHAPES))

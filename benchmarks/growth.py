@@ -1,7 +1,7 @@
-"""How the time of a Langevin step, and of a chain, grows with each size while the others stay.
+"""How the time of a Langevin step, and of a chain, grows with each size while the others stay fixed.
 
-Five sizes a quarter to four times those of a middle shape, in turn; the slope is that of log time on log size.
-The sampler is the paper's; beside it stands the floor of matrix products.
+Each size of a middle shape is varied from a quarter to four times its value, in five steps; the slope is that of
+log time on log size. The sampler is the paper's; the floor of matrix products is measured for comparison.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SIZES = ("batch", "length", "vocabulary", "hidden")
 
 
 def our_steps(shape: Shape, precision: str, device: torch.device, steps: int) -> Run:
-    """sritool's chain of so many steps under the paper's sampler."""
+    """Build sritool's chain of `steps` steps with the paper's sampler."""
     return our_chain(run_config(shape, sampler="paper", steps=steps, precision=precision), shape, device)
 
 
@@ -35,16 +35,16 @@ WHO: dict[str, Callable[[Shape, str, torch.device, int], Run]] = {"ours": our_st
 
 
 def grown(size: int) -> list[int]:
-    """A quarter of it to four times as much."""
+    """Return sizes from a quarter of this one to four times as much."""
     return [max(1, round(factor * size)) for factor in FACTORS]
 
 
 def measure(shape: Shape, precision: str, context: Context, steps: int) -> list[dict[str, Any]]:
-    """One record a size that grows, a variant and a quantity of time."""
+    """Measure one record per varied size, variant and quantity."""
     device, records = context.device, []
 
     def medians(points: Mapping[int, Run]) -> dict[int, float]:
-        """Size → ms."""
+        """Return the median ms of each size."""
         most_seconds = context.most_seconds / (len(WHO) * (len(SIZES) + 1))
         seconds = alternate(points, context.rounds, device, most_seconds)
         return {size: 1000 * spread(times).median for size, times in seconds.items()}
@@ -66,7 +66,7 @@ def measure(shape: Shape, precision: str, context: Context, steps: int) -> list[
 
 
 def slope_of(sizes: Sequence[float], values: Sequence[float]) -> dict[str, float]:
-    """Of log time on log size: over all sizes, with its standard error, and between the two largest alone."""
+    """Fit log value on log size: over all sizes, with the standard error, and between the two largest only."""
     x, y = np.log(sizes), np.log(values)
     line = linregress(x, y)
     last = (y[-1] - y[-2]) / (x[-1] - x[-2])
@@ -74,18 +74,18 @@ def slope_of(sizes: Sequence[float], values: Sequence[float]) -> dict[str, float
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_common(parser)
     add_shapes(parser, ("middle",))
     add_precision(parser)
     add_timing(parser, rounds=9)
     parser.add_argument(
-        "--steps", type=int, default=20, help="Langevin steps of a chain, where they do not grow"
+        "--steps", type=int, default=20, help="Langevin steps of a chain while another size is varied"
     )
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """All shapes."""
+    """Measure all shapes."""
     report = Report("growth", context.settings(steps=arguments.steps), {"slopes": []})
     for shape in context.shapes:
         precision = context.precision_of(shape)
@@ -96,7 +96,7 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
 
 
 def table_of(shape: Shape, precision: str, records: list[dict[str, Any]]) -> Table:
-    """For people."""
+    """Make a table for people."""
     rows = []
     for record in records:
         sizes, ms, slope = record["sizes"], record["ms"], record["slope"]

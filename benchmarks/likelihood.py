@@ -1,8 +1,8 @@
-"""Estimators of log p(x) side by side on the same sentences: the prior, `adaptive`, annealing.
+"""Compares estimators of log p(x) on the same sentences: the prior, `adaptive`, annealing.
 
-Annealed importance sampling shares nothing with the adapted proposals and is the gold standard; where z says only a
-few nats of x, draws from the prior are one as well. Differences to annealing are paired over sentences. An evaluation
-is one of p(x|z) for one z of one sentence; a gradient costs about two.
+Annealed importance sampling shares nothing with the adapted proposals and is the gold standard; if z holds only a few
+nats, draws from the prior are one as well. Differences to annealing are paired over sentences. A value is one
+evaluation of p(x|z) for one z of one sentence; a gradient costs about two.
 
 Usage: python -m benchmarks.likelihood runs/tiny-sri [--limit 32] [--rungs 200] [--chains 16] [--draws 4000]
 """
@@ -40,7 +40,7 @@ DRAWS_AT_A_TIME = 16
 
 
 class Counted(Conditional):
-    """A conditional that counts what it is asked, in draws of one sentence."""
+    """A conditional that counts its evaluations, each for one draw of one sentence."""
 
     values = gradients = 0
 
@@ -58,8 +58,8 @@ class Row(NamedTuple):
 
     name: str
     found: LikelihoodFigures
-    values: float  # evaluations without gradient, a sentence
-    gradients: float
+    values: float  # evaluations without gradient per sentence
+    gradients: float  # evaluations with gradient per sentence
     seconds: float
 
 
@@ -67,7 +67,7 @@ Estimator = Callable[[TrainedModel, Counted], LikelihoodFigures]
 
 
 def from_prior(model: TrainedModel, target: Counted, draws: int) -> LikelihoodFigures:
-    """Draws of the prior, whose density cancels."""
+    """Estimate from draws of the prior, whose density cancels."""
     examples, parts = target.batch.examples, []
     for first in range(0, draws, DRAWS_AT_A_TIME):
         here = min(DRAWS_AT_A_TIME, draws - first)
@@ -80,7 +80,7 @@ def from_prior(model: TrainedModel, target: Counted, draws: int) -> LikelihoodFi
 def by_annealing(
     model: TrainedModel, target: Counted, rungs: int, chains: int, seed: int
 ) -> LikelihoodFigures:
-    """Forward annealing."""
+    """Estimate by forward annealing."""
     examples = target.batch.examples
     steps = ladder(target, examples, model.latent, torch.float32, rungs, seed)
     return weighed(anneal(target, steps, examples, chains, seed).log_weights)
@@ -89,7 +89,7 @@ def by_annealing(
 def by_adaptive(
     model: TrainedModel, target: Counted, config: LikelihoodConfig, seed: int
 ) -> LikelihoodFigures:
-    """`adaptive`, its chains' ends not counted."""
+    """Estimate by `adaptive`; the chains that give its starts are not counted."""
     batch, method = target.batch, model.method
     starts, root = method.posterior(method.conditional(batch), seed, config.modes), method.root
     covariance = None if root is None else root @ root.t()
@@ -97,12 +97,12 @@ def by_adaptive(
 
 
 def weighed(log_weights: Tensor) -> LikelihoodFigures:
-    """[draws, batch] of log weights whose mean is p(x); nothing is known of their draws here."""
+    """Return the figures of log weights [draws, batch] whose mean weight is p(x); needs no draws."""
     return likelihood_figures(WeightedDraws(log_weights.unsqueeze(-1), log_weights, log_weights))
 
 
 def measured(name: str, estimator: Estimator, model: TrainedModel, split: Split, chosen: np.ndarray) -> Row:
-    """The estimator on the chosen sentences, batch by batch."""
+    """Run the estimator on the chosen sentences, batch by batch."""
     parts: list[LikelihoodFigures] = []
     values, gradients, begin = 0, 0, time.perf_counter()
     for part in evaluation_batches(split.lengths[chosen], BATCH):
@@ -115,7 +115,7 @@ def measured(name: str, estimator: Estimator, model: TrainedModel, split: Split,
 
 
 def shown(row: Row, gold: Row) -> str:
-    """A line of the table."""
+    """Format one line of the table."""
     difference = row.found.log_likelihood - gold.found.log_likelihood
     error = float(difference.std() / math.sqrt(len(difference)))
     size, tail = row.found.effective_sample_size, row.found.pareto_k
@@ -125,14 +125,14 @@ def shown(row: Row, gold: Row) -> str:
 
 
 def main() -> None:
-    """Print one row an estimator, on the same sentences."""
+    """Print one row per estimator, on the same sentences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--limit", type=int, default=32, help="sentences of the test split")
-    parser.add_argument("--rungs", type=int, default=200, help="of annealing")
-    parser.add_argument("--chains", type=int, default=16, help="of annealing")
-    parser.add_argument("--draws", type=int, default=4000, help="from the prior")
-    parser.add_argument("--seed", type=int, default=0, help="of adaptive and annealing")
+    parser.add_argument("--limit", type=int, default=32, help="number of test sentences")
+    parser.add_argument("--rungs", type=int, default=200, help="rungs of annealing")
+    parser.add_argument("--chains", type=int, default=16, help="chains of annealing")
+    parser.add_argument("--draws", type=int, default=4000, help="draws from the prior")
+    parser.add_argument("--seed", type=int, default=0, help="seed of adaptive and annealing")
     given = parser.parse_args()
     model = sritool.load(given.run)
     split = load_corpus(Path(str(model.checkpoint.corpus["path"]))).split("test")

@@ -1,4 +1,4 @@
-"""Options that several benchmarks take; each takes those that it reads."""
+"""Options shared by several benchmarks; each benchmark adds those that it reads."""
 
 from __future__ import annotations
 
@@ -19,59 +19,65 @@ from sritool.model.device import resolve_device, resolve_precision, set_threads
 
 @dataclass(frozen=True)
 class Context:
-    """The options in the forms that the benchmarks use."""
+    """The parsed options, in the forms that the benchmarks use."""
 
     device: torch.device
     shapes: tuple[Shape, ...]
     rounds: int
-    most_seconds: float  # of the counted rounds of a shape
-    precision: Precision  # as asked
+    most_seconds: float  # limit for the counted rounds of a shape
+    precision: Precision  # as requested
 
     def precision_of(self, shape: Shape) -> str:
-        """What training on this shape would choose."""
+        """Return the precision that training on this shape would choose."""
         return resolve_precision(self.precision, self.device, shape.hidden, shape.tokens, shape.vocabulary)
 
     def settings(self, **more: Any) -> dict[str, Any]:
-        """For the report."""
+        """Return the settings for the report, with `more`."""
         shapes = {shape.name: vars(shape) for shape in self.shapes}
         return {"shapes": shapes, "rounds": self.rounds, "precision asked": self.precision, **more}
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """What all take."""
-    parser.add_argument("--threads", type=int, help="of PyTorch; its own choice by default")
+    """Add the options of all benchmarks."""
+    parser.add_argument("--threads", type=int, help="threads of PyTorch; PyTorch chooses by default")
     parser.add_argument(
-        "--format", choices=FORMATS, default="auto", help="json is one document with the machine"
+        "--format", choices=FORMATS, default="auto", help="json: one document that describes the machine too"
     )
 
 
 def add_shapes(parser: argparse.ArgumentParser, shapes: Sequence[str]) -> None:
-    """For models: which batches, and where."""
-    known = f"of {', '.join(SHAPES)}"
+    """Add the options for the shapes of batches and the device."""
+    known = f"shapes of batches: {', '.join(SHAPES)}"
     parser.add_argument("--shape", nargs="+", default=list(shapes), metavar="NAME", help=known)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
-    """Of the output layer."""
+    """Add the option for the precision of the output layer."""
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
 
 
 def add_timing(parser: argparse.ArgumentParser, rounds: int = 15) -> None:
-    """For what is timed."""
+    """Add the options for timing."""
     parser.add_argument("--rounds", type=int, default=rounds, help="alternating runs of each variant")
-    limit = "begin no round of a shape after this time, but three"
+    limit = "time after which no new round of a shape begins; three rounds always run"
     parser.add_argument("--most-seconds", type=float, default=240.0, help=limit)
 
 
 def add_steps(parser: argparse.ArgumentParser) -> None:
-    """For training steps and chains whose memory is measured too."""
-    parser.add_argument("--steps", type=int, help="Langevin steps of a chain; the sampler's own by default")
-    parser.add_argument("--no-memory", action="store_true", help="leave out the peaks of memory")
+    """Add the options for training steps and chains whose memory is also measured."""
+    parser.add_argument(
+        "--steps", type=int, help="Langevin steps of a chain; the sampler's own number by default"
+    )
+    parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
 
 
 def context_of(arguments: argparse.Namespace) -> Context:
-    """Raises: UsageError for a shape, device or count that cannot be."""
+    """Return the context of parsed arguments.
+
+    Raises:
+        UsageError: A shape, device or number of rounds is invalid.
+    """
     defaults = {"rounds": 1, "device": "cpu", "shape": [], "most_seconds": math.inf, "precision": "auto"}
     given: dict[str, Any] = defaults | vars(arguments)
     if given["rounds"] < 1:

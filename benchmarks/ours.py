@@ -1,6 +1,7 @@
 """sritool's own chain and training step on a random batch, called as the trainer calls them.
 
-What the benchmarks use of sritool's core stands here alone, so that a change there is followed in one place.
+The benchmarks that time chains and training steps build them here, so that a change in sritool's core needs a change
+in one place.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from sritool.processes import Processes
 from sritool.training.sharing import BatchGradients
 
 CLOCK = Clock(seed=0, epoch=0, step=1, progress=0.0)
-BATCHES = 8  # different batches that a run goes through in turn
+BATCHES = 8  # different batches that a run cycles through
 
 
 def run_config(
@@ -38,9 +39,15 @@ def run_config(
     precision: str = "float32",
     all_words: bool = False,
 ) -> RunConfig:
-    """Settings of the shape's preset and of the named sampler, with the shape's own sizes.
+    """Return the settings of the shape's preset and of the named sampler, with the shape's own sizes.
 
-    Args: steps: of the chain, in place of the sampler's own number; all_words: where the sampler would draw some.
+    Args:
+        shape: Sizes of the model and the batch.
+        method: Name of the method.
+        sampler: Name of the sampler; only `sri` reads it.
+        steps: Langevin steps of a chain; None for the sampler's own number.
+        precision: Precision of the output layer.
+        all_words: Use all words where the sampler would draw some.
     """
     latent = 0 if method == "lm" else shape.latent
     sizes: dict[str, Any] = {
@@ -57,7 +64,7 @@ def run_config(
 
 
 def batches(shape: Shape, device: torch.device) -> Callable[[], Batch]:
-    """Collates the next batch at each call."""
+    """Return a function that collates the next batch at each call."""
     split = random_split(shape, BATCHES * shape.batch)
     turns = itertools.cycle(range(0, BATCHES * shape.batch, shape.batch))
 
@@ -69,7 +76,7 @@ def batches(shape: Shape, device: torch.device) -> Callable[[], Batch]:
 
 
 def method_of(config: RunConfig, shape: Shape, device: torch.device) -> Method:
-    """A method with random weights, as the trainer sets it up."""
+    """Make a method with random weights, as the trainer does."""
     method = build_method(config, shape.vocabulary)
     method.precision = config.training.precision
     method.initialise()
@@ -78,16 +85,16 @@ def method_of(config: RunConfig, shape: Shape, device: torch.device) -> Method:
 
 
 def optimizer_of(method: Method, device: torch.device) -> torch.optim.Optimizer:
-    """As the trainer makes it for `adam`."""
+    """Make the optimiser as the trainer does for `adam`."""
     parameters = [p for p in method.modules.parameters() if p.numel()]
     rate = method.config.optimizer.learning_rate
     return torch.optim.Adam(parameters, lr=rate, fused=device.type in ("cpu", "cuda"))
 
 
 class OurStep:
-    """sritool's training step, whole: collation, θ's gradient with the chain, clipping and Adam.
+    """sritool's whole training step: collation, gradient for θ with the chain, clipping and Adam.
 
-    Several processes that make it together share each batch.
+    Several processes that make a step together share its batch.
     """
 
     def __init__(
@@ -103,7 +110,7 @@ class OurStep:
         self._steps = itertools.count(1)
 
     def __call__(self) -> None:
-        """One update, at step numbers at which the trainer measures nothing besides."""
+        """Make one update, at a step number at which the trainer takes no additional measurements."""
         every = self._config.training.measure_every
         step = next(number for number in self._steps if not every or number % every)
         self._gradients.compute(self._following(), CLOCK._replace(step=step), False)
@@ -114,10 +121,10 @@ class OurStep:
 
 
 def our_chain(config: RunConfig, shape: Shape, device: torch.device) -> Callable[[], object]:
-    """The training chain of one batch, with whatever a new batch or new θ makes necessary counted in.
+    """Build the training chain of one batch, including all work that a new batch or new θ requires.
 
-    With θ's gradient at every visited z where the sampler wants that. On CUDA its gradient at the end is in it, since
-    training captures both in one graph.
+    Includes the gradient for θ at every visited z if the sampler takes it there. On CUDA it includes the gradient at
+    the end, since training captures both in one graph.
     """
     method, batch = method_of(config, shape, device), random_batch(shape).to(device)
     assert isinstance(method, ShortRunInference)

@@ -1,7 +1,7 @@
-"""Words a second of `sritool preprocess`, of pyarrow's kernels alone, of a plain loop, and of only reading the file.
+"""Words per second of `sritool preprocess`, of pyarrow's kernels alone, of a plain loop, and of reading the file.
 
-The text is generated: words by rank with frequencies as one over the rank. sritool reads, checks, cuts splits,
-counts, encodes, hashes and stores; the kernels and the plain loop read, count and encode into one array.
+The text is generated: words by rank, with frequencies proportional to one over the rank. sritool reads, checks,
+splits, counts, encodes, hashes and stores; the kernels and the plain loop read, count and encode into one array.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from sritool.cli.formats import Table
 from sritool.data.preprocess import preprocess_corpus
 from sritool.data.sources import FileOptions, file_source
 
-_AT_ONCE = 100_000  # lines that are made at a time
+_AT_ONCE = 100_000  # lines generated at a time
 
 
 def write_text(path: Path, lines: int, words: int, vocabulary: int, seed: int = 0) -> int:
-    """A file of so many lines of about so many words each; returns the number of words."""
+    """Write a file of `lines` lines with about `words` words each; returns the number of words."""
     random = np.random.default_rng(seed)
     shares = np.cumsum(1.0 / np.arange(1, vocabulary + 1))
     names = np.array([f"word{rank}" for rank in range(vocabulary)], dtype=object)
@@ -47,7 +47,7 @@ def write_text(path: Path, lines: int, words: int, vocabulary: int, seed: int = 
 
 
 def plain_loop(path: Path) -> array[int]:
-    """Ids of all words and of an end after each line, numbered by falling frequency."""
+    """Return the ids of all words, numbered by falling frequency, with an end id after each line."""
     counts: Counter[str] = Counter()
     with path.open(encoding="utf-8") as file:
         lines = [line.split() for line in file]
@@ -62,7 +62,7 @@ def plain_loop(path: Path) -> array[int]:
 
 
 def kernels(path: Path) -> Any:
-    """Ids of all words, numbered by falling frequency, by three calls of pyarrow."""
+    """Return the ids of all words, numbered by falling frequency, with kernels of pyarrow."""
     lines = pc.split_pattern(pa.array([path.read_text(encoding="utf-8")]), "\n").flatten()
     words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(lines)).flatten()
     counts = pc.value_counts(words)
@@ -71,7 +71,7 @@ def kernels(path: Path) -> Any:
 
 
 def runs_on(path: Path, folder: Path) -> dict[str, Run]:
-    """The four, on one file; each call of sritool's stores a corpus of its own."""
+    """Build the four variants on one file; each call of sritool's stores a new corpus."""
     numbers = itertools.count()
 
     def ours() -> object:
@@ -87,16 +87,16 @@ def runs_on(path: Path, folder: Path) -> dict[str, Run]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_common(parser)
     add_timing(parser)
     parser.add_argument("--lines", type=int, default=40_000)
-    parser.add_argument("--words", type=int, default=21, help="a line, on average")
+    parser.add_argument("--words", type=int, default=21, help="average words per line")
     parser.add_argument("--vocabulary", type=int, default=10_000)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """One generated file, on one core."""
+    """Measure all variants on one generated file, on one core."""
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     sizes = {name: getattr(arguments, name) for name in ("lines", "words", "vocabulary")}

@@ -1,8 +1,8 @@
-"""A training step shared by several processes against the same step by one, each with one thread.
+"""Compares a training step shared by several processes with the same step in one process, one thread each.
 
-The processes take turns at the same global batch: one of them makes whole steps while the others sleep, then all
-share them. Time of the clock is slowed by other work on the machine. Time of the processor is that of the busiest
-process, sums included: what the clock would say at best, on cores that are free.
+Both use the same global batch, in turn: one process makes whole steps while the others sleep, then all share the
+steps. Wall-clock time is slowed by other work on the machine. Processor time is that of the busiest process, sums
+included: the best possible wall-clock time, on idle cores.
 """
 
 from __future__ import annotations
@@ -31,18 +31,20 @@ _CPU = torch.device("cpu")
 
 
 def timed(step: OurStep, steps: int) -> tuple[float, float]:
-    """Seconds of a step, by the clock and by the processor."""
+    """Measure the seconds of a step: (wall-clock, processor)."""
     wall, processor = time.perf_counter(), time.process_time()
     for _ in range(steps):
         step()
     return (time.perf_counter() - wall) / steps, (time.process_time() - processor) / steps
 
 
-def _member(folder: str, rank: int, size: int, config: RunConfig, shape: Shape, plan: Any, told: Any) -> None:
-    """One of the processes; the first one sends (wall, busiest processor) of alone and together in each round."""
+def _member(
+    folder: str, rank: int, size: int, config: RunConfig, shape: Shape, plan: Any, sender: Any
+) -> None:
+    """Run one of the processes; the first sends (wall-clock, busiest processor) of both variants in each round."""
     from torch.distributed import FileStore  # type: ignore[attr-defined]
 
-    if hasattr(os, "setsid"):  # as torchrun does: Linux shares cores out by session
+    if hasattr(os, "setsid"):  # as torchrun does: Linux divides the cores by session
         os.setsid()
     rounds, steps, most_seconds = plan
     torch.set_num_threads(1)
@@ -59,41 +61,43 @@ def _member(folder: str, rank: int, size: int, config: RunConfig, shape: Shape, 
         if processes.first(lambda: time.monotonic() - began > most_seconds) and number >= 3:
             break
     if rank == 0:
-        told.send(found)
+        sender.send(found)
     processes.close()
 
 
 def measure(config: RunConfig, shape: Shape, size: int, plan: tuple[int, int, float]) -> list[Any]:
-    """Start the processes, and return what the first of them found in each round."""
+    """Start the processes, and return what the first of them measured in each round."""
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
+    receiver, sender = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
         members = []
         for rank in range(size):
-            given = (folder, rank, size, config, shape, plan, there)
+            given = (folder, rank, size, config, shape, plan, sender)
             members.append(context.Process(target=_member, args=given, daemon=True))
             members[rank].start()
-        there.close()
-        found: list[Any] = here.recv()
+        sender.close()
+        found: list[Any] = receiver.recv()
         for member in members:
             member.join()
     return found
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_common(parser)
     add_shapes(parser, ("ptb",))
     add_precision(parser)
     add_timing(parser, rounds=7)
-    parser.add_argument("--kind", nargs="+", choices=KINDS, default=["sri", "lm"], help="of training")
+    parser.add_argument(
+        "--kind", nargs="+", choices=KINDS, default=["sri", "lm"], help="methods to train with"
+    )
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--batch", type=int, help="of all processes together; the shape's by default")
-    parser.add_argument("--steps", type=int, default=3, help="in each turn")
+    parser.add_argument("--batch", type=int, help="global batch size; the shape's by default")
+    parser.add_argument("--steps", type=int, default=3, help="training steps in each turn")
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """All shapes."""
+    """Measure all shapes."""
     size, plan = arguments.processes, (context.rounds, arguments.steps, context.most_seconds)
     settings = context.settings(**{"processes": size, "threads of each": 1})
     report = Report("processes", settings, {"steps": []})

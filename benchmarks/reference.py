@@ -1,9 +1,9 @@
 """The plain way to train by short-run inference, on `torch.nn` and autograd, in two forms.
 
-The authors' loop, written anew: float32, and every Langevin step runs `nn.LSTM` on [word, z], materialises the
-log-softmax of all positions, and goes backward into every parameter's `.grad` as well as into z, wanted or not.
-The frugal loop is the strongest that plain PyTorch allows: parameters are frozen in a chain that wants no gradient of
-theirs, and the output layer's products may run in bfloat16.
+The authors' loop, rewritten, uses float32. Every Langevin step runs `nn.LSTM` on [word, z], materialises the
+log-softmax of all positions, and computes the gradients of all parameters as well as of z, whether they are needed or
+not. The frugal loop is the fastest that plain PyTorch allows: parameters are frozen in a chain that needs no
+gradient for them, and the products of the output layer may run in bfloat16.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ _TO_TORCH = (1, 2, 3, 0)  # of gates output, input, forget, candidate: input, fo
 Factors = tuple[Tensor, Tensor]
 """Dropout factors of the embedded words [time, batch, embedding] and of the LSTM's outputs [time, batch, hidden]."""
 
-_RATE = 0.05  # of the running mean of the Fisher information
+_RATE = 0.05  # update rate of the running mean of the Fisher information
 _TRIALS = 5
 
 
 class Output(nn.Linear):
     """The output layer: logits in float32, or in bfloat16 by PyTorch's autocast or by a cast of its operands.
 
-    Attributes: form: "float32", "autocast" or "cast".
+    Attributes:
+        form: "float32", "autocast" or "cast".
     """
 
     form = "float32"
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """[n, hidden] → [n, vocabulary]."""
+        """Return the logits: [n, hidden] → [n, vocabulary]."""
         if self.form == "autocast":
             with torch.autocast(hidden.device.type, torch.bfloat16):
                 return super().forward(hidden)
@@ -53,7 +54,7 @@ class Output(nn.Linear):
 
 @lru_cache
 def fastest_form(shape: Shape, precision: str, device: torch.device) -> str:
-    """The form of `Output` that is fastest here, forward and backward, at this precision."""
+    """Return the form of `Output` that is fastest on this machine, forward and backward, at this precision."""
     if precision != "bfloat16":
         return "float32"
     hidden = torch.rand(shape.tokens, shape.hidden, device=device, requires_grad=True)
@@ -68,7 +69,7 @@ def fastest_form(shape: Shape, precision: str, device: torch.device) -> str:
 
 
 class Reference(nn.Module):
-    """p(x|z) of `sritool.model.generator`, from the modules of PyTorch; `latent = 0` is a language model."""
+    """p(x|z) of `sritool.model.generator`, built from PyTorch's modules; `latent = 0` is a language model."""
 
     def __init__(self, config: GeneratorConfig, vocabulary: int) -> None:
         super().__init__()
@@ -82,9 +83,13 @@ class Reference(nn.Module):
             nn.init.uniform_(parameter, -0.1, 0.1)
 
     def nll(self, batch: Batch, z: Tensor, factors: Factors | None = None, dropout: bool = False) -> Tensor:
-        """−log p(x|z) in nats: z [batch, latent] → [batch].
+        """Return −log p(x|z) in nats: z [batch, latent] → [batch].
 
-        Args: factors: dropout as given, for comparisons; else it is drawn here, if `dropout`.
+        Args:
+            batch: Sentences.
+            z: One code per sentence.
+            factors: Dropout factors, for comparisons; None to draw them here if `dropout`.
+            dropout: Draw dropout factors.
         """
         words = self.embedding(batch.inputs)  # [time, batch, embedding]
         words = words * factors[0] if factors else F.dropout(words, self.config.dropout, dropout)
@@ -99,15 +104,15 @@ class Reference(nn.Module):
 
 
 def gates_in_torchs_order(tensor: Tensor) -> Tensor:
-    """Rows of gates from the generator's order to that of `nn.LSTM`."""
+    """Reorder the rows of gates from the generator's order to that of `nn.LSTM`."""
     return torch.cat([tensor.chunk(4)[i] for i in _TO_TORCH])
 
 
 def translated(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A `Generator`'s weights, or gradients of them, by the names and in the layout of `Reference`.
+    """Return a `Generator`'s weights, or their gradients, under the names and in the layout of `Reference`.
 
-    The two biases of `nn.LSTM` add up: the first is the generator's and the second 0, so the second's gradient,
-    which equals the first's, is left out of the comparison by who compares.
+    `nn.LSTM` adds two biases: the first is the generator's and the second is 0. The second's gradient equals the
+    first's; comparisons of gradients must leave it out.
     """
     bias = gates_in_torchs_order(tensors["gate_bias"])
     words = torch.cat((tensors["words_to_gates"], tensors["latent_to_gates"]), 1)
@@ -125,7 +130,7 @@ def translated(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def reference_of(generator: Generator) -> Reference:
-    """The same function of z and θ, with a copy of the generator's weights."""
+    """Make a reference that is the same function of z and θ, with a copy of the generator's weights."""
     reference = Reference(generator.config, generator.vocabulary_size)
     reference = reference.to(generator.output_bias.device, generator.output_bias.dtype)
     reference.load_state_dict(translated({name: p.detach() for name, p in generator.named_parameters()}))
@@ -133,7 +138,7 @@ def reference_of(generator: Generator) -> Reference:
 
 
 def root_of(fisher: Tensor) -> Tensor:
-    """L of the preconditioner P = (I + F)⁻¹ = L Lᵀ, symmetric: F [latent, latent]."""
+    """Return the symmetric L of the preconditioner P = (I + F)⁻¹ = L Lᵀ, for F [latent, latent]."""
     eigenvalues, vectors = torch.linalg.eigh(fisher)
     root: Tensor = (vectors * (1.0 + eigenvalues).rsqrt()) @ vectors.t()
     return root
@@ -150,9 +155,18 @@ def langevin_chain(
     root: Tensor | None = None,
     exponential: bool = False,
 ) -> Tensor:
-    """z_K; every step leaves batch sums of its gradient in the `.grad` of parameters that are not frozen.
+    """Return z_K; every step adds its gradient, summed over the batch, to the `.grad` of unfrozen parameters.
 
-    Args: start [batch, latent]; noise [steps, batch, latent]; root: L of the preconditioner; None: the identity.
+    Args:
+        model: p(x|z).
+        batch: Sentences.
+        start: z_0. Shape [batch, latent].
+        step_sizes: Step size of each step.
+        noise: Noise of each step. Shape [steps, batch, latent].
+        temperature: Factor on the noise.
+        dropout: Draw dropout factors at each step.
+        root: L of the preconditioner; None for the identity.
+        exponential: Use the noise of the exponential integrator instead of Euler's.
     """
     z = start
     for step_size, draw in zip(step_sizes, noise, strict=True):
@@ -178,11 +192,17 @@ def train_step(
     draws: Tensor | None = None,
     clip: float = 5.0,
 ) -> float:
-    """One update of θ by short-run inference, at the evaluation's temperature and with all words; returns its loss.
+    """Update θ once by short-run inference, at the evaluation temperature and with all words; returns the loss.
 
-    Args: fisher: the running Fisher information of a preconditioned sampler, updated in place [latent, latent];
-          frugal: freeze the parameters in a chain whose gradient for θ is not wanted; draws: z_0 and the noises, for
-          comparisons [steps + 1, batch, latent].
+    Args:
+        model: p(x|z).
+        optimizer: Optimiser of the model's parameters.
+        batch: Sentences.
+        sampler: Settings of the chain.
+        fisher: Running Fisher information of a preconditioned sampler, updated in place. Shape [latent, latent].
+        frugal: Freeze the parameters in a chain whose gradient for θ is not needed.
+        draws: z_0 and the noise, for comparisons; None to draw them here. Shape [steps + 1, batch, latent].
+        clip: Bound on the norm of the gradient.
     """
     like, steps, size = model.output.weight, sampler.schedule(), len(batch.examples)
     if draws is None:
@@ -208,14 +228,14 @@ def train_step(
 def train_step_lm(
     model: Reference, optimizer: torch.optim.Optimizer, batch: Batch, clip: float = 5.0
 ) -> float:
-    """One update of a language model's θ; returns the mean −log p(x)."""
+    """Update a language model's θ once; returns the mean −log p(x)."""
     optimizer.zero_grad()
     no_code = model.output.weight.new_zeros(len(batch.examples), 0)
     return update(model, optimizer, model.nll(batch, no_code, dropout=True).mean(), clip)
 
 
 def update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> float:
-    """Backward, clip, step; returns the loss."""
+    """Run the backward pass, clip the gradient and make an optimiser step; returns the loss."""
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimizer.step()

@@ -13,7 +13,7 @@ from sritool.data.batches import Batch
 
 
 class ReferenceVae(nn.Module):
-    """`sritool.model.encoder` and `sritool.model.generator`, from the modules of PyTorch."""
+    """`sritool.model.encoder` and `sritool.model.generator`, built from PyTorch's modules."""
 
     def __init__(self, config: GeneratorConfig, vocabulary: int) -> None:
         super().__init__()
@@ -32,9 +32,14 @@ class ReferenceVae(nn.Module):
         factors: Factors | None = None,
         dropout: bool = False,
     ) -> Tensor:
-        """Batch mean of −log p(x|z) + kl_weight · KL(q(z|x) ‖ N(0, I)) in nats, at one z a sentence.
+        """Return the batch mean of −log p(x|z) + kl_weight · KL(q(z|x) ‖ N(0, I)) in nats, at one z per sentence.
 
-        Args: noise [batch, latent] and factors of dropout as given, for comparisons; else they are drawn here.
+        Args:
+            batch: Sentences.
+            kl_weight: Weight of the KL term.
+            noise: Noise of z, for comparisons; None to draw it here. Shape [batch, latent].
+            factors: Dropout factors, for comparisons; None to draw them here if `dropout`.
+            dropout: Draw dropout factors.
         """
         hidden, _ = self.lstm(self.embedding(batch.targets))  # [time, batch, hidden]
         last = hidden[batch.lengths - 1, torch.arange(len(batch.lengths), device=hidden.device)]
@@ -46,7 +51,7 @@ class ReferenceVae(nn.Module):
 
 
 def translated_vae(generator: Mapping[str, Tensor], encoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Both modules' weights, or gradients of them, by the names and in the layout of `ReferenceVae`."""
+    """Return both modules' weights, or their gradients, under the names and in the layout of `ReferenceVae`."""
     bias = gates_in_torchs_order(encoder["gate_bias"])
     own = {
         "embedding.weight": encoder["embedding"],
@@ -62,6 +67,6 @@ def translated_vae(generator: Mapping[str, Tensor], encoder: Mapping[str, Tensor
 def train_step_vae(
     model: ReferenceVae, optimizer: torch.optim.Optimizer, batch: Batch, kl_weight: float, clip: float = 5.0
 ) -> float:
-    """One update of both; returns the mean of the objective."""
+    """Update encoder and decoder once; returns the mean of the objective."""
     optimizer.zero_grad()
     return update(model, optimizer, model.loss(batch, kl_weight, dropout=True), clip)

@@ -1,8 +1,8 @@
-"""Accuracy of the codes that Pang et al. released for Yelp, by the classifiers of `sritool classify`.
+"""Accuracy of the codes that Pang et al. released for Yelp, with the classifiers of `sritool classify`.
 
     git clone https://github.com/bpucla/sri_text && python -m benchmarks.released_codes sri_text/cache
 
-How far the accuracy without labels moves with the seed of the mixture, and with what is done to the codes first.
+Shows how the accuracy without labels varies with the seed of the mixture and with the preprocessing of the codes.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ SETTINGS: tuple[tuple[int | None, bool, Naming], ...] = (
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Print a row a setting."""
+    """Print one row per setting."""
     parser = argparse.ArgumentParser("python -m benchmarks.released_codes", description=__doc__)
-    parser.add_argument("cache", type=Path, help="their folder, with cache_0_labels/ and cache_100_labels/")
+    parser.add_argument(
+        "cache", type=Path, help="the authors' folder, with cache_0_labels/ and cache_100_labels/"
+    )
     parser.add_argument("--seeds", type=int, default=10)
     given = parser.parse_args(words)
     (train, _), (valid, named), (test, true) = (
@@ -48,14 +50,14 @@ def main(words: Sequence[str] | None = None) -> int:
         print(*how, *(f"{figure:.1f}" for figure in spread), sep="\t", flush=True)
     (few, labels), (test, true) = (read(given.cache / "cache_100_labels", part) for part in ("train", "test"))
     for standardize in (False, True):
-        told = svm_classes(few, labels, test, "linear", 0, standardize)
-        share = f"{100 * (told == true).mean():.1f}"
+        predicted = svm_classes(few, labels, test, "linear", 0, standardize)
+        share = f"{100 * (predicted == true).mean():.1f}"
         print(len(labels), few.shape[1], "all", standardize, "", share, "", "", "", sep="\t")
     return 0
 
 
 def read(folder: Path, part: str) -> tuple[Floats, Classes]:
-    """Codes [n, latent] and classes [n], of batches as the authors saved them."""
+    """Read codes [n, latent] and classes [n] from batches as the authors saved them."""
     codes = torch.load(folder / f"{part}_data_batch_cache_1", map_location="cpu", weights_only=True)
     labels = torch.load(folder / f"{part}_labels_batch_cache_1", weights_only=True)
     classes = np.array([int(label) for batch in labels for label in batch])

@@ -1,4 +1,4 @@
-"""What a benchmark hands back, and how it is printed: tables, or one JSON document with the machine in it."""
+"""The report of a benchmark, printed as tables or as one JSON document that includes the machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INSTRUCTIONS = re.compile(r"\b(avx2|avx512(?:f|_vnni|_bf16|_fp16)|amx_(?:tile|bf
 
 @dataclass
 class Report:
-    """Figures for programs in `results`, for people in `tables`."""
+    """Figures of a benchmark: `results` for programs, `tables` for people."""
 
     benchmark: str
     settings: dict[str, Any]
@@ -35,7 +35,7 @@ class Report:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """The hardware and software that the figures are of."""
+    """Describe the hardware and software on which the figures are measured."""
     processor = _cpuinfo()
     flags = processor.get("flags", processor.get("Features", ""))
     found: dict[str, Any] = {
@@ -61,7 +61,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """What Linux says of the last of the cores."""
+    """Return what Linux reports about the last core."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     pairs = (line.partition(":")[::2] for line in lines)
@@ -77,7 +77,7 @@ def _headline(described: Mapping[str, Any]) -> str:
 
 
 def show(report: Report, fmt: str, described: Mapping[str, Any]) -> None:
-    """Print a report on stdout: tables, or a JSON document with the machine as `machine` found it before."""
+    """Print a report on stdout: tables, or a JSON document with `described`, the result of `machine`."""
     if fmt == "json":
         document = {"benchmark": report.benchmark, "machine": described, "settings": report.settings}
         whole = native({**document, "results": report.results, "failed": report.failed})

@@ -1,7 +1,7 @@
-"""Time to decode codes of the prior, against the output layer's matrix products of the same words alone.
+"""Time to decode codes of the prior, compared with only the output layer's matrix products for the same words.
 
-Of a shape's random generator every sentence has the shape's length, as its </s> cannot be predicted; of a trained one
-(`--checkpoint`) they end where they end, the long ones last. The floor is the logits of as many words, 512 at a time
+With a shape's random generator every sentence has the shape's length, because </s> cannot be predicted; with a
+trained one (`--checkpoint`) sentences end on their own. The floor is the logits of as many words, 512 at a time
 into one buffer: no recurrence, no choice of a word.
 """
 
@@ -34,20 +34,20 @@ WAYS = {
     "top-p": DecodingConfig(greedy=False, top_p=0.9),
     "beam": DecodingConfig(beam=5),
 }
-AT_ONCE = 512  # rows of a product of the floor
+AT_ONCE = 512  # rows per product of the floor
 
 
 class Subject(NamedTuple):
-    """What is decoded from."""
+    """A generator to decode from."""
 
     name: str
     shape: Shape
     generator: Generator
-    longest: int  # words of a sentence
+    longest: int  # most words of a sentence
 
 
 def of_shape(shape: Shape, device: torch.device) -> Subject:
-    """Random weights; every sentence as long as the shape's."""
+    """Make a generator with random weights whose sentences all have the shape's length."""
     generator = method_of(run_config(shape), shape, device).generator
     with torch.no_grad():
         generator.output_bias[EOS - FIRST_PREDICTED] = -torch.inf
@@ -55,7 +55,7 @@ def of_shape(shape: Shape, device: torch.device) -> Subject:
 
 
 def of_checkpoint(path: Path, shape: Shape, device: torch.device) -> Subject:
-    """A trained generator; of the shape only the name is used, all sizes are its own."""
+    """Load a trained generator; its own sizes replace those of the shape."""
     generator = load_model(find_checkpoint(path, Path("runs")), str(device)).generator
     sizes = {name: getattr(generator.config, name) for name in ("embedding", "hidden", "latent")}
     own = replace(shape, vocabulary=generator.vocabulary_size, **sizes)
@@ -63,13 +63,13 @@ def of_checkpoint(path: Path, shape: Shape, device: torch.device) -> Subject:
 
 
 def measure(subject: Subject, way: str, sentences: int, context: Context) -> dict[str, Any]:
-    """Decode all codes, and compute the logits of as many words as that took."""
+    """Time decoding of all codes, and the logits of as many words as were decoded."""
     z = Stream(0, "prior").normal(torch.arange(sentences), subject.shape.latent).to(context.device)
     config, words = replace(WAYS[way], max_length=subject.longest), 0
     product = logits_floor(subject.shape, AT_ONCE, context.device)
 
     def decoding() -> None:
-        """</s> is a word too, but cut sentences have none."""
+        """Decode all codes and count the words. </s> counts as a word; truncated sentences have none."""
         nonlocal words
         found = decode(subject.generator, z, config, Stream(0, "decode"))
         words = sum(min(len(sentence) + 1, subject.longest) for sentence in found)
@@ -93,18 +93,18 @@ def measure(subject: Subject, way: str, sentences: int, context: Context) -> dic
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_common(parser)
     add_shapes(parser, ("ptb",))
     add_timing(parser, rounds=3)
     parser.add_argument("--sentences", type=int, default=10_000)
-    known = f"of {', '.join(WAYS)}"
+    known = f"ways to decode: {', '.join(WAYS)}"
     parser.add_argument("--way", nargs="+", default=["greedy"], choices=list(WAYS), metavar="WAY", help=known)
-    parser.add_argument("--checkpoint", type=Path, help="a trained run to decode from too")
+    parser.add_argument("--checkpoint", type=Path, help="a trained run to decode from as well")
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """All shapes, and the checkpoint."""
+    """Measure all shapes, and the checkpoint."""
     ways, sentences = arguments.way, arguments.sentences
     given = {"ways": ways, "sentences": sentences, "checkpoint": str(arguments.checkpoint or "")}
     report = Report("sample", context.settings(**given), {"times": []})

@@ -1,9 +1,9 @@
-"""How near K steps of a preconditioned chain come to a Gaussian posterior, in closed form: the best of each kind.
+"""How close K steps of a preconditioned chain come to a Gaussian posterior, in closed form: the best of each kind.
 
-In coordinates in which the mean curvature is 1, sentences have curvatures of 0.4 to 2.5; the chain starts at a prior
-whose variance is four times the posterior's. Step sizes fall by equal factors. The first and the last, and how much
-momentum an underdamped chain keeps, are searched at random for the least mean KL(q_K ‖ p). Every step of every kind
-takes one gradient.
+In coordinates in which the mean curvature is 1, sentences have curvatures of 0.4 to 2.5; the chain starts at a
+prior whose variance is four times the posterior's. Step sizes fall by equal factors. A random search over the first
+and last step size, and over the momentum that an underdamped chain keeps, minimises the mean KL(q_K ‖ p). Every
+step of every kind takes one gradient.
 
 Source: averaged noise of Leimkuhler and Matthews 2013; underdamped: position Verlet with partial refreshment of the
 momentum, Horowitz 1991.
@@ -30,18 +30,18 @@ TRIES = 3000
 LENGTHS = (3, 4, 5, 6, 8)
 
 Moments = Callable[[Sequence[float], float, float], tuple[float, float]]
-"""(step sizes, curvature, share of momentum kept) → factor on the start's distance, variance at the end."""
+"""(step sizes, curvature, share of momentum kept) → (factor on the distance of the start, variance at the end)."""
 
 
 def independent(
     sizes: Sequence[float], curvature: float, _: float, is_exponential: bool = False
 ) -> tuple[float, float]:
-    """Langevin steps with fresh noise, by Euler's integrator or by the exponential one of N(m, P)."""
+    """Langevin steps with fresh noise, by Euler's integrator or by the exponential integrator of N(m, P)."""
     factor, variance = 1.0, WIDER
     for size in sizes:
-        kept = 1 - size * curvature
+        shrink = 1 - size * curvature
         noise = size * (2 - size) if is_exponential else 2 * size
-        factor, variance = factor * kept, kept * kept * variance + noise
+        factor, variance = factor * shrink, shrink * shrink * variance + noise
     return factor, variance
 
 
@@ -49,14 +49,14 @@ def averaged(sizes: Sequence[float], curvature: float, _: float) -> tuple[float,
     """Langevin steps whose noise is the mean of two neighbours."""
     factor, variance, before = 1.0, WIDER, 0.0
     for size in sizes:
-        kept, scale = 1 - size * curvature, math.sqrt(size / 2)
-        variance = kept * kept * variance + 2 * scale * scale + 2 * kept * scale * before
-        factor, before = factor * kept, scale
+        shrink, scale = 1 - size * curvature, math.sqrt(size / 2)
+        variance = shrink * shrink * variance + 2 * scale * scale + 2 * shrink * scale * before
+        factor, before = factor * shrink, scale
     return factor, variance
 
 
 def underdamped(sizes: Sequence[float], curvature: float, share: float) -> tuple[float, float]:
-    """Half a drift, a kick, half a drift, after the momentum is partly drawn anew; h = √(2 s)."""
+    """Half a drift, a kick and half a drift, after a partial refreshment of the momentum; h = √(2 s)."""
     spread, mean = np.diag([WIDER, 1.0]), np.array([1.0, 0.0])
     for size in sizes:
         step = math.sqrt(2 * size)
@@ -77,7 +77,7 @@ KINDS: dict[str, Moments] = {
 
 
 def distance(moments: Moments, sizes: Sequence[float], share: float = 0.0) -> float:
-    """KL(q_K ‖ p) a dimension, in nats, the mean over curvatures."""
+    """Return KL(q_K ‖ p) per dimension in nats, averaged over curvatures."""
     total = 0.0
     for curvature in CURVATURES:
         factor, variance = moments(sizes, curvature, share)
@@ -87,7 +87,7 @@ def distance(moments: Moments, sizes: Sequence[float], share: float = 0.0) -> fl
 
 
 def best(kind: str, steps: int, constant: bool = False) -> dict[str, Any]:
-    """The best schedule of so many steps."""
+    """Search the best schedule of `steps` steps."""
     drawn, found = np.random.default_rng(0), {"KL": math.inf}
     for _ in range(TRIES):
         first = drawn.uniform(0.05, 1.1)
@@ -100,12 +100,12 @@ def best(kind: str, steps: int, constant: bool = False) -> dict[str, Any]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_common(parser)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """Every kind at every length."""
+    """Search every kind at every length."""
     rows = [
         best(kind, steps, constant)
         for steps in LENGTHS

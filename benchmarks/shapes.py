@@ -1,4 +1,4 @@
-"""Batches of the sizes that the presets train on, with random weights and words in place of a corpus."""
+"""Batches of the sizes that the presets train on, with random words instead of a corpus."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Shape:
     name: str
     preset: str
     vocabulary: int  # ids, with <pad>, <s>, </s> and <unk>
-    length: int  # predictions of a sentence, </s> included
+    length: int  # predictions per sentence, </s> included
     batch: int
     embedding: int
     hidden: int
@@ -30,12 +30,12 @@ class Shape:
 
     @property
     def tokens(self) -> int:
-        """Predictions of a batch without padding."""
+        """Predictions in a batch without padding."""
         return self.length * self.batch
 
     @property
     def sizes(self) -> str:
-        """For a table's note."""
+        """The sizes as text, for the note of a table."""
         return (
             f"V {self.vocabulary:,}, T {self.length}, B {self.batch}, "
             f"H {self.hidden}, E {self.embedding}, d {self.latent}"
@@ -50,8 +50,8 @@ def _of_preset(name: str, vocabulary: int, length: int) -> Shape:
     return Shape(name, name, vocabulary, length, batch, *widths)
 
 
-# Mean length with </s> and vocabulary of the training split as `sritool preprocess` counts them, but for snli
-# and yahoo: theirs are the usual figures for these samples, and yahoo's vocabulary is the loader's limit.
+# Mean length with </s> and vocabulary of the training split, as `sritool preprocess` counts them. Exceptions: snli
+# and yahoo have the usual figures for these samples, and yahoo's vocabulary is the limit of the loader.
 SHAPES: dict[str, Shape] = {
     shape.name: shape
     for shape in (
@@ -69,7 +69,11 @@ PRESET_SHAPES = tuple(PRESETS)
 
 
 def shapes_named(names: list[str]) -> list[Shape]:
-    """Raises: UsageError for an unknown name."""
+    """Return the shapes of these names.
+
+    Raises:
+        UsageError: A name is unknown.
+    """
     unknown = [name for name in names if name not in SHAPES]
     if unknown:
         raise UsageError(f"no shape {unknown[0]!r}; there are {', '.join(SHAPES)}")
@@ -77,7 +81,7 @@ def shapes_named(names: list[str]) -> list[Shape]:
 
 
 def random_split(shape: Shape, sentences: int, padded: bool = False, seed: int = 0) -> Split:
-    """Sentences of uniformly drawn words, each of `shape.length` predictions, or of half that and more."""
+    """Draw sentences of uniform words, each of `shape.length` predictions; if padded, of half that or more."""
     random = np.random.default_rng(seed)
     lengths = np.full(sentences, shape.length)
     if padded:
@@ -89,6 +93,6 @@ def random_split(shape: Shape, sentences: int, padded: bool = False, seed: int =
 
 
 def random_batch(shape: Shape, padded: bool = False, sentences: int | None = None, seed: int = 0) -> Batch:
-    """One batch of random sentences on the CPU."""
+    """Make one batch of random sentences on the CPU."""
     count = sentences or shape.batch
     return collate(random_split(shape, count, padded, seed), range(count))

@@ -1,4 +1,4 @@
-"""Time of several runs that take turns in one process, so that a noisy neighbour slows all of them alike."""
+"""Times several runs that take turns in one process, so that other work on the machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 
 Key = TypeVar("Key", bound=Hashable)
 Run = Callable[[], object]
-LEAST_ROUNDS = 3  # even where the time is up
+LEAST_ROUNDS = 3  # always run, even after the time limit
 
 
 class Spread(NamedTuple):
-    """Least, quartiles and median of some figures."""
+    """Minimum, quartiles and median of some figures."""
 
     minimum: float
     lower: float  # first quartile
@@ -24,27 +24,27 @@ class Spread(NamedTuple):
     upper: float  # third quartile
 
     def scaled(self, factor: float) -> Spread:
-        """Every figure times a positive factor."""
+        """Return every figure times a positive factor."""
         return Spread(*(figure * factor for figure in self))
 
     def text(self, digits: int = 2) -> str:
-        """Median and, in brackets, the quartiles."""
+        """Format the median with the quartiles in brackets."""
         return f"{self.median:.{digits}f} ({self.lower:.{digits}f}–{self.upper:.{digits}f})"
 
 
 def spread(figures: Sequence[float]) -> Spread:
-    """Least, quartiles and median."""
+    """Return the minimum, quartiles and median."""
     lower, median, upper = np.quantile(figures, (0.25, 0.5, 0.75)).tolist()
     return Spread(min(figures), lower, median, upper)
 
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> Spread:
-    """Of the ratios of two runs within each round, which a slow minute of the machine leaves alone."""
+    """Return the spread of the ratios of two runs within each round, which a slow machine hardly affects."""
     return spread([a / b for a, b in zip(over, under, strict=True)])
 
 
 def seconds_of(run: Run, device: torch.device) -> float:
-    """Time of one call: of the processor on one thread, which other processes change least; else of the clock."""
+    """Measure one call: processor time on one CPU thread, which other work affects least; else wall-clock time."""
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     now = time.process_time if alone else time.perf_counter
 
@@ -62,9 +62,13 @@ def seconds_of(run: Run, device: torch.device) -> float:
 def alternate(
     runs: Mapping[Key, Run], rounds: int, device: torch.device, most_seconds: float = float("inf")
 ) -> dict[Key, list[float]]:
-    """Seconds of every run in each round; one round more goes before, for warming up, and is not counted.
+    """Measure the seconds of every run in each round, after one warm-up round that is not counted.
 
-    Args: most_seconds: no round begins after this time, but for the first `LEAST_ROUNDS`.
+    Args:
+        runs: What to run, by name.
+        rounds: Number of counted rounds.
+        device: Where the runs compute.
+        most_seconds: No round begins after this time, except the first `LEAST_ROUNDS`.
     """
     for run in runs.values():
         run()
@@ -72,8 +76,8 @@ def alternate(
     begin = time.perf_counter()
     gc.disable()
     try:
-        for counted in range(rounds):
-            if counted >= LEAST_ROUNDS and time.perf_counter() - begin > most_seconds:
+        for number in range(rounds):
+            if number >= LEAST_ROUNDS and time.perf_counter() - begin > most_seconds:
                 break
             for name, run in runs.items():
                 times[name].append(seconds_of(run, device))

@@ -1,6 +1,6 @@
 """Time and memory of a whole training step, against plain PyTorch loops and against `vae-anneal`.
 
-A step is collation, the chain, θ's gradient, clipping and the optimiser, which is PyTorch's fused Adam but in the
+A step is collation, the chain, the gradient for θ, clipping and the optimiser: PyTorch's fused Adam, except in the
 authors' loop. The measurement of unstable steps, which training makes once in fifty steps, is left out.
 """
 
@@ -23,7 +23,7 @@ KINDS = (*SAMPLERS, "lm", VAE)
 
 
 def build(variant: Variant, shape: Shape, precision: str, device: torch.device, steps: int | None) -> Run:
-    """One whole step of a variant."""
+    """Build one whole step of a variant."""
     who, kind = variant
     config = config_of(kind, shape, precision, steps)
     if who == OURS:
@@ -45,15 +45,17 @@ def build(variant: Variant, shape: Shape, precision: str, device: torch.device, 
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_common(parser)
     add_shapes(parser, PRESET_SHAPES)
     add_precision(parser)
     add_timing(parser)
     add_steps(parser)
-    parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS), help="of training step")
+    parser.add_argument(
+        "--kind", nargs="+", choices=KINDS, default=list(KINDS), help="kinds of training step"
+    )
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """All shapes."""
+    """Measure all shapes."""
     return report_of("train", "training step", build, arguments.kind, context, arguments)

@@ -1,10 +1,11 @@
-"""Does the cheap validation choose the epoch that a thorough one chooses? Both on every epoch of one run.
+"""Does the cheap validation choose the same epoch as a thorough one? Measures both on every epoch of one run.
 
     python -m benchmarks.validation captions OUT -- method=vae-anneal training.epochs=8 training.sentences=2000
-    python -m benchmarks.validation captions OUT -- …      # again: measures what OUT holds and is not measured yet
+    python -m benchmarks.validation captions OUT -- …      # again: measures the epochs not yet measured
 
-Trains once with the settings after `--`, as `--set` takes them, and keeps each epoch as OUT/epoch-N.pt. Then it
-measures each by the run's own level, and by all that the settings allow (`validation.share=0`), and prints a table.
+Trains once with the settings after `--`, given as for `--set`, and keeps each epoch as OUT/epoch-N.pt. Then
+measures each epoch at the run's own level, and at the most that the settings allow (`validation.share=0`), and
+prints a table.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ KINDS = ("cheap", "thorough")
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Train what is not trained, measure what is not measured, print both curves."""
+    """Train unless already trained, measure the epochs not yet measured, and print both curves."""
     words = list(sys.argv[1:] if words is None else words)
     cut, form = words.index("--") if "--" in words else len(words), argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
@@ -60,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def train(corpus: Corpus, config: RunConfig, out: Path) -> None:
-    """Train the plan once, in OUT/run, and keep last.pt of every epoch."""
+    """Train the plan once in OUT/run, and keep last.pt of every epoch."""
     if (out / f"epoch-{config.training.epochs}.pt").is_file():
         return
     run = out / "run"
@@ -68,7 +69,7 @@ def train(corpus: Corpus, config: RunConfig, out: Path) -> None:
     kept = 0
 
     def keep(event: events.Event) -> None:
-        """At the first step of an epoch last.pt still holds the end of the one before."""
+        """Copy last.pt at the first step of an epoch, when it still holds the end of the previous one."""
         nonlocal kept
         if isinstance(event, events.Step) and event.stage != "autoencoder" and event.epoch - 1 > kept:
             kept = event.epoch - 1
@@ -79,7 +80,7 @@ def train(corpus: Corpus, config: RunConfig, out: Path) -> None:
 
 
 def measured(corpus: Corpus, config: RunConfig, out: Path) -> list[dict[str, Any]]:
-    """A record an epoch: what the method is chosen by, cheap and thorough, with errors and seconds."""
+    """Measure the figure that chooses the best epoch, cheap and thorough, with errors and seconds, per epoch."""
     file = out / FOUND
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     records = [json.loads(line) for line in lines]
@@ -109,7 +110,7 @@ def measured(corpus: Corpus, config: RunConfig, out: Path) -> list[dict[str, Any
 
 
 def table(records: Sequence[dict[str, Any]]) -> str:
-    """Both curves as Markdown, and the epoch that each chooses."""
+    """Format both curves as Markdown, with the epoch that each chooses."""
     first = records[0]
     heads = [f"{kind}: {first[kind]['sentences']} × {first[kind]['draws']} draws | s" for kind in KINDS]
     lines = [f"| epoch | {' | '.join(heads)} |", "|---:" * 5 + "|"]
@@ -119,12 +120,12 @@ def table(records: Sequence[dict[str, Any]]) -> str:
             for kind in KINDS
         ]
         lines.append(f"| {record['epoch']} | {' | '.join(cells)} |")
-    told = []
+    notes = []
     for kind in KINDS:
         values = [record[kind]["value"] for record in records]
-        told.append(f"{kind} chooses epoch {records[values.index(min(values))]['epoch']}")
-    told.append(f"the run validates every {first['every']} epochs")
-    return "\n".join([*lines, "", "; ".join(told)])
+        notes.append(f"{kind} chooses epoch {records[values.index(min(values))]['epoch']}")
+    notes.append(f"the run validates every {first['every']} epochs")
+    return "\n".join([*lines, "", "; ".join(notes)])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """How time and memory of a training step, and of the likelihood, grow with the vocabulary.
 
-A whole step of sri, with drawn words in its chain and with all words, of vae-anneal and of the language model, and
-the `adaptive` likelihood of some sentences, at the shape ptb with larger and larger vocabularies, in turn. Memory is
-the peak above what is resident with the model, its gradients and the optimiser in place, each in a process of its
-own; what a [tokens, vocabulary] matrix of a training step would take stands beside it.
+Measures a whole step of sri (with drawn words in its chain, and with all words), of vae-anneal and of the language
+model, and the `adaptive` likelihood of some sentences, in turn, at the shape ptb with larger and larger
+vocabularies. Memory is the peak above what is resident with the model, its gradients and the optimiser in place,
+each in a process of its own. The note gives the size of a [tokens, vocabulary] matrix of a training step for
+comparison.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from sritool.cli.formats import Table
 
 ADAPTIVE = "adaptive likelihood"
 KINDS = ("preconditioned", ALL_WORDS, VAE, "lm", ADAPTIVE)
-SENTENCES = 4  # that the likelihood is estimated of
+SENTENCES = 4  # for the likelihood
 VOCABULARIES = (10_000, 30_000, 100_000)
 
 
 def build(variant: Variant, shape: Shape, precision: str, device: torch.device, steps: int | None) -> Run:
-    """One whole step, or one likelihood of some sentences; a first one, which makes lasting memory, is behind."""
+    """Build a whole step, or the likelihood of some sentences, and run it once to allocate what stays in memory."""
     kind = variant[1]
     if kind == ADAPTIVE:
         run: Run = Ours(shape, SENTENCES, device).adaptive
@@ -43,18 +44,18 @@ def build(variant: Variant, shape: Shape, precision: str, device: torch.device, 
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_common(parser)
     add_shapes(parser, ("ptb",))
     add_precision(parser)
     add_timing(parser, rounds=5)
     add_steps(parser)
     parser.add_argument("--vocabulary", type=int, nargs="+", default=list(VOCABULARIES), metavar="WORDS")
-    parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS), help="of step")
+    parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS), help="kinds of step")
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """All shapes."""
+    """Measure all shapes."""
     sizes = sorted(arguments.vocabulary)
     settings = context.settings(vocabularies=sizes, steps=arguments.steps)
     report = Report("vocabulary", settings, {"steps": []})
@@ -69,7 +70,7 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
 def measure(
     kind: str, shapes: list[Shape], precision: str, context: Context, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """Least ms a step and the peak of memory at each size, and the slope."""
+    """Measure the least ms per step and the peak memory at each size, and the slope."""
     steps, device, sizes = arguments.steps, context.device, [each.vocabulary for each in shapes]
     runs = {each.vocabulary: build((OURS, kind), each, precision, device, steps) for each in shapes}
     seconds = alternate(runs, context.rounds, device, context.most_seconds)
@@ -83,7 +84,7 @@ def measure(
 
 
 def table_of(shape: Shape, sizes: list[int], precision: str, records: list[dict[str, Any]]) -> Table:
-    """For people."""
+    """Make a table for people."""
     rows = []
     for record in records:
         slope = record["slope"] and round(record["slope"]["exponent"], 2)

@@ -1,12 +1,12 @@
-"""Trains `sri` with several weighted chains a sentence: what that would gain over one, for its time.
+"""Trains `sri` with several weighted chains per sentence, to see what that gains over one chain in the same time.
 
-L chains are run. A chain's weight is the target over its forward-backward ratio,
+Runs L chains per sentence. The weight of a chain is the target over its forward-backward ratio,
 
     w = p(x, z_K) ∏_k b(z_k | z_{k+1}) / (p(z_0) ∏_k f(z_{k+1} | z_k)),
 
-with f a Langevin step at the chain's own temperature and b the same step backwards. θ goes down the gradient at one
-end, which is drawn in proportion to w: in expectation it is the gradient weighted by all, for the cost of one. The
-effective sample size of the L weights is logged beside the usual figures.
+with f a Langevin step at the chain's own temperature and b the same step backwards. The gradient for θ is taken at
+one end, drawn in proportion to w: its expectation is the weighted gradient of all ends, at the cost of one. The
+effective sample size of the L weights is logged with the usual figures.
 
 Usage: python -m benchmarks.weighted_chains L -- train captions …    # the words after -- are those of sritool
 
@@ -42,12 +42,12 @@ from sritool.model.theta_gradient import ThetaGradient
 
 
 class WeightedChains(ShortRunInference):
-    """`sri` with `chains` of them."""
+    """`sri` with `chains` chains per sentence."""
 
     chains: ClassVar[int] = 1
 
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
-        """Run all chains, draw an end for each sentence, and take the gradient there."""
+        """Run all chains, draw one end for each sentence, and take the gradient there."""
         start, noise = self._draw(batch, clock.stream("chain"), self.chains)
         tau = self.sampler.temperature.at(clock.progress)
         weight = self.sampler.prior_weight.at(clock.progress)
@@ -86,7 +86,7 @@ class WeightedChains(ShortRunInference):
 
 
 def _backwards(chain: Chain, gradient_at_end: Tensor) -> Tensor:
-    """log ∏ b / ∏ f − log p(z_0): [batch]."""
+    """Return log ∏ b / ∏ f − log p(z_0): [batch]."""
     assert chain.path is not None
     dynamics = chain.dynamics
     sizes = torch.tensor(dynamics.step_sizes)[:, None, None]

@@ -1,9 +1,9 @@
-"""How far the score ∇_z log p(x|z) is off where a softmax sees drawn words, against how many are drawn.
+"""Error of the score ∇_z log p(x|z) when the softmax uses drawn words, by the number of words drawn.
 
-On a trained run's validation sentences, at the ends of their chains: the relative error of the score from one subset
-(root mean square over sentences and subsets), and that of the mean over all subsets, beside what it would be if each
-subset's error were noise alone. π comes from the running mean of the softmax's mass that training keeps; of a run
-that keeps none, from the mass on the batch itself.
+Measured on validation sentences of a trained run, at the ends of their chains: the relative error of the score from
+one subset (root mean square over sentences and subsets), and that of the mean over all subsets, with the value
+expected if the error of each subset were only noise. π comes from the running mean of the softmax mass that
+training keeps; for a run that keeps none, from the mass on the batch itself.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ SIZES = (50, 100, 200, 400, 800, 1600)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_common(parser)
     parser.add_argument("run", type=Path, help="folder of a run with a z, or a checkpoint")
-    parser.add_argument("--corpus", type=Path, required=True, help="folder of its prepared corpus")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of the run's prepared corpus")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), metavar="N")
-    parser.add_argument("--subsets", type=int, default=64, help="drawn of each size for every batch")
-    parser.add_argument("--batches", type=int, default=8, help="of 32 sentences")
+    parser.add_argument("--subsets", type=int, default=64, help="subsets of each size for every batch")
+    parser.add_argument("--batches", type=int, default=8, help="number of batches of 32 sentences")
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """One row a size."""
+    """Measure one row per size."""
     path = find_checkpoint(arguments.run, Path("runs"))
     method = load_model(path, "cpu").method
     split = load_corpus(arguments.corpus).split("valid")
@@ -59,7 +59,7 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
 
 
 def measure(method: Method, batches: list[Batch], size: int, subsets: int) -> dict[str, Any]:
-    """Errors of the score with `size` drawn words, over all batches."""
+    """Measure the error of the score with `size` drawn words, over all batches."""
     squares, of_mean, norms, seen = [], [], [], []
     for number, batch in enumerate(batches):
         conditional = method.conditional(batch)
@@ -84,7 +84,7 @@ def measure(method: Method, batches: list[Batch], size: int, subsets: int) -> di
 def scores_of(
     method: Method, conditional: Conditional, z: Tensor, size: int, subsets: int, number: int
 ) -> tuple[Tensor, Tensor, float]:
-    """∇_z log p(x|z) at z [batch, latent], and from each subset in place; how many words one has on average."""
+    """Return the exact score at z [batch, latent], the score from each subset, and the mean words of a subset."""
     theta = ThetaGradient(method.generator)
     exact = conditional.evaluate(z, None, theta).gradient
     mass = getattr(method, "word_mass", None)

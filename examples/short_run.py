@@ -2,8 +2,8 @@
 
     python examples/short_run.py            # from a checkout: trains on data/tiny, then prints samples
 
-`sritool train` has the same algorithm, several times faster, by default with another chain, and with resume,
-validation and eight other methods around it. A test holds the chain and the gradients of this page equal to those of
+`sritool train` runs the same algorithm several times faster, by default with another chain, and adds resume,
+validation and eight other methods. A test checks that the chain and the gradients of this page equal those of
 sritool.
 """
 
@@ -22,7 +22,7 @@ TEMPERATURE = 0.4  # τ: below 1, z says more about its sentence
 
 
 class Generator(nn.Module):
-    """p(x|z): an LSTM that sees z in its first state and beside every word."""
+    """p(x|z): an LSTM that sees z in its initial state and with every word."""
 
     def __init__(self, vocabulary: int, embedding: int = 64, hidden: int = 128, latent: int = 16) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def decode(self, z: Tensor, longest: int = 20) -> Tensor:
-        """The likeliest word at each place: z [batch, latent] → [longest, batch]."""
+        """Greedy decoding, the likeliest word at each position: z [batch, latent] → [longest, batch]."""
         words, state = [torch.full((1, len(z)), BOS)], None
         for _ in range(longest):
             hidden, state = self.states(words[-1], z, state)
@@ -61,7 +61,7 @@ class Generator(nn.Module):
 
 
 def short_run(generator: Generator, tokens: Tensor, z: Tensor, noise: Tensor) -> Tensor:
-    """K steps z ← z + s ∇ log p(x, z) + τ √(2s) ε; z, and the result [batch, latent], noise [K, batch, latent]."""
+    """K steps z ← z + s ∇ log p(x, z) + τ √(2s) ε: z [batch, latent], noise [K, batch, latent] → [batch, latent]."""
     for step_size, epsilon in zip(STEP_SIZES, noise, strict=True):
         z = z.detach().requires_grad_()
         log_joint = generator.log_likelihood(tokens, z) - 0.5 * z.square().sum(-1)
@@ -71,12 +71,12 @@ def short_run(generator: Generator, tokens: Tensor, z: Tensor, noise: Tensor) ->
 
 
 def loss_of(generator: Generator, tokens: Tensor, start: Tensor, noise: Tensor) -> Tensor:
-    """−log p(x|z_K), the mean over the batch: its gradient in θ is that of log p(x), were z_K from p(z|x)."""
+    """Mean of −log p(x|z_K): if z_K came from p(z|x), its gradient in θ would be that of −log p(x)."""
     return -generator.log_likelihood(tokens, short_run(generator, tokens, start, noise)).mean()
 
 
 def main(sentences: int = 6_400, epochs: int = 6, batch_size: int = 64) -> None:
-    """Train on the first sentences of `tiny`, and print what the prior gives."""
+    """Train on the first sentences of `tiny`, and print sentences decoded from draws of the prior."""
     torch.manual_seed(0)
     lines = (Path(__file__).parents[1] / "data/tiny/train.tsv").read_text(encoding="utf-8").splitlines()
     texts = [line.partition("\t")[2].split() for line in lines[:sentences]]

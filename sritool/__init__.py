@@ -31,11 +31,11 @@ def load(path: str | PathLike[str], device: str = "cpu") -> Model:
         An object with encode, decode, sample and log_likelihood; see `sritool.api.Model`.
 
     Raises:
-        sritool.errors.CheckpointError: It is missing or damaged.
-        sritool.errors.UsageError: There is no such device.
+        sritool.errors.CheckpointError: The file or folder is missing or damaged.
+        sritool.errors.UsageError: The device does not exist.
     """
     from pathlib import Path
 
-    from sritool import api  # torch comes with it, and is not needed before
+    from sritool import api  # imports torch, which nothing before needs
 
     return api.load(Path(path), device)

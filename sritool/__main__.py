@@ -1,4 +1,4 @@
-"""The program: the console script, and `python -m sritool`."""
+"""Entry point of the console script and of `python -m sritool`."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import os
 import signal
 
 _SPINS = "1000"
-"""How often a thread of OpenMP looks for work before it sleeps, unless the user says.
+"""How often an OpenMP thread checks for work before it sleeps, unless the user sets it.
 
-By default it looks for milliseconds. Two such threads, on two cores that other processes wanted too, made 42 small
-matrix products a second; with this number 994, and one thread 1,501. On free cores such a product takes a seventh
-longer with it, and a training step as long as before.
+By default it spins for milliseconds. Two spinning threads on two cores shared with other processes computed 42 small
+matrix products per second; with this value 994, and a single thread 1,501. On free cores this value makes such a
+product a seventh slower, but a training step takes as long as before.
 """
 
 
 def main() -> None:
-    """Import and run the command line. Ctrl-C before it is there ends the process without a traceback."""
+    """Import and run the command line; Ctrl-C during the import ends the process without a traceback."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when torch is imported
-    python_s = signal.getsignal(signal.SIGINT)
-    if python_s is signal.default_int_handler:
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from sritool.cli.app import main as run
 
-    signal.signal(signal.SIGINT, python_s)
+    signal.signal(signal.SIGINT, handler)
     run()
 
 

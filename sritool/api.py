@@ -17,7 +17,7 @@ from sritool.runs.model import Floats, TrainedModel
 
 
 class Model(TrainedModel):
-    """A trained generator with its tokenizer and its way to infer z.
+    """A trained generator with its tokenizer and its inference of z.
 
         model = sritool.load("runs/tiny-sri")
         codes = model.encode(["a dog runs", "two girls sing"])     # float32 [2, latent]
@@ -25,9 +25,8 @@ class Model(TrainedModel):
         model.sample(5, seed=1)                                    # five sentences from the prior
         model.log_likelihood(["a dog runs"])                       # float64 [1], log p(x) in nats
 
-    Sentences are lists of strings. They are prepared as the corpus was that the model was trained on: lowercase,
-    punctuation, unknown words, longest sentence. The same seed gives the same answer, whatever the batch size, up
-    to rounding.
+    Sentences are lists of strings. They are prepared like the training corpus: lowercase, punctuation, unknown words,
+    longest sentence. The same seed gives the same result for every batch size, up to rounding.
     """
 
     def encode(
@@ -37,9 +36,9 @@ class Model(TrainedModel):
 
         Args:
             sentences: Text, one sentence each.
-            chains: Independent draws of q(z|x) that are averaged.
-            seed: Of the draws.
-            batch_size: Sentences at once.
+            chains: Independent draws of q(z|x) to average.
+            seed: Seed of the draws.
+            batch_size: Sentences per batch.
 
         Returns:
             float32 [sentences, latent].
@@ -55,7 +54,7 @@ class Model(TrainedModel):
 
         Args:
             sentences: Text, one sentence each.
-            batch_size: Sentences at once.
+            batch_size: Sentences per batch.
 
         Returns:
             float32 [sentences, latent].
@@ -77,12 +76,12 @@ class Model(TrainedModel):
         """Decode evenly spaced codes between two codes, both ends included.
 
         Args:
-            points: Sentences to return.
-            seed: Of the two draws of the prior, or of the chains, and of drawn words.
+            points: Number of sentences to return.
+            seed: Seed of the two prior draws, or of the chains, and of sampled words.
             config: How words are chosen; greedily by default.
-            between: Two sentences whose codes are the ends; by default, two draws of the prior.
-            spherical: Go along the arc and not along the straight line.
-            chains: Draws whose mean is the code of a sentence; None: its `posterior_mean`.
+            between: Two sentences whose codes are the ends; by default two draws from the prior.
+            spherical: Follow the arc instead of the straight line.
+            chains: Draws averaged for the code of a sentence; None: use its `posterior_mean`.
 
         Returns:
             `points` sentences.
@@ -104,9 +103,9 @@ class Model(TrainedModel):
 
         Args:
             sentences: Text, one sentence each.
-            seed: Of the draws.
+            seed: Seed of the draws.
             likelihood: Draws and rounds of the estimator.
-            batch_size: Sentences at once.
+            batch_size: Sentences per batch.
 
         Returns:
             Nats, float64 [sentences].

@@ -1,7 +1,7 @@
 """Exceptions of sritool, each with the exit code the command line maps it to.
 
-A message is one line that ends in what to do next. Only ``sritool.cli`` turns them into text and an exit.
-`advice_on`, `quoted`, `suggestion` and `wanted_value` are parts of messages that every room needs.
+A message is one line that ends with what to do next. Only ``sritool.cli`` prints it and exits.
+`advice_on`, `quoted`, `suggestion` and `wanted_value` build parts of messages for the whole package.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Any
 ADVICE = {
     errno.ENOSPC: "free some space, or write to another disk",
     errno.EDQUOT: "free some space, or write to another disk",
-    errno.EFBIG: "a file may not grow so large here; see ulimit -f, or write to another disk",
-    errno.EROFS: "it cannot be written to; take another folder",
-    errno.EACCES: "look at its permissions, or take another",
-    errno.EPERM: "look at its permissions, or take another",
-    errno.ENOENT: "look for a slip in its name",
-    errno.ENOTDIR: "a part of the path is a file; look for a slip in its name",
-    errno.EISDIR: "give a file",
-    errno.ELOOP: "its links lead to themselves; give another",
+    errno.EFBIG: "the file exceeds the size limit; see ulimit -f, or write to another disk",
+    errno.EROFS: "the file system is read-only; use another folder",
+    errno.EACCES: "check its permissions, or use another",
+    errno.EPERM: "check its permissions, or use another",
+    errno.ENOENT: "check the spelling of its name",
+    errno.ENOTDIR: "a part of the path is a file; check the spelling",
+    errno.EISDIR: "give a file instead",
+    errno.ELOOP: "its links form a loop; give another",
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EMFILE: "too many files are open; see ulimit -n",
-    errno.ENFILE: "too many files are open; end other programs",
+    errno.ENFILE: "too many files are open; close other programs",
     errno.ENOMEM: "free some memory, or give a smaller --batch-size",
-    errno.EIO: "the disk or the terminal does not answer; look after it, or take another",
-    errno.ESTALE: "the disk does not answer any more; look after it, or take another",
+    errno.EIO: "the disk or the terminal does not answer; check it, or use another",
+    errno.ESTALE: "the disk no longer answers; check it, or use another",
 }
-"""What to do next, by what the system says."""
+"""What to do next, by errno."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where a file cannot grow."""
+"""Errnos for a file that cannot grow."""
 
 
 class SritoolError(Exception):
@@ -43,19 +43,19 @@ class SritoolError(Exception):
 
 
 class UsageError(SritoolError):
-    """The request cannot be met as asked: no such GPU, unknown corpus name, options that contradict."""
+    """The request cannot be met as given: no such GPU, unknown corpus name, contradictory options."""
 
     exit_code = 2
 
 
 class DataError(SritoolError):
-    """Input text or a prepared corpus is missing, empty, unreadable or not what it says it is."""
+    """Input text or a prepared corpus is missing, empty, unreadable or not what it claims to be."""
 
     exit_code = 3
 
 
 class CheckpointError(SritoolError):
-    """A checkpoint or run folder is missing, truncated, of another version or not a checkpoint."""
+    """A checkpoint or run folder is missing, truncated, of another version, or not a checkpoint at all."""
 
     exit_code = 3
 
@@ -71,14 +71,14 @@ class ShapeError(SritoolError, ValueError):
 
 
 class EndedElsewhereError(SritoolError):
-    """Another process of the job ended with an error, and has said which; this one ends with the same exit code."""
+    """Another process of the job ended with an error and reported it; this one ends with the same exit code."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__("another process of this job has ended")
         self.exit_code = exit_code
 
 
-class Interrupted(SritoolError):  # noqa: N818 - what happened, and not a failure
+class Interrupted(SritoolError):  # noqa: N818 - an event, not a failure
     """A signal asked the work to stop and it stopped cleanly; the exit code is 128 + the signal number."""
 
     def __init__(self, signal_number: int, message: str = "") -> None:
@@ -90,11 +90,11 @@ class Interrupted(SritoolError):  # noqa: N818 - what happened, and not a failur
 
 def advice_on(error: OSError) -> str:
     """Return what to do about a file that cannot be read."""
-    return ADVICE.get(error.errno or 0, "look after the disk, or take another")
+    return ADVICE.get(error.errno or 0, "check the disk, or use another")
 
 
 def quoted(value: Any, longest: int = 60) -> str:
-    """Return a value for a message, short whatever a file holds, and without anything that a terminal obeys."""
+    """Return a value for a message: shortened, and without terminal control sequences."""
     if isinstance(value, int) and abs(value) >= 1 << 63:
         return "beyond 2^63"  # thousands of digits take minutes to print
     if not isinstance(value, str | bytes | int | float | None):
@@ -106,7 +106,7 @@ def quoted(value: Any, longest: int = 60) -> str:
 def suggestion(name: str, known: Iterable[str], before: str = "") -> str:
     """Return the end of a message about an unknown name: the nearest known one, or all of them.
 
-    `before` stands before the suggested name, as "sampler." before "steps".
+    `before` is a prefix of the suggested name, such as "sampler." before "steps".
     """
     known = list(dict.fromkeys(known))
     if near := nearest(name, known):
@@ -115,12 +115,12 @@ def suggestion(name: str, known: Iterable[str], before: str = "") -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that is spelt most like this one, or "" if none is near."""
+    """Return the known name with the closest spelling, or "" if none is close."""
     return next(iter(difflib.get_close_matches(name[:100], list(known), n=1, cutoff=0.5)), "")
 
 
 def wanted_value(message: str) -> str:
-    """What a field wants: "be at least 1" of "Input should be greater than or equal to 1", as pydantic has it."""
+    """Return what a field wants: "be at least 1" from pydantic's "Input should be greater than or equal to 1"."""
     wanted = message.partition("Input should ")[2]
     wanted = wanted.replace("greater than or equal to", "at least").replace(
         "less than or equal to", "at most"

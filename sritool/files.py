@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all: the one place where the package writes what has to last.
+"""Atomic file writing: all lasting files of the package are written here.
 
-A file is written under the name `.NAME.tmp` in the same folder, flushed to the disk, and renamed: a kill or a power
-cut leaves the old file or the new one. The next writer takes over what a kill left. A writer holds a lock on its
-temporary file, and a second one at the same time takes another name.
+A file is written as `.NAME.tmp` in the same folder, flushed to disk, and renamed, so that a kill or a power cut
+leaves either the old file or the new one. The next writer reuses a temporary file that a kill left behind. A writer
+locks its temporary file; a second writer at the same time chooses another name.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from sritool.errors import FULL, SritoolError
 from sritool.locks import NO_LINK, WINDOWS, open_locked, remove_open
 from sritool.processes import measuring
 
-_LONGEST_NAME = 200  # bytes of the target's in that of the temporary file: 255 is what file systems take
+_LONGEST_NAME = 200  # bytes of the target's name to use in the temporary one; file systems allow 255
 _OPENED = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d{1,9})")
-_NOT_SYNCED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF}  # of a file system that syncs nothing
+_NOT_SYNCED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF}  # from file systems that cannot sync
 
 
 @contextlib.contextmanager
 def whole_file(path: Path, follow: bool = True) -> Iterator[BinaryIO]:
-    """Yield a file to write to, which takes the place of `path` when the block ends without an exception.
+    """Yield a file to write to, which replaces `path` when the block ends without an exception.
 
-    It has the permissions of the file that it replaces, or else those that the umask leaves. A pipe, a device, or
-    what is open already, like /dev/stdout, is written to as it is. With `follow`, a link goes on pointing to its
-    file, which is written; otherwise the link itself is replaced.
+    It keeps the permissions of the file that it replaces; a new file has those that the umask leaves. A pipe, a
+    device or an open descriptor such as /dev/stdout is written to directly. With `follow`, a link is kept and its
+    target is written; otherwise the link itself is replaced.
 
     Raises:
-        OSError: It cannot be written; then the old file stands.
+        OSError: The file cannot be written; the old one is unchanged.
     """
     try:
         mode = path.stat(follow_symlinks=follow).st_mode
@@ -49,7 +49,7 @@ def whole_file(path: Path, follow: bool = True) -> Iterator[BinaryIO]:
         return
     target = Path(os.path.realpath(path)) if follow else path
     replaces = mode is not None and stat.S_ISREG(mode)
-    if replaces and not os.access(target, os.W_OK):  # a rename would not ask
+    if replaces and not os.access(target, os.W_OK):  # a rename would ignore the file's permissions
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     file, temporary = _open_temporary(target)
     try:
@@ -67,27 +67,27 @@ def whole_file(path: Path, follow: bool = True) -> Iterator[BinaryIO]:
             remove_open(temporary, file)
         raise
     finally:
-        with contextlib.suppress(OSError):  # of what could not be written, and is not wanted any more
+        with contextlib.suppress(OSError):  # unwritten data of a failed write is not needed
             file.close()
     sync_folder(target.parent)
 
 
 def write_bytes(path: Path, chunks: Iterable[bytes], follow: bool = True) -> None:
-    """Write a file whole, over one of that name; arguments and errors as `whole_file`."""
+    """Write or replace a file atomically; arguments and errors as in `whole_file`."""
     with whole_file(path, follow) as file:
         file.writelines(chunks)
 
 
 def write_text(path: Path, text: str, follow: bool = True) -> None:
-    """Write a text whole, in UTF-8; arguments and errors as `whole_file`."""
+    """Write a UTF-8 text file atomically; arguments and errors as in `whole_file`."""
     write_bytes(path, [text.encode("utf-8")], follow)
 
 
 def write_output(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file that the user asked for, whole. Of processes that measure together, the first one writes it.
+    """Write a file that the user asked for, atomically. Of processes that measure together, only the first writes.
 
     Raises:
-        SritoolError: It cannot be written; the message is one line.
+        SritoolError: The file cannot be written; the message is one line.
     """
     if not measuring().is_first:
         return
@@ -98,13 +98,13 @@ def write_output(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def append(path: Path, content: bytes, sync: bool = True) -> None:
-    """Append whole lines to a file in one write, so that several processes do not mix what they append.
+    """Append whole lines to a file in one write, so that several processes do not interleave theirs.
 
-    The file need not be there. A line that a kill cut off is ended first. A link is not followed. With `sync`, the
-    lines are on the disk when this returns.
+    The file is created if missing. If a kill cut off the last line, that line is ended first. A link is not followed.
+    With `sync`, the lines are on disk on return.
 
     Raises:
-        OSError: They cannot be written, or only a part of them.
+        OSError: The lines cannot be written, or only in part.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | NO_LINK, 0o666)
     try:
@@ -127,16 +127,18 @@ def digest_of(path: Path) -> str:
 
 
 def cannot_write(path: Path, error: OSError, instead: str) -> str:
-    """Say `cannot write PATH: reason; give INSTEAD`, as "another folder with --data-dir"."""
+    """Return `cannot write PATH: reason; give INSTEAD`; `instead` is, say, "another folder with --data-dir"."""
     full = "free some space or " if error.errno in FULL else ""
     return f"cannot write {path}: {error.strerror or error}; {full}give {instead}"
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk."""
+    """Flush a folder's entries to disk."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # Windows opens no folder; elsewhere one may write in a folder and not list it
+    except (
+        PermissionError
+    ):  # Windows cannot open folders; elsewhere a folder may be writable but not readable
         return
     try:
         _sync(descriptor)
@@ -145,9 +147,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def _open_stream(path: Path, mode: int | None) -> BinaryIO | None:
-    """Return what is written to as it is; None for a file.
+    """Return a stream for a path that is written to directly; None for a file.
 
-    Of `-o /dev/stdout >> FILE` the name would lead to FILE, and what is in it would be lost.
+    With `-o /dev/stdout >> FILE`, /dev/stdout resolves to FILE, whose contents a rename would destroy.
     """
     opened = _OPENED.fullmatch(str(path))
     if opened:
@@ -159,12 +161,12 @@ def _open_stream(path: Path, mode: int | None) -> BinaryIO | None:
 
 
 def _open_temporary(target: Path) -> tuple[BinaryIO, Path]:
-    """Return an empty file beside the target: what a kill left of one, or a new one."""
+    """Return an empty file beside the target: one that a kill left behind, or a new one."""
     name = os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])
     temporary = target.with_name(f".{name}.tmp")
     with contextlib.suppress(OSError):
         file, ours = open_locked(temporary)
-        # Somebody may have put a link to another file there.
+        # A hard link here could lead to somebody's other file.
         if ours and os.fstat(file.fileno()).st_nlink == 1:
             file.truncate(0)
             return file, temporary

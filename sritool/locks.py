@@ -1,6 +1,7 @@
-"""Locks on files, between processes: the operating system's, by `filelock`.
+"""File locks between processes: those of the operating system, through `filelock`.
 
-They end with the process, however it ends. Where the file system or Python has no locks, everybody goes on without.
+The system releases them when the process ends, however it ends. Where the file system or Python does not support
+locks, processes run without them.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # a Python without locks, of which `Lock.unsupported` tells
+    warnings.simplefilter("ignore")  # about a Python without locks, which `Lock.unsupported` reports
     from filelock import lock_descriptor
 
-WINDOWS = os.name == "nt"  # where a file that is open can be neither renamed nor removed
-# A link is not followed: whoever packed a folder could make us write anywhere. Not every system has these flags.
+WINDOWS = os.name == "nt"  # an open file can be neither renamed nor removed there
+# Links are not followed: one in a folder from elsewhere could make us write anywhere. Not every system has all flags.
 NO_LINK = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 _HOLDER = re.compile(r"(\S+) (\d+) ([-+:\d ]+)")
 
 
 def open_locked(path: Path, wait: bool = False) -> tuple[BinaryIO, bool | None]:
-    """Open a file, which is made if need be, and lock it until it is closed; a link is not followed.
+    """Open a file, created if missing, and lock it until it is closed; a link is not followed.
 
     Returns:
-        The open file, and whether the lock is ours: False if another process has it and one is not to `wait`, None if
-        there are no locks.
+        The open file, and whether the lock is ours: False if another process holds it and `wait` is not set, None if
+        locks are not supported.
 
     Raises:
-        OSError: The file can be neither opened nor made.
+        OSError: The file can be neither opened nor created.
     """
     while True:
         file = open(path, "r+b", opener=_create)  # noqa: SIM115 - Path.open takes no opener; returned open
@@ -44,11 +45,11 @@ def open_locked(path: Path, wait: bool = False) -> tuple[BinaryIO, bool | None]:
             return file, None
         if not ours or _is_named(file, path):
             return file, ours
-        file.close()  # its last holder removed or renamed it between the two lines
+        file.close()  # its last holder removed or renamed it between opening and locking
 
 
 def holder_of(path: Path) -> str:
-    """Return who holds the lock of a file, by what is in it, and how to get past it."""
+    """Return which process holds the lock of a file, read from the file, and what to do about it."""
     with contextlib.suppress(OSError), os.fdopen(os.open(path, os.O_RDONLY | NO_LINK), "rb") as file:
         found = _HOLDER.fullmatch(file.read(300).decode("ascii", "replace"))
         if found and found[1].isprintable():
@@ -60,10 +61,10 @@ def holder_of(path: Path) -> str:
 
 
 class Lock:
-    """The lock of a file that is made for the purpose; a context manager that lets it go.
+    """A lock on a file created for it; as a context manager it releases the lock on exit.
 
-    The file says who holds the lock, and is removed at the end, while the lock is still held. `unsupported` is
-    True once the lock was to be taken and there are no locks here.
+    The file names the process that holds the lock, and is removed just before the release. `unsupported` becomes
+    True when the lock is acquired where locks are not supported.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,17 +73,17 @@ class Lock:
         self._file: BinaryIO | None = None
 
     def acquire(self, wait: bool = False) -> bool:
-        """Take it, or `wait` until it is free; return False if another process has it.
+        """Take the lock, or `wait` until it is free; return False if another process holds it.
 
         Raises:
-            OSError: The file cannot be made.
+            OSError: The file cannot be created.
         """
         file, ours = open_locked(self.path, wait)
         if ours:
-            self._file = file  # at once: whoever is interrupted in what follows can still release it
+            self._file = file  # before anything else, so that it can be released after an interrupt
             since = datetime.datetime.now().astimezone()
             holder = f"{socket.gethostname()} {os.getpid()} {since:%Y-%m-%d %H:%M:%S %z}".strip()
-            with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+            with contextlib.suppress(OSError):  # on a full disk the lock still holds
                 file.truncate(0)
                 file.write(holder.encode())
                 file.flush()
@@ -92,7 +93,7 @@ class Lock:
         return self.unsupported
 
     def release(self) -> None:
-        """Let it go, and remove its file; again, where an interrupt cut it short."""
+        """Release the lock and remove its file; may be called again after an interrupt."""
         if self._file is not None and not self._file.closed:
             with contextlib.suppress(OSError):
                 if _is_named(self._file, self.path):
@@ -113,14 +114,14 @@ def _create(path: str, flags: int) -> int:
 
 
 def _is_named(file: BinaryIO, path: Path) -> bool:
-    """Whether the open file is still the one of this name."""
+    """Whether the path still names this open file."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file.fileno()), path.lstat())
     return False
 
 
 def remove_open(path: Path, file: BinaryIO) -> None:
-    """Remove an open file, while its lock is held where the system allows that; on Windows it is closed first."""
+    """Remove an open file while its lock is held; Windows requires closing it first."""
     if WINDOWS:
         file.close()
     path.unlink(missing_ok=True)

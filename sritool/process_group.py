@@ -1,6 +1,6 @@
-"""Several processes of one job, by torch.distributed: NCCL sums between GPUs, gloo between CPUs.
+"""Several processes of one job, through torch.distributed: NCCL sums between GPUs, gloo between CPUs.
 
-Short messages go through the store where the processes met.
+Short messages go through the store in which the processes met.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from sritool.errors import EndedElsewhereError, UsageError
 from sritool.processes import PEER_TIMEOUT, PeerLostError, PeerSilentError, Place, Processes
 
 T = TypeVar("T")
-_FIRST_WORD = 1.0  # seconds in which the first process may say why all end
-_PAUSE = 0.02  # seconds between looks of a process that waits
+_FIRST_CLAIM = (
+    1.0  # seconds that the other processes give the first one to report the error that ends the job
+)
+_PAUSE = 0.02  # seconds between polls of a waiting process
 
 
 class Group(Processes):
-    """A job of several processes, each of which makes this object at the same time."""
+    """A job of several processes, each of which creates this object at the same time."""
 
     def __init__(
         self,
@@ -41,30 +43,30 @@ class Group(Processes):
         timeout: float = PEER_TIMEOUT,
         lasting: Any = None,
     ) -> None:
-        """Meet the other processes, which make this object with the same store of torch.distributed.
+        """Meet the other processes, which create this object with the same store of torch.distributed.
 
         Args:
-            store: The same for all.
+            store: A store shared by all processes.
             rank: Number of this process.
-            size: How many there are.
-            device: Where this process computes.
+            size: Number of processes.
+            device: Device that this process computes on.
             timeout: Seconds after which a process that does not answer counts as lost.
-            lasting: A store that is there for later starts of the job too; None: this one.
+            lasting: A store that survives restarts of the job; None: use `store`.
 
         Raises:
-            PeerLostError: They do not all come.
+            PeerLostError: Not all processes arrive.
         """
         import torch.distributed as dist
 
         super().__init__()
         self.rank, self.size, self._device, self._timeout = rank, size, device, timeout
         self._store, self._lasting, self._dist = store, lasting or store, dist
-        self._worked = 0  # times
+        self._first_calls = 0
         if device.type == "cuda":
             torch.cuda.set_device(device)
-            # So that an operation that takes too long raises an error in place of ending the process.
+            # An operation that takes too long then raises an error instead of ending the process.
             os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
-        with self._talking():
+        with self._explained_errors():
             dist.init_process_group(
                 "nccl" if device.type == "cuda" else "gloo",
                 store=dist.PrefixStore("collectives", store),  # type: ignore[attr-defined]
@@ -75,13 +77,13 @@ class Group(Processes):
             self.barrier()
 
     def sum_(self, tensor: Tensor) -> Tensor:
-        with self._talking():
+        with self._explained_errors():
             self._dist.all_reduce(tensor)
         return tensor
 
     def broadcast_bytes(self, content: bytes) -> bytes:
         length = torch.tensor([len(content)], device=self._device)
-        with self._talking():
+        with self._explained_errors():
             self._dist.broadcast(length, src=0)
             if not int(length):
                 return b""
@@ -92,8 +94,8 @@ class Group(Processes):
         return sent.cpu().numpy().tobytes()
 
     def gather(self, value: Any) -> list[Any]:
-        told = self.gather_arrays({"told": np.array(json.dumps(value))})
-        return [json.loads(str(each["told"])) for each in told]
+        gathered = self.gather_arrays({"value": np.array(json.dumps(value))})
+        return [json.loads(str(arrays["value"])) for arrays in gathered]
 
     def gather_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
         written = io.BytesIO()
@@ -112,8 +114,8 @@ class Group(Processes):
         self.sum_(torch.zeros(1, device=self._device))
 
     def first(self, work: Callable[[], T], patient: bool = False) -> T:
-        self._worked += 1
-        key = f"first {self._worked}"
+        self._first_calls += 1
+        key = f"first {self._first_calls}"
         if not self.is_first:
             found: T = self._wait_for(key, patient)
             return found
@@ -121,15 +123,17 @@ class Group(Processes):
             done = work()
         except BaseException as error:
             code = getattr(error, "exit_code", 1)
-            self.claim(code if isinstance(code, int) else 1)  # at once: what is open may take long to close
+            self.claim(
+                code if isinstance(code, int) else 1
+            )  # before anything else: cleaning up may take long
             raise
-        with self._talking():
+        with self._explained_errors():
             self._store.set(key, json.dumps(done))
         return done
 
     def _wait_for(self, key: str, patient: bool) -> Any:
         beats, since = -1, time.monotonic()
-        with self._talking():
+        with self._explained_errors():
             while not self._store.check([key]):
                 ended = self.ended()
                 if ended is not None:
@@ -150,16 +154,16 @@ class Group(Processes):
         number = self.signal()
         if number is not None or not self.is_first:
             return number
-        with self._talking():
+        with self._explained_errors():
             self._store.add("beats", 1)
             return int(self._store.get("signal")) if self._store.check(["signal"]) else None
 
     def claim(self, exit_code: int) -> int | None:
         own = f"{self.rank} {exit_code}"
         try:
-            if not self.is_first:  # where all end together, the first is to say it
+            if not self.is_first:  # if all processes fail together, the first one reports it
                 with contextlib.suppress(RuntimeError):
-                    self._store.wait(["ended"], timedelta(seconds=_FIRST_WORD))
+                    self._store.wait(["ended"], timedelta(seconds=_FIRST_CLAIM))
             ended = self._store.compare_set("ended", "", own).decode()
         except RuntimeError:  # the store has ended with its process
             return None
@@ -173,16 +177,16 @@ class Group(Processes):
             return None
 
     def remember(self, name: str, value: str) -> None:
-        with self._talking():
+        with self._explained_errors():
             self._lasting.set(f"remembered {name}", value)
 
     def remembered(self, name: str) -> str | None:
         key = f"remembered {name}"
-        with self._talking():
+        with self._explained_errors():
             return self._lasting.get(key).decode() if self._lasting.check([key]) else None
 
     def abandon(self) -> None:
-        if self._device.type == "cpu":  # NCCL would wait for what is under way
+        if self._device.type == "cpu":  # NCCL would wait for pending operations
             with contextlib.suppress(RuntimeError):
                 self.close()
 
@@ -191,8 +195,8 @@ class Group(Processes):
             self._dist.destroy_process_group()
 
     @contextlib.contextmanager
-    def _talking(self) -> Iterator[None]:
-        """Make of torch's errors a PeerLostError of one line."""
+    def _explained_errors(self) -> Iterator[None]:
+        """Turn torch's errors into a PeerLostError of one line."""
         try:
             yield
         except torch.OutOfMemoryError:
@@ -205,19 +209,19 @@ class Group(Processes):
 
 def _silent(timeout: float) -> str:
     return (
-        f"another process of this job does not answer within {timeout:g} s; look whether it hangs, "
+        f"another process of this job does not answer within {timeout:g} s; check whether it hangs, "
         "or give a longer --peer-timeout"
     )
 
 
 def join(place: Place | None, device: torch.device, timeout: float = PEER_TIMEOUT) -> Processes:
-    """Meet the other processes of the job, as torchrun says where; a process without a place works alone.
+    """Meet the other processes of the job where torchrun says; without a place, this process works alone.
 
-    One that does not answer for `timeout` seconds counts as lost.
+    A process that does not answer for `timeout` seconds counts as lost.
 
     Raises:
-        UsageError: The device has no way to sum over processes.
-        PeerLostError: They do not all come.
+        UsageError: The device cannot sum over processes.
+        PeerLostError: Not all processes arrive.
     """
     if place is None:
         return Processes()
@@ -228,19 +232,19 @@ def join(place: Place | None, device: torch.device, timeout: float = PEER_TIMEOU
     waiting = timedelta(seconds=timeout)
     try:
         store, rank, size = next(rendezvous("env://", place.rank, place.size, timeout=waiting))
-        return Group(_met(store, rank, size, timeout), rank, size, device, timeout, store)
+        return Group(_meet(store, rank, size, timeout), rank, size, device, timeout, store)
     except (RuntimeError, ValueError) as error:
-        raise PeerLostError(f"the processes of this job do not find each other: {error}") from error
+        raise PeerLostError(f"the processes of this job cannot find each other: {error}") from error
 
 
-def _met(store: Any, rank: int, size: int, timeout: float) -> Any:
-    """The store with a prefix of its own, once all are there: torchrun keeps a store and what is in it for restarts.
+def _meet(store: Any, rank: int, size: int, timeout: float) -> Any:
+    """Wait for all processes and return the store under a new prefix: torchrun keeps its contents across restarts.
 
-    The first process names the meeting. Any other says hello there under a number of its own, and believes that the
-    meeting is not one of before only when the first has answered with that number.
+    The first process names the meeting. Every other process posts a random number of its own there. Only when the
+    first one has answered with that number does it know that the meeting is not left from an earlier start.
 
     Raises:
-        PeerLostError: They do not all come.
+        PeerLostError: Not all processes arrive.
     """
     from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 

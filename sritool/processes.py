@@ -1,9 +1,9 @@
-"""The processes that work on one job: which one this is, and what they tell each other.
+"""The processes of one job: the place of this process among them, and their communication.
 
-torchrun starts them and says in the environment which is which. The first one, of rank 0, leads: what needs one
-process alone, like writing files, it does while the others wait.
+torchrun starts them and sets environment variables that tell them apart. The first process, rank 0, leads: it alone
+does work such as writing files, while the others wait.
 
-A job of one process is `ALONE`, for which all of this costs nothing. One of several is `process_group.Group`.
+A job of one process is `ALONE`, for which all of this costs nothing. A job of several is `process_group.Group`.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ class PeerLostError(SritoolError):
 
 
 class PeerSilentError(PeerLostError):
-    """Another process of the job does not answer for as long as was allowed."""
+    """Another process of the job does not answer within the timeout."""
 
 
 class Place(NamedTuple):
-    """Which process of a job this is, as torchrun says."""
+    """Which process of a job this is, according to torchrun."""
 
-    rank: int  # among all
-    size: int  # how many there are
-    local_rank: int  # among those on this machine
+    rank: int  # among all processes
+    size: int  # number of processes
+    local_rank: int  # among the processes on this machine
     local_size: int
 
 
 def place_in_job(environment: Mapping[str, str] = os.environ) -> Place | None:
-    """Return which process of a job this is, by the variables that torchrun sets; None for one that works alone.
+    """Return which process of a job this is, from the variables that torchrun sets; None if it works alone.
 
     Raises:
-        UsageError: They say that there are several processes, and not how they meet.
+        UsageError: The variables say that there are several processes, but not how they meet.
     """
     if not environment.get("WORLD_SIZE", "").isdecimal() or int(environment["WORLD_SIZE"]) < 2:
         return None
@@ -54,7 +54,7 @@ def place_in_job(environment: Mapping[str, str] = os.environ) -> Place | None:
     missing = [name for name in _NEEDED if not environment.get(name)]
     if missing:
         raise UsageError(
-            f"WORLD_SIZE={size} says that there are several processes, and {', '.join(missing)} is not set; "
+            f"WORLD_SIZE={size} says that there are several processes, but {', '.join(missing)} is not set; "
             "start them with torchrun, or unset WORLD_SIZE"
         )
     rank = int(environment["RANK"])
@@ -64,20 +64,20 @@ def place_in_job(environment: Mapping[str, str] = os.environ) -> Place | None:
 
 
 def restarts(environment: Mapping[str, str] = os.environ) -> int | None:
-    """Return how often torchrun has started this job again, of one process or several; None without torchrun."""
+    """Return how often torchrun has restarted this job; None without torchrun."""
     count = environment.get("TORCHELASTIC_RESTART_COUNT", "")
     return int(count) if count.isdecimal() else None
 
 
 class Processes:
-    """A job of one process; `Group` is one of several.
+    """A job of one process; `Group` is a job of several.
 
-    The methods of that raise PeerLostError where another process has ended or does not answer.
+    The methods of `Group` raise PeerLostError if another process has ended or does not answer.
 
     Attributes:
         rank: Number of this process, from 0.
-        size: How many there are.
-        signal: Gives the number of the signal that asks this process to stop, or None.
+        size: Number of processes.
+        signal: Returns the number of the signal that asks this process to stop, or None.
     """
 
     rank, size = 0, 1
@@ -91,70 +91,70 @@ class Processes:
         return self.rank == 0
 
     def share(self, count: int) -> slice:
-        """Return which of `count` things are this process' own: neighbours, as many as others have, or one more."""
+        """Return which of `count` items belong to this process: a contiguous range; shares differ by at most one."""
         return part_of(count, self.rank, self.size)
 
     def sum_(self, tensor: Tensor) -> Tensor:
-        """Put the sum over all processes in the place of a tensor, the same bits everywhere, and return the tensor.
+        """Replace a tensor by its sum over all processes, identical to the bit everywhere, and return it.
 
-        It has one shape, type and kind of device in all processes. For a figure of each sentence in order, fill
-        in those of one's own `share`, leave 0 elsewhere, and sum.
+        Its shape, type and kind of device are the same in all processes. To collect one figure per sentence, in
+        order, fill in this process' `share`, leave the rest 0, and sum.
         """
         return tensor
 
     def broadcast_bytes(self, content: bytes) -> bytes:
-        """Return what the first process gives, whatever the others give."""
+        """Return the bytes that the first process passes; those of the others are ignored."""
         return content
 
     def gather(self, value: Any) -> list[Any]:
-        """Return the value that each process gives, in order of rank: JSON values, and short."""
+        """Return the values that the processes pass, in order of rank: short JSON values."""
         return [value]
 
     def gather_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
-        """Return the named arrays that each process gives, in order of rank: of any shapes and types but objects."""
+        """Return the named arrays that the processes pass, in order of rank: any shapes, any types except objects."""
         return [dict(arrays)]
 
     def barrier(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes reach this point."""
 
     def first(self, work: Callable[[], T], patient: bool = False) -> T:
-        """Let the first process do some work alone; the others wait for it, and get what it returns, a JSON value.
+        """Let the first process do some work alone; the others wait, and receive its result, a JSON value.
 
-        The wait has no end while that process shows with `asked` that it is at work, or where the others are
-        `patient`. A signal that comes to a process that waits is passed on to it.
+        They wait as long as the first process shows by calling `asked` that it is working, or for ever if `patient`.
+        A signal to a waiting process is passed on to the first one.
 
         Raises:
-            EndedElsewhereError: It ended with an error, in the processes that wait; there the error is raised itself.
+            EndedElsewhereError: In waiting processes, if the work failed; the first process raises the error itself.
         """
         return work()
 
     def asked(self) -> int | None:
-        """Return the signal that asks the job to stop, if one came to this process, or to one that waits for it.
+        """Return the signal that asks the job to stop, if this process or one waiting for it received one.
 
-        The first process asks this while it works alone, so that the others know that it is at work.
+        The first process calls this while it works alone, which also tells the others that it is working.
         """
         return self.signal()
 
     def claim(self, exit_code: int) -> int | None:
-        """Return None where this process is the first to end with an error, or else the exit code of the first."""
+        """Return None if this process is the first to end with an error, otherwise the exit code of the first."""
         return None
 
     def ended(self) -> int | None:
-        """Return the exit code of the process that was the first to end with an error, where one has said so."""
+        """Return the exit code of the first process to end with an error; None if none has reported one."""
         return None
 
     def remember(self, name: str, value: str) -> None:
-        """Keep a text for processes that are started after these have ended, by the same torchrun."""
+        """Keep a text for processes that the same torchrun starts after these have ended."""
 
     def remembered(self, name: str) -> str | None:
-        """Return what processes that torchrun started before these ones remembered; None: nothing."""
+        """Return the text that earlier processes of the same torchrun kept; None: no text."""
         return None
 
     def close(self) -> None:
         """Leave the job."""
 
     def abandon(self) -> None:
-        """Leave the job where another process may never answer again."""
+        """Leave the job when another process may never answer again."""
 
 
 ALONE = Processes()
@@ -165,9 +165,9 @@ _measuring: contextvars.ContextVar[Processes] = contextvars.ContextVar("measurin
 
 @contextlib.contextmanager
 def measuring_together(processes: Processes) -> Iterator[None]:
-    """While entered, measurements share their batches among these processes, all of which make the same ones.
+    """Divide the batches of measurements among these processes while entered; all must make the same measurements.
 
-    Each gets the figures of all sentences, the same as alone; the first one alone writes them down.
+    Every process receives the figures of all sentences, the same as one working alone; only the first writes them.
     """
     before = _measuring.set(processes)
     try:
@@ -177,13 +177,13 @@ def measuring_together(processes: Processes) -> Iterator[None]:
 
 
 def measuring() -> Processes:
-    """Return the processes that share measurements; `ALONE` but within `measuring_together`."""
+    """Return the processes that share measurements; `ALONE` outside `measuring_together`."""
     return _measuring.get()
 
 
 def part_of(count: int, number: int, parts: int) -> slice:
-    """Return which of `count` things belong to a part, by its number from 0: neighbours, in order.
+    """Return which of `count` items belong to part `number`, counted from 0: contiguous ranges, in order.
 
-    Parts differ by one at most; there may be fewer things than parts.
+    Sizes of parts differ by at most one; there may be fewer items than parts.
     """
     return slice(count * number // parts, count * (number + 1) // parts)

@@ -1,1 +1,1 @@
-"""What is done with a trained model: samples, interpolation, classification, maps, reports."""
+"""Uses of a trained model: samples, interpolation, classification, maps, reports."""

@@ -1,9 +1,8 @@
-"""Samples with a wish: sentences of one class of a labelled corpus, and what two classifiers say of them.
+"""Class-conditional samples: sentences of one class of a labelled corpus, checked by two classifiers.
 
-Codes come from a smooth density of posterior draws of training sentences of the class. The samples are read
-again by classifiers that never saw those sentences: one learns from codes, the other from words alone, so that the
-verdict does not rest on z only. They learn from equally many sentences of each class, so that no class is taken for
-granted.
+Codes come from a smooth density, fitted to posterior draws of training sentences of the class. The classifiers never
+saw those sentences: one learns from codes, the other from words alone, so that the verdict does not depend on z only.
+They learn from equally many sentences of each class, so that no class is favoured.
 """
 
 from __future__ import annotations
@@ -25,32 +24,32 @@ from sritool.evaluation.sentences import prepared_corpus
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.model import Decoded, Report, TrainedModel
 
-FITTED = 1000  # training sentences of the class whose codes are fitted, at most
-FEWEST = 20  # sentences of a class, to fit to or to judge by
-LEARNT = {"codes": 1000, "words": 20_000}  # labelled sentences that each classifier learns from, at most
-TESTED = 300  # real sentences of the class that the classifiers are tried on, at most
+FITTED = 1000  # most training sentences of the class that the density is fitted to
+FEWEST = 20  # sentences of a class needed to fit the density or to judge the classifiers
+LEARNT = {"codes": 1000, "words": 20_000}  # most labelled sentences that each classifier learns from
+TESTED = 300  # most real sentences of the class that the classifiers are tested on
 DRAW = CodeSettings(chains=1, mean=False)
 
 
 class ClassDensity(NamedTuple):
-    """A mixture of Gaussians, one at each of a class' codes, with the mean and the covariance of the codes."""
+    """A kernel density: one Gaussian per code of the class, with the mean and covariance of the codes."""
 
-    centres: Floats  # codes, drawn towards their mean  [m, latent]
+    centres: Floats  # codes, moved towards their mean  [m, latent]
     factor: Floats  # L of the covariance L Lᵀ of each Gaussian  [latent, latent]
 
     def codes(self, noise: Floats, seed: int) -> Floats:
-        """Return a code for each row of standard normal noise [n, latent]; the seed is of the centres taken."""
-        taken = np.random.default_rng([seed, len(self.centres)]).random(len(noise)) * len(self.centres)
-        codes: Floats = self.centres[taken.astype(np.int64)] + noise @ self.factor.T
+        """Return a code for each row of standard normal noise [n, latent]; the seed chooses the centres."""
+        chosen = np.random.default_rng([seed, len(self.centres)]).random(len(noise)) * len(self.centres)
+        codes: Floats = self.centres[chosen.astype(np.int64)] + noise @ self.factor.T
         return codes
 
 
 def fit_density(codes: Floats) -> ClassDensity:
-    """Fit a kernel density to codes that keeps their mean and covariance; in many dimensions it is near a Gaussian.
+    """Fit a kernel density to codes [n, latent], n ≥ 2, that keeps their mean and covariance.
 
     The covariance is shrunk towards a multiple of the identity (Ledoit and Wolf 2004). With the bandwidth h of
-    Silverman 1986, each kernel has h² of it, and centres are drawn towards the mean by √(1 − h²) (Liu and West 2001).
-    There must be two codes [n, latent] at least.
+    Silverman 1986, the covariance of each kernel is h² times that, and the centres are moved towards the mean by
+    √(1 − h²) (Liu and West 2001). In many dimensions the density is close to a Gaussian.
     """
     from sklearn.covariance import LedoitWolf
 
@@ -63,43 +62,43 @@ def fit_density(codes: Floats) -> ClassDensity:
 
 
 class Share(NamedTuple):
-    """How many of some sentences a classifier takes for the class."""
+    """How many sentences of a group a classifier assigns to the class."""
 
-    judge: str  # codes or words
-    sentences: str  # which ones
+    judge: str  # the classifier: codes or words
+    sentences: str  # the group
     right: int
     of: int
 
     @property
     def value(self) -> float:
-        """The share."""
+        """The share of sentences assigned to the class."""
         return self.right / self.of
 
     @property
     def interval(self) -> Interval:
-        """95 % (Wilson)."""
+        """95 % interval of the share (Wilson)."""
         return wilson(self.right, self.of)
 
 
 class ClassSamples(NamedTuple):
-    """Samples of a class, and the class that each classifier takes each of them for."""
+    """Samples of a class, and the class that each classifier assigns to each of them."""
 
     label: str
-    classes: int  # that there are
+    classes: int  # number of classes
     sentences: list[Decoded]
     by_codes: list[str]
     by_words: list[str]
-    shares: list[Share]  # of the samples, of real sentences of the class, of samples of the prior
+    shares: list[Share]  # for the samples, real sentences of the class, and samples from the prior
 
 
 def sample_class(
     model: TrainedModel, label: str, n: int, config: DecodingConfig, seed: int, data_dir: Path, report: Report
 ) -> ClassSamples:
-    """Draw n sentences of a class; the first of more are the same.
+    """Draw n sentences of a class; a larger n begins with the same sentences.
 
     Raises:
-        UsageError: The model has no z, or its corpus no such label.
-        DataError: The corpus is not there, or has too few sentences of the class.
+        UsageError: The model has no z, or its corpus has no such label.
+        DataError: The corpus is missing, or has too few sentences of the class.
     """
     model.require_latent("sample a class")
     corpus = prepared_corpus(model, data_dir)
@@ -109,15 +108,15 @@ def sample_class(
     told = told_as(report, after=" fitted")
     draws = codes_of_split(model, corpus.split("train"), fitted, DRAW, report=told)
     noise = model.prior(n, seed)
-    wished = model.decode_whole(fit_density(draws[:, 0]).codes(noise, seed), config, seed, report=report)
-    plain = model.decode_whole(noise, config, seed, report=report)
-    return _judged(model, corpus, number, rest, [*wished, *plain], report)
+    of_class = model.decode_whole(fit_density(draws[:, 0]).codes(noise, seed), config, seed, report=report)
+    of_prior = model.decode_whole(noise, config, seed, report=report)
+    return _judged(model, corpus, number, rest, [*of_class, *of_prior], report)
 
 
 def class_number(corpus: Corpus, label: str) -> int:
-    """Return the number of a label in a corpus; 0 and 1 stand for negative and positive where these are the labels.
+    """Return the number of a label; 0 and 1 also stand for the labels negative and positive.
 
-    Raises: UsageError if there is no such label; the message names those that there are.
+    Raises: UsageError if there is no such label; the message lists the labels.
     """
     names = corpus.info.labels
     if len(names) < 2:
@@ -135,21 +134,21 @@ def class_number(corpus: Corpus, label: str) -> int:
 
 
 def fit_and_rest(labels: Classes, number: int, name: str) -> tuple[Indices, Indices]:
-    """Choose the sentences of a class that are fitted, and return all others, for the classifiers to learn from.
+    """Choose the sentences of a class to fit the density to; all others are left for the classifiers.
 
     Raises: DataError if the class has too few sentences.
     """
-    there = np.flatnonzero(labels == number)
-    if len(there) < FEWEST:
+    members = np.flatnonzero(labels == number)
+    if len(members) < FEWEST:
         raise DataError(
-            f"class {name} has {len(there)} training sentences, too few to draw from; it takes {FEWEST} or more"
+            f"class {name} has {len(members)} training sentences, too few to draw from; it takes {FEWEST} or more"
         )
-    fitted = seeded_choice(len(labels), min(FITTED, len(there) // 2), among=there)
+    fitted = seeded_choice(len(labels), min(FITTED, len(members) // 2), among=members)
     return fitted, np.setdiff1d(np.arange(len(labels)), fitted)
 
 
 def balanced(labels: Classes, count: int, among: Indices) -> Indices:
-    """Choose equally many sentences of each class among these, at most `count` in all; labels are of all [n]."""
+    """Choose equally many sentences of each class from `among`, at most `count` in all; labels are of all [n]."""
     classes, sizes = np.unique(labels[among], return_counts=True)
     each = min(int(sizes.min()), count // len(classes))
     of_each = (among[labels[among] == number] for number in classes)
@@ -160,7 +159,7 @@ def balanced(labels: Classes, count: int, among: Indices) -> Indices:
 def _judged(
     model: TrainedModel, corpus: Corpus, number: int, rest: Indices, samples: list[Decoded], report: Report
 ) -> ClassSamples:
-    """Read samples again, n of the class and n of the prior, beside real sentences of the class."""
+    """Classify samples, n of the class and n of the prior, and real sentences of the class."""
     train, labels, names = corpus.split("train"), _labels(corpus, "train"), corpus.info.labels
     name = corpus.info.held_out
     held_out, of_class = corpus.split(name), np.flatnonzero(_labels(corpus, name) == number)
@@ -197,7 +196,7 @@ def _judged(
 
 
 def share_notes(samples: ClassSamples) -> list[str]:
-    """Say in a line for each classifier how many sentences it takes for the class, and whether codes tell it."""
+    """Return a line per classifier with its shares, and a line if the codes do not predict the class."""
     lines = []
     for judge in LEARNT:
         told = [
@@ -212,7 +211,7 @@ def share_notes(samples: ClassSamples) -> list[str]:
     if real and real[0].of < FEWEST:
         lines.append(f"{real[0].of} real sentences are too few to say whether the codes tell the class")
     elif real and real[0].interval.low <= 1 / samples.classes:
-        lines.append("the codes of this model do not tell the class, so that no code can ask for it")
+        lines.append("the codes of this model do not tell the class: no choice of codes gives samples of it")
     return lines
 
 

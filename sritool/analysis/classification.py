@@ -1,4 +1,4 @@
-"""How well the codes of sentences tell their classes: without labels, and with few.
+"""How well the codes of sentences predict their classes, without labels and with few labels.
 
 Source: Pang et al. 2021, section 4.3 and Table 5.
 """
@@ -27,23 +27,23 @@ MAJORITY, WORDS = "majority class", "bag of words"
 
 
 class Classification(NamedTuple):
-    """All rows, and what they rest on."""
+    """All rows of the table, and the data behind them."""
 
     classes: tuple[str, ...]
-    data: str  # what test is
-    tested: int  # test sentences
-    of: int  # and how many there are
+    data: str  # name of the test data
+    tested: int  # test sentences used
+    of: int  # test sentences available
     rows: list[Accuracy]
     overlaps: list[Overlap]
     notes: list[str]
 
 
 def classify(paths: Sequence[Path], request: Request, device: str, report: Report) -> Classification:
-    """Measure the accuracy on test of every model at every number of labels, and of two rows that give the scale.
+    """Measure the test accuracy of every model, and of two baselines, at every number of labels.
 
     Raises:
-        UsageError: A model without z, runs of different corpora, or more labels than there are.
-        DataError: Files without labels.
+        UsageError: A model has no z, or more labels are asked for than there are.
+        DataError: The corpora of the runs differ, or a file has no labels.
     """
     kept, notes = each_once(paths)
     models = [load_model(path, device) for path in kept]
@@ -56,13 +56,13 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
             )
     plan = make_plan(models, request)
     true = plan.labels(plan.test)
-    commonest = np.full(len(true), int(np.bincount(true).argmax()))  # one and the same answer to all
+    commonest = np.full(len(true), int(np.bincount(true).argmax()))  # the same class for every sentence
     rows = [plan.row((MAJORITY, "", "constant"), None, [0], [commonest]), *word_rows(plan, request, report)]
     for model, name in zip(models, run_names(kept), strict=True):
         rows += code_rows(plan, request, model, name, told_as(report, f"{name}: " if len(models) > 1 else ""))
         if has_collapsed(model.checkpoint):
             ignored = f"{name}: its generator ignored z when it was last validated"
-            notes.append(f"{ignored}; what its codes tell is not what it generates from")
+            notes.append(f"{ignored}; its accuracy says nothing of what it generates")
         if plan.test.source.prepared is None:
             texts = [plan.test.source.text(index) for index in plan.test.rows.tolist()]
             if lacking := unknown_words(model, texts):
@@ -73,7 +73,7 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
 
 
 def word_rows(plan: Plan, request: Request, report: Report) -> Iterator[Accuracy]:
-    """Learn from words in place of codes, with the same labels."""
+    """Yield the rows of a classifier that learns from words instead of codes, with the same labels."""
 
     def texts(part: Part) -> list[str]:
         return [part.source.text(index) for index in part.rows.tolist()]
@@ -89,7 +89,7 @@ def word_rows(plan: Plan, request: Request, report: Report) -> Iterator[Accuracy
 def code_rows(
     plan: Plan, request: Request, model: TrainedModel, name: str, report: Report
 ) -> Iterator[Accuracy]:
-    """Learn from the codes of a run's model, without labels and with; each sentence is encoded once."""
+    """Yield the rows of a run, without labels and with labels; each sentence is encoded once."""
     how = CodeSettings(request.chains, True, request.seed, request.chain_dropout)
 
     def codes(part: Part, what: str) -> Floats:
@@ -121,7 +121,7 @@ def code_rows(
 
 
 def _learnt(plan: Plan, head: Head, fit: Callable[[Part], Classes], report: Report) -> Iterator[Accuracy]:
-    """A row at each number of labels, from the predictions that each draw leads to."""
+    """Yield one row for each number of labels, from the predictions of all draws."""
     for labels, draws in plan.draws.items():
         sizes = [len(drawn.rows) for drawn in draws]
         label, predictions = f"{head[0]}, {labels:,} labels", []

@@ -1,4 +1,4 @@
-"""What a classification reads: sentences with labels, from files or a prepared corpus, and what recurs in test."""
+"""Reads labelled sentences from files or a prepared corpus, and finds those that recur in test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sritool.evaluation.sentences import prepared_corpus
 from sritool.processes import measuring
 from sritool.runs.model import TrainedModel
 
-SHOWN = 4  # labels in an error
+SHOWN = 4  # labels listed in an error message
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,59 +34,59 @@ class Sentences:
     """Sentences of one file or split, in order."""
 
     name: str  # of the file, or `yelp test`
-    labels: tuple[str, ...] | None  # a name for each sentence
-    texts: tuple[str, ...] = ()  # as the file has them
-    prepared: Split | None = None  # else as the corpus that the models were trained on has them
-    decode: Callable[[NDArray[np.int32]], str] | None = None  # of that corpus' tokenizer
+    labels: tuple[str, ...] | None  # label of each sentence
+    texts: tuple[str, ...] = ()  # as in the file; empty for a prepared split
+    prepared: Split | None = None  # split of the models' training corpus; None for a file
+    decode: Callable[[NDArray[np.int32]], str] | None = None  # the corpus' tokenizer's; None for a file
 
     def __len__(self) -> int:
         return len(self.texts) if self.prepared is None else len(self.prepared)
 
     def split(self, model: TrainedModel) -> Split:
-        """The same sentences as a model reads them, with the same indices."""
+        """Return the sentences as the model's token ids, with the same indices."""
         return model.split(self.texts) if self.prepared is None else self.prepared
 
     def text(self, index: int) -> str:
-        """One sentence; of a prepared corpus with its unknown words."""
+        """Return one sentence as text; in a prepared corpus, rare words are <unk>."""
         if self.prepared is None or self.decode is None:
             return self.texts[index]
         return self.decode(self.prepared.targets(index))
 
 
 class Sources(NamedTuple):
-    """All that a classification reads, with the labels as numbers."""
+    """All sentences of a classification, with the labels as numbers."""
 
     classes: tuple[str, ...]
-    place: Mapping[str, int]  # label as a source has it -> index of its class
+    place: Mapping[str, int]  # label in a source -> index of its class
     test: Sentences
     valid: Sentences | None
     train: Sentences | None
     labelled: tuple[Sentences, ...]
 
     def numbers(self, source: Sentences) -> Indices:
-        """The class of each sentence: [sentences], indices into `classes`."""
+        """Return the class of each sentence, [sentences], as indices into `classes`."""
         return np.array([self.place[label] for label in source.labels or ()], dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to classify, and how."""
+    """Data and settings of a classification."""
 
-    labelled: tuple[Path, ...] = ()  # files whose labels are learnt from; none: draws from train
-    train: Path | None = None  # each None: that split of the corpus that the models were trained on
+    labelled: tuple[Path, ...] = ()  # files to learn labels from; none: draws from train
+    train: Path | None = None  # for train, valid and test, None: that split of the models' training corpus
     valid: Path | None = None
     test: Path | None = None
     columns: FieldNames = field(default_factory=FieldNames)
-    counts: tuple[int, ...] | None = None  # labels to draw, 0 for none; None: whole files, or COUNTS
-    zero: bool | None = None  # whether to cluster without labels; None: where 0 is among the counts
+    counts: tuple[int, ...] | None = None  # numbers of labels to draw, 0: none; None: whole files, or COUNTS
+    zero: bool | None = None  # whether to cluster without labels; None: if counts is None or has a 0
     draws: int = 5
-    train_sentences: int = 10_000  # that are clustered where there are no labels
-    limit: int | None = None  # of train, valid and test each
+    train_sentences: int = 10_000  # sentences to cluster without labels
+    limit: int | None = None  # sentences of train, valid and test each
     deduplicate: bool = False
-    chains: int | None = None  # draws whose mean is a code; None: the mean of q(z|x), without draws
-    chain_dropout: bool = False  # in the chains of codes, as while training
-    standardize: bool = True  # every dimension of codes, before they are clustered or learnt from
-    components: int | None = None  # principal ones that are clustered
+    chains: int | None = None  # draws averaged into a code; None: the mean of q(z|x), without draws
+    chain_dropout: bool = False  # dropout in these chains, as in training
+    standardize: bool = True  # standardise every dimension of the codes first
+    components: int | None = None  # principal components to cluster; None: the codes themselves
     naming: Naming = "hungarian"
     kernel: Kernel = "linear"
     seed: int = 0
@@ -95,17 +95,17 @@ class Request:
 
     @property
     def wants_clusters(self) -> bool:
-        """Whether there is a column without labels."""
+        """Whether the table has a column without labels."""
         return (self.counts is None or 0 in self.counts) if self.zero is None else self.zero
 
     @property
     def wants_labels(self) -> bool:
-        """Whether there is a column with labels, if no file has them."""
+        """Whether the table has columns with labels drawn from train."""
         return self.counts is None or any(self.counts)
 
 
 def read_sources(models: Sequence[TrainedModel], request: Request) -> Sources:
-    """The files that are given, and for the others splits of the corpus that the models were trained on."""
+    """Read the given files, and take the other splits from the models' training corpus."""
 
     def source(path: Path | None, split: str, needs_labels: bool = True) -> Sentences:
         if path is not None:
@@ -127,11 +127,11 @@ def read_sources(models: Sequence[TrainedModel], request: Request) -> Sources:
 
 
 def read_sentences(path: Path, columns: FieldNames, needs_labels: bool = True) -> Sentences:
-    """Read sentences of a file or "-"; lines without a word are left out, and not counted.
+    """Read the sentences of a file or "-"; empty lines are skipped and not counted.
 
     Raises:
-        UsageError: Several processes are to read standard input.
-        DataError: It cannot be read, has no sentence, or no labels where they are needed.
+        UsageError: Several processes would have to read standard input.
+        DataError: The file cannot be read, has no sentence, or lacks labels that are needed.
     """
     if str(path) == "-" and measuring().size > 1:
         raise UsageError("several processes cannot read labelled sentences from standard input; give a file")
@@ -160,10 +160,10 @@ def prepared_sentences(corpus: Corpus, split: str, needs_labels: bool = True) ->
 def aligned(
     test: Sentences, valid: Sentences | None, train: Sentences | None, labelled: Sequence[Sentences]
 ) -> Sources:
-    """Give the labels of all sources one set of names; 0 and 1 are a sentiment where another source says so.
+    """Give the labels of all sources common names; 0 and 1 become negative and positive if a source uses these.
 
-    The labels of `train` are read only where it is among `labelled`.
-    Raises: DataError if a source's labels are none of test's, or there is one label only, or too many.
+    The labels of `train` are used only if it is among `labelled`.
+    Raises: DataError if a source has no label in common with test, or there is one label only, or too many.
     """
     given = {source: {*(source.labels or ())} for source in (test, valid, *labelled) if source is not None}
     labels = set().union(*given.values())
@@ -179,7 +179,7 @@ def aligned(
         )
     if len(classes) > MOST_LABELS:
         raise DataError(
-            f"{test.name} has {len(classes):,} different labels; a label is one of {MOST_LABELS:,} classes at most"
+            f"{test.name} has {len(classes):,} different labels; at most {MOST_LABELS:,} are possible"
         )
     place = {label: classes.index(name) for label, name in names.items()}
     return Sources(tuple(classes), place, test, valid, train, tuple(labelled))
@@ -200,9 +200,9 @@ def _some(labels: set[str]) -> str:
 
 
 def in_other(source: Sentences, other: Sentences, model: TrainedModel) -> NDArray[np.bool_]:
-    """Tell which sentences of `source` are in `other` too: [sentences of `source`].
+    """Return which sentences of `source` are in `other` too: [sentences of `source`].
 
-    Texts are compared, or the words of `model` where one of the two has no text.
+    Texts are compared, or token ids of `model` if one of the two has no text.
     """
     as_text = source.prepared is None and other.prepared is None
 

@@ -1,4 +1,4 @@
-"""Which sentences a classification learns from, names clusters by, and is tested on."""
+"""Chooses the sentences that a classification learns from, names clusters by, and is tested on."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sritool.runs.model import TrainedModel
 COUNTS = (0, 100, 1000, 10_000)  # labels, as in the paper's Table 5
 
 Head = tuple[str, str, str]
-"""What tells rows apart: the run, or the name of a row that gives a scale; its method; a classifier."""
+"""What identifies a row: run or baseline, method (empty for a baseline), classifier."""
 
 
 class Overlap(NamedTuple):
-    """Sentences of one source whose text is in another too."""
+    """Number of sentences of one source that are in another too."""
 
     source: str
     other: str
@@ -43,23 +43,23 @@ class Part(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Which sentences take part."""
+    """The sentences that take part."""
 
     sources: Sources
     test: Part
-    valid: Part | None  # which names clusters; None: there are none
-    train: Part | None  # which is clustered
-    draws: dict[int, list[Part]]  # number of labels, as asked for -> the draws of sentences that have them
+    valid: Part | None  # names the clusters; None: no clustering
+    train: Part | None  # is clustered; None: no clustering
+    draws: dict[int, list[Part]]  # requested number of labels -> draws of labelled sentences
     overlaps: list[Overlap]
 
     def labels(self, part: Part) -> Classes:
-        """The classes of some sentences, as numbers."""
+        """Return the classes of a part's sentences, as numbers."""
         return self.sources.numbers(part.source)[part.rows]
 
     def row(
         self, head: Head, labels: int | None, sizes: Sequence[int], predictions: Sequence[Classes]
     ) -> Accuracy:
-        """What the predictions of every draw, each from so many labelled sentences, amount to."""
+        """Return the accuracy of the predictions of all draws; `sizes` are their numbers of labelled sentences."""
         true, classes = self.labels(self.test), len(self.sources.classes)
         shares = tuple(float((predicted == true).mean()) for predicted in predictions)
         table = np.sum([confusion(true, predicted, classes) for predicted in predictions], axis=0)
@@ -70,8 +70,8 @@ def make_plan(models: Sequence[TrainedModel], request: Request) -> Plan:
     """Read all sources and choose sentences.
 
     Raises:
-        DataError: A source is missing or has no labels.
-        UsageError: More labels are asked for than there are.
+        DataError: A source is missing, has no labels, or has too few sentences for the clusters.
+        UsageError: Nothing is asked for, or more labels or principal components than there are sentences.
     """
     if not (request.wants_clusters or request.wants_labels):
         raise UsageError(
@@ -100,9 +100,9 @@ def make_plan(models: Sequence[TrainedModel], request: Request) -> Plan:
 
 
 def draws_of(request: Request, usable: Sequence[Part]) -> dict[int, list[Part]]:
-    """Return the draws by their number of labels: files by their size, or as many of one file as are asked for.
+    """Return the draws by number of labels: whole files by size, or random draws from one source.
 
-    `usable` are the sentences of each labelled source that may take part.
+    `usable` holds the sentences of each labelled source that may take part.
     Raises: UsageError if there are several files to draw from, or fewer sentences than labels asked for.
     """
     if request.labelled and request.counts is None:
@@ -124,29 +124,31 @@ def draws_of(request: Request, usable: Sequence[Part]) -> dict[int, list[Part]]:
 
 
 def draw(usable: Indices, of: int, count: int, seed: int, number: int) -> Indices:
-    """Choose `count` of the usable ones of `of` sentences at random, in their order, as draw `number` of a seed.
+    """Choose `count` usable sentences out of `of` at random, in their order, as draw `number` of a seed.
 
-    A larger draw holds the smaller, and which are drawn depends little on those that are not usable.
-    Raises: UsageError if there are not so many.
+    A larger draw contains the smaller one; leaving out unusable sentences changes a draw little.
+    Raises: UsageError if there are too few usable sentences.
     """
     if count > len(usable):
         raise UsageError(
-            f"{count:,} labels cannot be drawn from {len(usable):,} sentences; give --labels fewer"
+            f"{count:,} labels cannot be drawn from {len(usable):,} sentences; give fewer in --labels"
         )
     return seeded_choice(of, count, [seed, number], usable)
 
 
 def notes_of(plan: Plan, request: Request) -> list[str]:
-    """Tell what was left out, and how the rest was done."""
+    """Return notes on how the classification was done, and what was left out."""
     dropout = " with dropout" if request.chain_dropout else ""
     scaled = "" if request.standardize else ", not standardised"
     means = f"means of {request.chains} chains{dropout}" if request.chains else "ends of chains without noise"
     notes = [f"codes are {means}, or an encoder's own{scaled}"]
     for labels, draws in plan.draws.items():
         if any(len(np.unique(plan.labels(drawn))) < 2 for drawn in draws):
-            notes.append(f"a draw of {labels:,} labels is of one class, which is then the answer to all")
+            notes.append(
+                f"a draw of {labels:,} labels has one class only, which is then predicted for every sentence"
+            )
     if any(len(drawn.rows) > CHOSEN_ON for draws in plan.draws.values() for drawn in draws):
-        notes.append(f"the machines' C is chosen on {CHOSEN_ON:,} of the labels where there are more")
+        notes.append(f"C is chosen on at most {CHOSEN_ON:,} labelled sentences")
     if plan.train is not None:
         named = "named by" if request.naming == "hungarian" else "each named by its most confident of"
         notes += [f"clusters of {plan.train}", f"{named} {plan.valid}"]
@@ -159,9 +161,9 @@ def notes_of(plan: Plan, request: Request) -> list[str]:
 def usable_of(
     sources: Sources, request: Request, model: TrainedModel
 ) -> tuple[dict[Sentences, Indices], list[Overlap]]:
-    """Tell which sentences of each source may take part, and which sources have sentences of test.
+    """Return the usable sentences of each source, and the overlaps of the sources with test.
 
-    Raises: DataError if a source has no others, and they are to be left out.
+    Raises: DataError if every sentence of a source is in test, and such sentences are to be left out.
     """
     usable: dict[Sentences, Indices] = {}
     overlaps: list[Overlap] = []

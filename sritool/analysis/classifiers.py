@@ -1,7 +1,6 @@
-"""Classes of sentences from their codes, without labels and with few; and how often they are right.
+"""Predicts classes of sentences from their codes, without labels and with few, and counts how often this is right.
 
-Everything that is learnt is learnt from the arguments: scaling, vocabulary and the cost of errors come from the
-sentences given for fitting alone.
+Scaling, vocabulary and C are learnt from the sentences given for fitting alone, never from test sentences.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ Classes = NDArray[np.int64]
 Kernel = Literal["linear", "rbf"]
 Naming = Literal["hungarian", "authors"]
 COSTS = {"linear": (1.0, 10.0, 0.1, 100.0, 0.01, 0.001), "rbf": (1.0, 10.0, 0.1)}
-"""C of the machine, by its kernel; of those that are equally good the first is taken, as few labels cannot tell them
-apart and one far from 1 fits badly."""
+"""Candidates for C of the support vector machine, by kernel. The first of equally good ones is taken: few labels
+cannot tell them apart, and a C far from 1 fits badly."""
 
 FOLDS = 5
-CHOSEN_ON = 2000  # labelled sentences at most that C is chosen on: a kernel's cost grows with their square
+CHOSEN_ON = 2000  # most labelled sentences that C is chosen on: a kernel's cost grows with their square
 _NORMAL_95 = 1.959963984540054
 
 
@@ -36,9 +35,9 @@ class Interval(NamedTuple):
 
 
 def wilson(right: float, count: int) -> Interval:
-    """Return the 95 % interval of a share of `count` independent trials.
+    """Return the 95 % interval of the share `right` / `count` of independent trials.
 
-    Source: Wilson 1927; it keeps its level near 0 and 1, where the normal approximation does not.
+    Source: Wilson 1927; unlike the normal approximation, it keeps its level near 0 and 1.
     """
     share, square = right / count, _NORMAL_95**2
     centre = (share + square / (2 * count)) / (1 + square / count)
@@ -48,51 +47,51 @@ def wilson(right: float, count: int) -> Interval:
 
 
 def confusion(true: Classes, predicted: Classes, classes: int) -> NDArray[np.int64]:
-    """Count how many sentences of each class [true] were taken for each [predicted]. Shape [classes, classes]."""
+    """Count the sentences of each true class by predicted class. Shape [classes, classes]: [true, predicted]."""
     table = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(table, (true, predicted), 1)
     return table
 
 
 class Accuracy(NamedTuple):
-    """One row's share of test sentences whose class was told, at one number of labels."""
+    """Accuracy of one row of the table, on test sentences, at one number of labels."""
 
-    name: str  # the run's, or of a row that gives a scale
+    name: str  # of the run or baseline
     method: str
     classifier: str
-    labels: int | None  # None: whatever their number
-    used: int  # labelled sentences that were there, on average over draws
-    shares: tuple[float, ...]  # of each draw
-    confusion: NDArray[np.int64]  # sums over draws  [true, predicted]
+    labels: int | None  # None: the row does not depend on the number of labels
+    used: int  # labelled sentences used, mean over draws
+    shares: tuple[float, ...]  # share of test sentences that are right, for each draw
+    confusion: NDArray[np.int64]  # summed over draws  [true, predicted]
 
     @property
     def value(self) -> float:
-        """Mean over draws."""
+        """Mean accuracy over draws, in [0, 1]."""
         return float(np.mean(self.shares))
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation over draws; None for one."""
+        """Standard deviation over draws; None for a single draw."""
         return float(np.std(self.shares, ddof=1)) if len(self.shares) > 1 else None
 
     @property
     def tested(self) -> int:
-        """Test sentences, the same for each draw."""
+        """Number of test sentences, the same for each draw."""
         return int(self.confusion.sum()) // len(self.shares)
 
     @property
     def standard_error(self) -> float:
-        """Over test sentences, of the mean over draws as if it were one draw: what other sentences would change."""
+        """Standard error over test sentences of the mean over draws, taken as one draw."""
         return math.sqrt(self.value * (1 - self.value) / self.tested)
 
     @property
     def interval(self) -> Interval:
-        """95 %, over test sentences (Wilson), of the mean over draws as if it were one draw."""
+        """95 % interval over test sentences (Wilson) of the mean over draws, taken as one draw."""
         return wilson(self.value * self.tested, self.tested)
 
 
 def name_clusters(clusters: Classes, labels: Classes, classes: int) -> Classes:
-    """Return the class of each cluster: one to one, so that most of these sentences are right. Shape [classes].
+    """Return the class of each cluster, [classes]: the one-to-one assignment with the most sentences right.
 
     Clusters are numbers below `classes`; clusters and labels have the shape [n].
 
@@ -107,7 +106,7 @@ def name_clusters(clusters: Classes, labels: Classes, classes: int) -> Classes:
 
 
 def name_by_confidence(probabilities: NDArray[np.float64], labels: Classes) -> Classes:
-    """Name each cluster by the label of its one most confident sentence, as the authors' code does; two may agree.
+    """Name each cluster by the label of its most confident sentence, as the authors' code does; names may repeat.
 
     Probabilities of belonging to each cluster have the shape [n, clusters], labels [n]; returns [clusters].
     """
@@ -123,8 +122,8 @@ class Clusters:
     ) -> None:
         """Fit the mixture to codes [n, latent], at least as many as classes.
 
-        `components` is how many principal components of the codes to keep, all if None; `standardize` brings every
-        dimension to mean 0 and variance 1 first.
+        `components` is the number of principal components of the codes to keep; None: the codes themselves.
+        `standardize` first scales every dimension to mean 0 and variance 1.
         """
         from sklearn.decomposition import PCA
         from sklearn.mixture import GaussianMixture
@@ -135,16 +134,16 @@ class Clusters:
         self.classes = classes
         self._pipeline = make_pipeline(*_scaler(standardize), *reduce, mixture)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one that has not settled after so many rounds is used as it is
+            warnings.simplefilter("ignore")  # a mixture that has not converged by then is used as it is
             self._pipeline.fit(codes.astype(np.float64))
 
     def probabilities(self, codes: Floats) -> NDArray[np.float64]:
-        """Of belonging to each component: [n, classes]."""
+        """Return the probabilities of belonging to each component, [n, classes]."""
         found: NDArray[np.float64] = self._pipeline.predict_proba(codes.astype(np.float64))
         return found
 
     def names(self, codes: Floats, labels: Classes, naming: Naming) -> Classes:
-        """Give each component a class, by codes [n, latent] of sentences whose classes are known."""
+        """Return the class of each component, by codes [n, latent] of sentences with known classes [n]."""
         probabilities = self.probabilities(codes)
         if naming == "authors":
             return name_by_confidence(probabilities, labels)
@@ -154,27 +153,27 @@ class Clusters:
 def svm_classes(
     codes: Floats, labels: Classes, wanted: Floats, kernel: Kernel, seed: int, standardize: bool = True
 ) -> Classes:
-    """Tell the classes of wanted codes by a support vector machine on labelled ones.
+    """Predict the classes of the codes `wanted` by a support vector machine trained on labelled codes.
 
-    Codes have the shape [n, latent] and classes [n]. The seed is of the folds that C is chosen by. `standardize`
-    brings every dimension to mean 0 and variance 1 first.
+    Codes have the shape [n, latent] and classes [n]. The seed sets the cross-validation folds that choose C.
+    `standardize` first scales every dimension to mean 0 and variance 1.
     """
     steps = [*_scaler(standardize), _machine(kernel, seed)]
     return _classes(steps, codes.astype(np.float64), labels, wanted.astype(np.float64), COSTS[kernel], seed)
 
 
 def word_classes(texts: Sequence[str], labels: Classes, wanted: Sequence[str], seed: int) -> Classes:
-    """Tell the classes of the wanted texts by a linear support vector machine on words (TF-IDF).
+    """Predict the classes of the texts `wanted` by a linear support vector machine on words (TF-IDF).
 
-    C is chosen by folds of labelled texts, which the seed makes.
+    C is chosen by cross-validation on the labelled texts; the seed sets the folds.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     if not any(text.split() for text in texts):
         return np.full(len(wanted), _commonest(labels))
     steps = [TfidfVectorizer(token_pattern=r"\S+", sublinear_tf=True), _machine("linear", seed)]
-    known, asked = (np.array(given, dtype=object) for given in (texts, wanted))
-    return _classes(steps, known, labels, asked, COSTS["linear"], seed)
+    fitted, tested = (np.array(given, dtype=object) for given in (texts, wanted))
+    return _classes(steps, fitted, labels, tested, COSTS["linear"], seed)
 
 
 def _scaler(standardize: bool) -> list[Any]:
@@ -186,14 +185,14 @@ def _scaler(standardize: bool) -> list[Any]:
 def _machine(kernel: Kernel, seed: int) -> Any:
     from sklearn.svm import SVC, LinearSVC
 
-    # Few dimensions and many sentences: the primal problem; it needs no seed, and always ends.
+    # dual=False: the primal problem suits few dimensions and many sentences, needs no seed and always converges.
     return SVC(kernel="rbf") if kernel == "rbf" else LinearSVC(dual=False, random_state=seed)
 
 
 def _classes(
     steps: Sequence[Any], given: Any, labels: Classes, wanted: Any, costs: Sequence[float], seed: int
 ) -> Classes:
-    """Predictions of a pipeline whose last step has the C that cross-validation within `given` is best with."""
+    """Predict classes by a pipeline whose last step has the best C by cross-validation within `given`."""
     from sklearn.pipeline import make_pipeline
 
     if len(np.unique(labels)) < 2:
@@ -201,7 +200,7 @@ def _classes(
     pipeline = make_pipeline(*steps)
     name = f"{pipeline.steps[-1][0]}__C"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of solvers that stopped short of their tolerance at a large C
+        warnings.simplefilter("ignore")  # solvers may stop short of their tolerance at a large C
         pipeline.set_params(**{name: _best_cost(pipeline, name, given, labels, costs, seed)})
         pipeline.fit(given, labels)
         found: Classes = pipeline.predict(wanted)
@@ -211,12 +210,12 @@ def _classes(
 def _best_cost(
     pipeline: Any, name: str, given: Any, labels: Classes, costs: Sequence[float], seed: int
 ) -> float:
-    """C by cross-validation on at most CHOSEN_ON of the labelled sentences; everything is fitted in the folds."""
+    """Choose C by cross-validation on at most CHOSEN_ON labelled sentences; all steps are fitted per fold."""
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
     chosen = np.random.default_rng(seed).permutation(len(labels))[:CHOSEN_ON]
     counts = np.sort(np.unique(labels[chosen], return_counts=True)[1])
-    if len(counts) < 2 or counts[-2] < 2:  # some fold would be fitted on one class alone
+    if len(counts) < 2 or counts[-2] < 2:  # some fold would contain one class alone
         return costs[0]
     folds = StratifiedKFold(min(FOLDS, int(counts[-2])), shuffle=True, random_state=seed)
     search = GridSearchCV(pipeline, {name: list(costs)}, cv=folds, refit=False)

@@ -1,10 +1,10 @@
-"""Latent codes in files: tab-separated lines, JSON lines and NumPy's .npy, each float32 exactly.
+"""Reads and writes latent codes as tab-separated lines, JSON lines or NumPy's .npy, float32 without loss.
 
     z1 TAB z2 TAB … z32        a header, which may name other columns too, or numbers alone
-    {"z": [0.1, …]}            one object a line; its other keys are not read
+    {"z": [0.1, …]}            one object per line; its other keys are ignored
     .npy                       [n, latent], or [n, chains, latent] as n·chains codes
 
-Nine significant digits tell every float32 from its neighbours, so that text loses nothing.
+Nine significant digits identify every float32, so that text loses nothing.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ class Encoded(NamedTuple):
     """A text's sentences and their codes."""
 
     sentences: list[str]
-    codes: Floats  # [sentences, rows, latent]; a row is a chain's, or the mean of them all
+    codes: Floats  # [sentences, rows, latent]; one row per chain, or one row with their mean
 
     @property
     def flat(self) -> Floats:
-        """A code a row: [sentences · rows, latent], the rows of a sentence together."""
+        """One code per row, [sentences · rows, latent]; the rows of a sentence are adjacent."""
         return self.codes.reshape(-1, self.codes.shape[-1])
 
     def beside(self, with_text: bool) -> dict[str, list[object]]:
-        """Return columns that tell the rows of `flat` apart: line and chain, from 1, where a line has several rows.
+        """Return columns that identify the rows of `flat`: line and chain, from 1, if a line has several rows.
 
-        With `with_text` there is the sentence too.
+        With `with_text`, the sentence is added.
         """
         count, rows, _ = self.codes.shape
         columns: dict[str, list[object]] = {}
@@ -67,7 +67,7 @@ class Encoded(NamedTuple):
 def encode_text(
     model: TrainedModel, text: Path, how: CodeSettings, batch_size: int, report: Report
 ) -> Encoded:
-    """Encode every line of a text, an empty line too; codes of a long text are kept on the disk.
+    """Encode every line of a text, including empty lines; codes of a long text are kept on disk.
 
     Raises:
         UsageError: The model has no z.
@@ -80,19 +80,19 @@ def encode_text(
 
 
 def column_names(latent: int) -> list[str]:
-    """Return the columns of a table of codes: z1 … zd."""
+    """Return the column names of codes: z1 … zd."""
     return [f"z{number}" for number in range(1, latent + 1)]
 
 
 def read_codes(path: Path | str, latent: int) -> Floats:
-    """Read codes from a file or "-", in any of the forms; the content tells which one it is.
+    """Read codes from a file or "-", in any of the forms; the form is detected from the content.
 
     Returns:
         Codes in the order of the file, at least one. Shape [n, latent], float32.
 
     Raises:
-        DataError: It is missing, empty or damaged, a code has another width, or a value is no finite float32. The
-            message names file and line.
+        DataError: The file is missing, empty or damaged, a code has another width, or a value is not a finite
+            float32. The message names file and line.
     """
     where, data = name_of(Path(path)), b"".join(read_blocks(Path(path)))
     if not data.strip():
@@ -109,16 +109,16 @@ def read_codes(path: Path | str, latent: int) -> Floats:
 
 
 def form_of(path: Path) -> str:
-    """Return the form that a file's ending stands for, tab-separated where it stands for none."""
+    """Return the form for a file's ending; tsv for an unknown one."""
     return BY_SUFFIX.get(path.suffix.lower(), "tsv")
 
 
 def code_lines(
     codes: Floats, form: str, beside: Mapping[str, Sequence[object]] | None = None
 ) -> Iterator[str]:
-    """Yield codes [n, latent] as lines with their ends, in any of FORMS but npy, the header first where there is one.
+    """Yield codes [n, latent] as lines with line ends, in any of FORMS but npy; the header, if any, comes first.
 
-    What else is known of each code stands `beside` it, by name: columns before z1, or keys before z.
+    `beside` gives more values for each code, by name: columns before z1, or keys before z.
     """
     beside = beside or {}
     others = list(zip(*beside.values(), strict=True)) if beside else [()] * len(codes)
@@ -135,7 +135,7 @@ def code_lines(
 
 
 def npy_bytes(codes: Floats) -> bytes:
-    """Return the bytes of a .npy file of codes, which may have any number of dimensions."""
+    """Return codes of any shape as the bytes of a .npy file."""
     file = io.BytesIO()
     np.lib.format.write_array(file, np.ascontiguousarray(codes), version=(1, 0), allow_pickle=False)
     return file.getvalue()
@@ -158,19 +158,21 @@ def _parse_table(lines: Sequence[str], where: str, latent: int) -> Floats:
     codes = np.empty((len(rows), latent), dtype=np.float64)
     for number, row in enumerate(rows, first):
         if len(row) != width:
-            has = f"{len(row)} {'column' if len(row) == 1 else 'columns'} (parted by {separator})"
+            has = f"{len(row)} {'column' if len(row) == 1 else 'columns'} (separated by {separator})"
             advice = "; mend it" if first == 2 else f", which the model's codes have; {_OTHER}"
             raise DataError(f"{where} line {number} has {has}, not {width}{advice}")
         try:
             codes[number - first] = [float(row[column]) for column in columns]
         except ValueError:
             wrong = next(row[column] for column in columns if not _are_numbers([row[column]]))
-            raise DataError(f"{where} line {number} has {wrong[:40]!r} for a number; mend it") from None
+            raise DataError(
+                f"{where} line {number} has {wrong[:40]!r} in place of a number; mend it"
+            ) from None
     return _finite(codes, where, "line", first)
 
 
 def _cells(lines: Sequence[str], where: str) -> tuple[list[list[str]], str]:
-    """The cells of each line, and what parts them: tabs, or else commas, or else any white space."""
+    """Return the cells of each line, and their separator: tabs, or else commas, or else white space."""
     if "\t" in lines[0]:
         return [line.rstrip("\r").split("\t") if line.strip() else [] for line in lines], "tabs"
     if "," not in lines[0]:
@@ -191,16 +193,16 @@ def _are_numbers(cells: Sequence[str]) -> bool:
 
 
 def _columns_of(header: Sequence[str], where: str, latent: int) -> list[int]:
-    """Where z1 … zd stand in a header."""
+    """Return the positions of z1 … zd in a header."""
     place = {name: column for column, name in enumerate(header)}
     names = column_names(latent)
-    there = sum(1 for name in header if name[:1] == "z" and name[1:].isdigit())
-    if any(name not in place for name in names) or there != latent:
-        if not there:
+    count = sum(1 for name in header if name[:1] == "z" and name[1:].isdigit())
+    if any(name not in place for name in names) or count != latent:
+        if not count:
             neither = f"is neither numbers nor a header with columns z1 … z{latent}"
             raise DataError(f"{where} line 1 {neither}; mend it")
-        columns = "column" if there == 1 else "columns"
-        raise DataError(f"{where} has {there} {columns} of z, and the model's codes have {latent}; {_OTHER}")
+        columns = "column" if count == 1 else "columns"
+        raise DataError(f"{where} has {count} {columns} of z, and the model's codes have {latent}; {_OTHER}")
     return [place[name] for name in names]
 
 
@@ -219,22 +221,22 @@ def _parse_json(lines: Sequence[str], where: str, latent: int) -> NDArray[np.flo
             numbers = f"{len(z)} numbers, and the model's codes have {latent}"
             raise DataError(f"{where} line {number} has {numbers}; {_OTHER}")
         if any(isinstance(value, bool) or not isinstance(value, int | float) for value in z):
-            raise DataError(f"{where} line {number} has something else than numbers in its z; mend it")
+            raise DataError(f"{where} line {number} has a value in its z that is not a number; mend it")
         try:
             codes[number - 1] = z
-        except OverflowError:  # an integer that no double holds
+        except OverflowError:  # an integer beyond the range of a double
             codes[number - 1] = np.inf
     return codes
 
 
 def _parse_npy(data: bytes, where: str, latent: int) -> NDArray[Any]:
-    """The array of a .npy file; nothing is allocated before its header agrees with its length."""
+    """Read the array of a .npy file; nothing is allocated before the header agrees with the file's length."""
     file = io.BytesIO(data)
     try:
         form = np.lib.format
         readers = {(1, 0): form.read_array_header_1_0, (2, 0): form.read_array_header_2_0}
         shape, _, kind = readers[form.read_magic(file)](file)
-    except Exception as error:  # its header is a Python literal, which can be wrong in many ways
+    except Exception as error:  # the header is a Python literal, which can fail in many ways
         reason = " ".join(str(error).split())[:80]
         raise DataError(f"{where} is a damaged .npy file ({reason}); write it again") from error
     if kind.kind not in "fiu":
@@ -243,8 +245,8 @@ def _parse_npy(data: bytes, where: str, latent: int) -> NDArray[Any]:
     if len(data) - file.tell() != count * kind.itemsize:
         raise DataError(f"{where} is cut short, or its header is wrong; write it again")
     if len(shape) not in (1, 2, 3) or shape[-1] != latent:
-        there = f"shape {list(shape)}, and the model's codes have {latent} dimensions"
-        raise DataError(f"{where} has {there}; {_OTHER}")
+        found = f"shape {list(shape)}, and the model's codes have {latent} dimensions"
+        raise DataError(f"{where} has {found}; {_OTHER}")
     if not count:
         raise DataError(f"{where} has no codes; {_WRITTEN}")
     file.seek(0)
@@ -253,7 +255,7 @@ def _parse_npy(data: bytes, where: str, latent: int) -> NDArray[Any]:
 
 
 def _finite(codes: NDArray[Any], where: str, unit: str, first: int = 1) -> Floats:
-    """Return codes as float32; raise DataError for the first row with a value that float32 lacks."""
+    """Return codes as float32; raise DataError at the first row with a value that is not a finite float32."""
     with np.errstate(over="ignore"):
         exact: Floats = np.ascontiguousarray(codes, dtype=np.float32)
     bad = np.flatnonzero(~np.isfinite(exact).all(axis=1))

@@ -1,4 +1,4 @@
-"""Runs of several methods side by side: the figures of each, and what its training took."""
+"""Compares runs of several methods: the figures of each run, and the cost of its training."""
 
 from __future__ import annotations
 
@@ -24,46 +24,46 @@ from sritool.runs.folder import find_checkpoint
 from sritool.runs.model import Report, TrainedModel
 from sritool.runs.names import each_once, run_names
 
-OWN = "own"  # in place of one estimator: the one that each method was published with
+OWN = "own"  # as the estimator: for each method, the one that it was published with
 TRAINING_COLUMNS = ("parameters", "tokens/s", "time", "epochs")
-# The paper's four are the first.
+# The first four are the paper's.
 DEFAULT_COLUMNS = ("ppl", "recon", "au", "kl", "nll", "posterior-kl", "mi", "permuted", *TRAINING_COLUMNS)
 
 BETTER = {
     **dict.fromkeys(("ppl", "ppl-word", "nll", "bpc", "bpb", "recon"), -1),
     **dict.fromkeys(("mi", "permuted", "tokens/s"), 1),
 }
-"""Columns in which one run can be better than another: −1 where less is better, 1 where more is.
+"""Columns in which one run can be better than another: −1 if lower is better, 1 if higher is.
 
-Not `kl` and `posterior-kl`: they are what likelihood is paid for with, and neither more nor less of them is better.
-Not `au`: it counts dimensions, whatever they hold, and many runs share its ceiling. Not `time` and `epochs`: the
-shortest plan would win. Nor the size of a model.
+`kl` and `posterior-kl` are left out, as neither more nor less of them is better: they are the price of likelihood.
+`au` counts dimensions, whatever they hold, and many runs share its maximum. In `time` and `epochs` the shortest plan
+would win. The size of a model is no merit either.
 """
 
 
 class Row(NamedTuple):
-    """One run."""
+    """Figures and training cost of one run."""
 
-    name: str  # of its folder; its path where two share that
+    name: str  # of its folder; its path if two folders have the same name
     corpus: str
     content_hash: str  # of the corpus
     evaluation: Evaluation
     training: Training
 
     def estimate(self, metric: str) -> Estimate | None:
-        """A figure, None where it could not be measured."""
+        """Return a figure, or None if it could not be measured."""
         return next((e for e in self.evaluation.estimates if e.metric == metric), None)
 
     @property
     def likelihood(self) -> Estimate | None:
-        """A figure that says how log p(x) was estimated; None if it was not."""
+        """A figure whose estimator and draws say how log p(x) was estimated; None if it was not."""
         return next((e for e in self.evaluation.estimates if e.metric in WEIGHTED), None)
 
     def minus(self, reference: Row, one_estimator: bool) -> dict[str, Difference]:
-        """Return the paired differences to a reference, by metric; those that there are, of itself none.
+        """Return the available paired differences to a reference, by metric; none to itself.
 
-        Both were measured on the same sentences with the same noise. Without `one_estimator`, there are none of what
-        rests on log p(x).
+        Both were measured on the same sentences with the same noise. Without `one_estimator`, metrics that use
+        log p(x) are left out.
         """
         if self is reference or self.content_hash != reference.content_hash:
             return {}
@@ -79,22 +79,22 @@ class Row(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The runs in the order given, and what must be read with them."""
+    """The runs in the order given, and notes."""
 
     rows: list[Row]
     notes: list[str]
     one_corpus: bool
-    one_estimator: bool  # exact figures compare with any
-    against: str = ""  # name of the run that differences are to; "" of one run alone
+    one_estimator: bool  # exact figures can be compared with any estimator
+    against: str = ""  # reference run of the differences; "" for a single run
 
     def differences(self, row: Row) -> dict[str, Difference]:
-        """Paired differences of a run to the reference, by metric; none of the reference itself."""
+        """Return the paired differences of a run to the reference, by metric; none for the reference itself."""
         reference = next((other for other in self.rows if other.name == self.against), None)
         return {} if reference is None else row.minus(reference, self.one_estimator)
 
 
 def check_columns(names: Sequence[str], sort: str | None = None) -> None:
-    """Check names of columns. Raises: UsageError if one is unknown or there is none, or none to sort by."""
+    """Check the columns and the sort column. Raises: UsageError if one is unknown, or there are no columns."""
     known = (*NEEDS, *TRAINING_COLUMNS)
     for name in names:
         if name not in known:
@@ -107,15 +107,15 @@ def check_columns(names: Sequence[str], sort: str | None = None) -> None:
 
 
 class ComparableRuns(NamedTuple):
-    """Runs that compare, and how many others there are."""
+    """Runs that can be compared, and the numbers of the others."""
 
-    paths: list[Path]  # of checkpoints, by the runs' names
-    elsewhere: int  # on other corpora
-    begun: int  # still the autoencoders that their methods begin with
+    paths: list[Path]  # of checkpoints, sorted by run name
+    elsewhere: int  # runs on other corpora
+    begun: int  # runs still in autoencoder pretraining
 
 
 def runs_of_newest_corpus(runs_dir: Path) -> ComparableRuns:
-    """Find all runs on the corpus that the newest run is on. Raises: CheckpointError if there is none."""
+    """Find all runs on the corpus of the newest run. Raises: CheckpointError if there is none."""
     wanted = load_checkpoint(find_checkpoint(None, runs_dir)).corpus["content_hash"]
     paths, elsewhere, begun = [], 0, 0
     for folder in sorted(path for path in runs_dir.iterdir() if path.is_dir()):
@@ -129,8 +129,8 @@ def runs_of_newest_corpus(runs_dir: Path) -> ComparableRuns:
             else:
                 paths.append(path)
     if not paths:
-        young = f"no run in {runs_dir}/ is further than its pretraining"
-        raise CheckpointError(f"{young}; wait, or train on with --resume")
+        reason = f"every run in {runs_dir}/ is still in pretraining"
+        raise CheckpointError(f"{reason}; wait, or train on with --resume")
     return ComparableRuns(paths, elsewhere, begun)
 
 
@@ -143,15 +143,15 @@ def compare(
     mixed: bool = False,
     against: Path | None = None,
 ) -> Comparison:
-    """Measure each run on the same sentences with the same noise, or look its figures up where they are on record.
+    """Measure each run on the same sentences with the same noise; figures on record are looked up.
 
-    The request's estimator may be `own`; `samples` are draws in place of each estimator's usual number. With `mixed`,
-    runs of different corpora are taken, each on its own. Paired differences are to the run `against`; None: to the
-    language model, or else the first run.
+    The request's estimator may be `own`; `samples` replaces each estimator's usual number of draws. With `mixed`,
+    runs of different corpora are allowed, each measured on its own corpus. Paired differences are to the run
+    `against`; None: to the language model, or else the first run.
 
     Raises:
         DataError: The corpora differ and `mixed` is not set.
-        UsageError: As `evaluate` has it, or `against` is none of the runs.
+        UsageError: As in `evaluate`, or `against` is not among the runs.
     """
     likelihood_estimators.check_estimator(request.estimator, others=(OWN,))
     paths, notes = each_once(checkpoints)
@@ -163,7 +163,7 @@ def compare(
     recipes = [model.checkpoint.config.recipe or "none" for model in models]
     rows: list[Row] = []
     for number, (name, own) in enumerate(zip(names, requests, strict=True), 1):
-        model = models.pop(0)  # each is let go when it is measured
+        model = models.pop(0)  # a measured model is freed
         told = told_as(report, f"{number}/{len(paths)} {name}: " if several else "")
         found = evaluate_model(model, own, told, paired=several)
         training = training_of(model, request.data_dir)
@@ -180,9 +180,9 @@ def compare(
 
 
 def reference_index(paths: Sequence[Path], models: Sequence[TrainedModel], against: Path | None) -> int:
-    """Return which run the others are compared with: `against`, or else the language model, or else the first.
+    """Return the index of the reference run: `against`, or else the language model, or else the first run.
 
-    Raises: UsageError if `against` is none of the runs.
+    Raises: UsageError if `against` is not among the runs.
     """
     if against is None:
         return next((i for i, model in enumerate(models) if model.method.name == "lm"), 0)
@@ -224,18 +224,17 @@ def _notes_on(row: Row) -> Iterator[str]:
 def _notes_on_what_differs(
     recipes: Mapping[str, str], one_corpus: bool, one_estimator: bool
 ) -> Iterator[str]:
-    """A line each on recipes, which are by the runs' names, corpora and estimators, where there are several."""
+    """Yield a line each if the recipes (by run name), corpora or estimators differ."""
     if len({*recipes.values()}) > 1:
         yield f"trained by different recipes: {', '.join(map(' '.join, recipes.items()))}"
     if not one_corpus:
-        apart = "compares with that of another, and their sentences have no paired difference"
-        yield f"the corpora differ: no figure of one {apart}"
+        yield "the corpora differ: figures of different corpora cannot be compared, and have no paired difference"
     if not one_estimator:
-        yield f"the estimators differ: {', '.join(WEIGHTED)} do not compare between them"
+        yield f"the estimators differ: {', '.join(WEIGHTED)} cannot be compared between them"
 
 
 def _grouped(notes: Sequence[tuple[str, str]], runs: Sequence[str]) -> list[str]:
-    """Each note once, with the runs that it is about before it, or none where it is about all."""
+    """Return each note once, prefixed with its runs unless it holds for all of them."""
     about: dict[str, list[str]] = {}
     for run, note in notes:
         about.setdefault(note, []).append(run)

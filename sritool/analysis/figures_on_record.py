@@ -1,4 +1,4 @@
-"""Figures of a checkpoint that were measured before, as a page or a card shows them; `evaluate` wrote them down."""
+"""Looks up figures of a checkpoint that `evaluate` recorded, for a report page or a model card."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettin
 from sritool.runs.bundled import records_folder
 from sritool.runs.model import Report
 
-WITHOUT_Z = ("ppl", "nll")  # all there is to measure on a language model
+WITHOUT_Z = ("ppl", "nll")  # figures of a language model
 
 
 class Figures(NamedTuple):
@@ -29,13 +29,13 @@ class Figures(NamedTuple):
 
 
 def figures_of(model: HashedModel, request: EvaluationSettings, report: Report) -> list[Figures]:
-    """Take the figures on record, each on the most sentences there are, and measure the usual ones that are missing.
+    """Look up figures on record, each on the most sentences recorded, and measure the usual ones that are missing.
 
-    What is on record of fewer sentences than the request's limit is not taken; what is measured now is of that many.
+    Records on fewer sentences than the request's limit are ignored; new figures are measured on that many.
 
     Returns:
-        Sets that have no metric in common. All metrics that use importance weights are of the same sentences, so that
-        ppl and nll on a page agree.
+        Sets without a common metric. All metrics that use importance weights are of the same sentences, so that ppl
+        and nll on a page agree.
     """
     usual = DEFAULT_METRICS if model.latent else WITHOUT_Z
     sets = list(figures_on_record(model, request, usual))
@@ -48,13 +48,13 @@ def figures_of(model: HashedModel, request: EvaluationSettings, report: Report) 
 
 
 def in_order(sets: Iterable[Figures]) -> list[Estimate]:
-    """Return all estimates in the order of a table."""
+    """Return all estimates in table order."""
     found = [estimate for figures in sets for estimate in figures.estimates]
     return sorted(found, key=lambda estimate: list(NEEDS).index(metric_of(estimate)))
 
 
 def notes_on(sets: Sequence[Figures]) -> list[str]:
-    """Return all notes, each once; with several sets each says on how many sentences."""
+    """Return all notes, each once; with several sets, each note gives its number of sentences."""
     notes = []
     for figures in sets:
         count = max((estimate.sentences for estimate in figures.estimates), default=0)
@@ -65,10 +65,10 @@ def notes_on(sets: Sequence[Figures]) -> list[str]:
 def figures_on_record(
     model: HashedModel, request: EvaluationSettings, usual: Sequence[str]
 ) -> Iterator[Figures]:
-    """Take what is kept of this very checkpoint and split, the whole split first; no metric twice.
+    """Yield the figures on record of this checkpoint and split, the whole split first; no metric twice.
 
-    The metrics `usual` are wanted together.
-    Raises: DataError if the corpus is not there.
+    Those metrics of `usual` that use importance weights are taken from the same sentences.
+    Raises: DataError if the corpus is missing.
     """
     of_interest = set(NEEDS) if model.latent else set(WITHOUT_Z)
     _, enough, _ = choose_sentences(model, request.split, None, request.limit, request.data_dir)
@@ -80,7 +80,7 @@ def figures_on_record(
             found.append((limit, count, record_of(model, chosen, replace(request, limit=limit))))
     weighted = [name for name in usual if name in ON_WEIGHTS]
     whole = (count for _, count, kept in found if not kept.missing(weighted))
-    of_weighted = next(whole, len(enough))  # else they are measured on as many
+    of_weighted = next(whole, len(enough))  # if not all on record, they are measured on the request's limit
     known: set[str] = set()
     for limit, count, kept in found:
         names = of_interest - known - set(kept.missing(NEEDS))
@@ -92,6 +92,6 @@ def figures_on_record(
 
 
 def _counts_on_record(checkpoint: Path) -> list[int]:
-    """Numbers of sentences that evaluations.jsonl beside a checkpoint has figures on, the most first."""
+    """Return the numbers of sentences that evaluations.jsonl has figures on, the largest first."""
     counts = set(Record(records_folder(checkpoint) / NAME).read(lambda entry: int(entry["sentences"])))
     return sorted((count for count in counts if count > 0), reverse=True)

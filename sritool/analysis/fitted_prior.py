@@ -1,7 +1,7 @@
-"""A Gaussian prior N(b, A Aᵀ) fitted to the codes of training sentences, and folded into the model's own maps of z.
+"""Fits a Gaussian prior N(b, A Aᵀ) to the codes of training sentences, and folds it into the model's weights.
 
-With z = A u + b and u ~ N(0, I) the generator reads u as it read z, so that only weights change. Codes are draws of
-p(z|x): this is the prior's step of expectation maximisation, with p(x|z) kept as it is.
+With z = A u + b and u ~ N(0, I), the generator reads u in place of z, so that only weights change. The codes are
+draws of p(z|x): this is the expectation-maximisation step for the prior, with p(x|z) fixed.
 
 Source: Dempster, Laird and Rubin 1977 for the step; Tomczak and Welling 2018, "VAE with a VampPrior", for the
 aggregated posterior as the best prior.
@@ -38,15 +38,15 @@ from sritool.training.new_method import training_split
 
 BATCH = 32
 REPEATS = 4
-"""Draws of p(z|x) of a training sentence."""
+"""Draws of p(z|x) per training sentence."""
 
 
 class Draws(NamedTuple):
-    """Weighted draws z of each sentence, and codes drawn from among them by their weights; all in float64."""
+    """Weighted draws z of each sentence, and codes resampled from them by weight; all in float64."""
 
     z: Tensor  # [draws, n, latent]
     log_weights: Tensor  # log p(x, z) − log q(z), nats  [draws, n]
-    codes: Tensor  # nearly draws of p(z|x)  [repeats, n, latent]
+    codes: Tensor  # approximate draws of p(z|x)  [repeats, n, latent]
 
 
 class Gaussian(NamedTuple):
@@ -56,20 +56,20 @@ class Gaussian(NamedTuple):
     scale: Tensor  # A, lower triangular with a positive diagonal  [latent, latent]
 
     def log_density(self, z: Tensor) -> Tensor:
-        """In nats: z [n, latent] → [n]."""
+        """Return log densities [n], in nats, of z [n, latent]."""
         u = torch.linalg.solve_triangular(self.scale, (z - self.shift).t(), upper=False).t()
         return log_prior(u) - self.scale.diagonal().log().sum()
 
 
 class FittedPrior(NamedTuple):
-    """A Gaussian and what it is worth in place of N(0, I), on sentences that it was not fitted to."""
+    """A fitted Gaussian, and its nll compared with that of N(0, I) on held-out sentences."""
 
     gaussian: Gaussian
     trained: int  # sentences that it was fitted to
     before: Estimate  # nll under N(0, I)
-    after: Estimate  # under the Gaussian
+    after: Estimate  # nll under the Gaussian
     change: Estimate  # after − before, paired by sentence
-    size_before: float  # effective sample size, a mean over sentences
+    size_before: float  # effective sample size, mean over sentences
     size_after: float
 
     @property
@@ -79,7 +79,7 @@ class FittedPrior(NamedTuple):
 
     @property
     def is_standard(self) -> bool:
-        """Whether the fit is N(0, I): the moments of the codes differ from its by no more than their own noise."""
+        """Whether the fit is N(0, I): the codes' moments differ from those of N(0, I) by no more than noise."""
         identity = torch.eye(len(self.gaussian.shift), dtype=self.gaussian.scale.dtype)
         return not self.gaussian.shift.any() and torch.equal(self.gaussian.scale, identity)
 
@@ -95,7 +95,7 @@ def posterior_draws(
 ) -> Draws:
     """Draw from the posteriors p(z|x) of the chosen sentences [n], as the estimator `adaptive` does.
 
-    The seed is of all noise; each sentence gets `repeats` codes; `label` is what progress is told under.
+    The seed sets all noise; each sentence gets `repeats` codes; `label` names the progress messages.
     Raises: NumericalError if a draw or a weight is not finite.
     """
     settings, method = EvaluationSettings(seed=seed), model.method
@@ -117,10 +117,10 @@ def posterior_draws(
 
 
 def fit_gaussian(codes: Tensor, diagonal: bool = False) -> Gaussian:
-    """Fit to codes [repeats, n, latent] by moments, shrunk to N(0, I) as far as noise explains the difference.
+    """Fit a Gaussian to codes [repeats, n, latent] by moments, shrunk towards N(0, I) by as much as noise explains.
 
-    The noise is that between sentences: the codes of one sentence lie near each other. `diagonal` leaves the
-    covariances between dimensions out.
+    The noise is the variation between sentences, as the codes of one sentence are close together. `diagonal` leaves
+    out the covariances between dimensions.
 
     Source: as `moment_match`.
     """
@@ -134,21 +134,21 @@ def fit_gaussian(codes: Tensor, diagonal: bool = False) -> Gaussian:
     noise = (products.square().sum() - count * covariance.square().sum()) / count**2
     trust = (1 - noise / (covariance - identity).square().sum().clamp_min(1e-12)).clamp(0, 0.999)
     noise_of_mean = centred.mean(0).square().sum() / count**2
-    kept = (1 - noise_of_mean / mean.square().sum().clamp_min(1e-12)).clamp(0, 1)
+    trust_of_mean = (1 - noise_of_mean / mean.square().sum().clamp_min(1e-12)).clamp(0, 1)
     scale = torch.linalg.cholesky(trust * covariance + (1 - trust) * identity)
-    return Gaussian(kept * mean, scale.square().sum(1).sqrt().diag() if diagonal else scale)
+    return Gaussian(trust_of_mean * mean, scale.square().sum(1).sqrt().diag() if diagonal else scale)
 
 
 def fit_prior(
     model: TrainedModel, sentences: int, limit: int | None, seed: int, data_dir: Path, report: Report
 ) -> FittedPrior:
-    """Fit to so many training sentences, and judge by `limit` validation sentences, or by all.
+    """Fit a prior to `sentences` training sentences, and judge it on `limit` validation sentences (None: on all).
 
-    The seed is of the choice of sentences and of all draws.
+    The seed sets all draws; the sentences are chosen by a fixed seed.
 
     Raises:
         UsageError: The model has no z.
-        DataError: Its corpus is not there.
+        DataError: Its corpus is missing.
         NumericalError: A draw or a weight is not finite.
     """
     model.require_latent("fit a prior")
@@ -156,7 +156,7 @@ def fit_prior(
     train, valid = training_split(corpus, model.checkpoint.config), corpus.split("valid")
     chosen = seeded_choice(len(train), sentences)
     codes = posterior_draws(model, train, chosen, seed, REPEATS, report, "fitting").codes
-    # Of an encoder's q(z|x) with a diagonal covariance, only a diagonal scale keeps that.
+    # Only a diagonal scale keeps the covariance of an encoder's q(z|x) diagonal.
     diagonal = isinstance(model.method, EncoderMethod) and not model.method.is_point
     gaussian = fit_gaussian(codes, diagonal)
     draws = posterior_draws(model, valid, seeded_choice(len(valid), limit), seed, 1, report, "measuring")
@@ -164,9 +164,9 @@ def fit_prior(
 
 
 def judged(gaussian: Gaussian, trained: int, draws: Draws) -> FittedPrior:
-    """Measure what a Gaussian is worth by draws for sentences that it was not fitted to; both priors weigh the same.
+    """Compare a Gaussian with N(0, I) as the prior, by weighting the same draws for held-out sentences.
 
-    It was fitted to `trained` others.
+    `trained` is the number of sentences that the Gaussian was fitted to.
     """
     density = gaussian.log_density(draws.z.flatten(0, 1)).view_as(draws.log_weights)
     moved, count = draws.log_weights + density - log_prior(draws.z), len(draws.z)
@@ -180,14 +180,14 @@ def judged(gaussian: Gaussian, trained: int, draws: Draws) -> FittedPrior:
 def folded_weights(weights: Mapping[str, Tensor], gaussian: Gaussian) -> dict[str, Tensor]:
     """Return the weights of the same model with u in place of z = A u + b, by name.
 
-    The generator's maps take A and b in. Those of an encoder give the code of u, q(u|x): with a diagonal A its
-    variances too, else its mean alone. The Fisher information of a chain's preconditioner becomes Aᵀ F A.
+    The generator's maps absorb A and b. An encoder's maps give q(u|x): mean and variances if A is diagonal, else the
+    mean alone is right. The Fisher information of a chain's preconditioner becomes Aᵀ F A.
     """
     shift, scale = gaussian
     old = {name: value.double().cpu() for name, value in weights.items()}
     new: dict[str, Tensor] = {}
     maps = {"generator.latent_to_gates": "generator.gate_bias"}
-    ending = "latent_to_initial"  # of each layer
+    ending = "latent_to_initial"  # one map per layer
     maps |= {name: name.replace(ending, "initial_bias") for name in old if name.endswith(ending)}
     for matrix, bias in maps.items():
         new[matrix] = old[matrix] @ scale
@@ -208,9 +208,9 @@ def folded_weights(weights: Mapping[str, Tensor], gaussian: Gaussian) -> dict[st
 
 
 def folded(checkpoint: Checkpoint, gaussian: Gaussian, source: str) -> Checkpoint:
-    """Return the checkpoint of the model with the Gaussian in its maps; its training cannot be resumed.
+    """Return the model's checkpoint with the Gaussian folded into its weights; its training cannot be resumed.
 
-    `source` is the SHA-256 of the file of the model that the Gaussian was fitted to.
+    `source` is the SHA-256 of the checkpoint file that the Gaussian was fitted to.
     """
     config = checkpoint.config
     weights = folded_weights(checkpoint.weights, gaussian)
@@ -221,5 +221,5 @@ def folded(checkpoint: Checkpoint, gaussian: Gaussian, source: str) -> Checkpoin
 
 
 def write_fitted(model: HashedModel, fitted: FittedPrior, target: Path) -> None:
-    """Write `folded` of a model's checkpoint, whole or not at all."""
+    """Write the `folded` checkpoint of a model atomically."""
     save_checkpoint(folded(model.checkpoint, fitted.gaussian, model.content), target.resolve())

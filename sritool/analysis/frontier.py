@@ -1,4 +1,4 @@
-"""Runs on the plane of likelihood and information: NLL against posterior KL."""
+"""Frontier of likelihood and information: NLL against posterior KL, one point per run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ METRICS = ("nll", "posterior-kl")
 
 
 class Point(NamedTuple):
-    """One run; both figures in nats a sentence, with standard errors over the sentences."""
+    """One run: both figures in nats per sentence, with standard errors over the sentences."""
 
     run: str
     method: str
@@ -25,10 +25,10 @@ class Point(NamedTuple):
     posterior_kl: float  # KL(p(z|x) || p(z)): 0 without z
     posterior_kl_se: float
     sentences: int
-    draws: int  # of z for each sentence; 0 where the figures are exact
+    draws: int  # of z per sentence; 0 if the figures are exact
     estimator: str
-    against: str = ""  # the run that differences are to; "" of one run alone
-    # Paired differences: None of that run itself, and where the sentences are not the same.
+    against: str = ""  # reference run of the differences; "" for a single run
+    # Paired differences: None for the reference itself, and if the sentences differ.
     nll_diff: float | None = None
     nll_diff_se: float | None = None
     posterior_kl_diff: float | None = None
@@ -36,7 +36,7 @@ class Point(NamedTuple):
 
     @property
     def errors(self) -> tuple[float, float]:
-        """What bars show of both figures: the errors of the differences, none of the reference; else their own."""
+        """Error bars of nll and posterior_kl: of the paired differences (reference: 0), else of the figures."""
         if self.against == self.run:
             return 0.0, 0.0
         if self.nll_diff_se is None or self.posterior_kl_diff_se is None:
@@ -45,7 +45,7 @@ class Point(NamedTuple):
 
 
 class Frontier(NamedTuple):
-    """The runs in the order given, what they were measured on, and what must be read with them."""
+    """The runs in the order given, what they were measured on, and notes."""
 
     points: list[Point]
     data: str
@@ -60,13 +60,13 @@ def frontier(
     mixed: bool = False,
     against: Path | None = None,
 ) -> Frontier:
-    """Measure both figures of each run on the same sentences, as `compare` has it; what is on record is looked up.
+    """Measure both figures of each run on the same sentences, as `compare` does; figures on record are looked up.
 
-    The request's metrics are not read.
+    The request's metrics are ignored.
 
     Raises:
         DataError: The corpora differ, or nothing could be measured.
-        UsageError: As `evaluate` has it.
+        UsageError: As in `compare`.
     """
     request = replace(request, metrics=METRICS)
     found = compare(checkpoints, request, device, report, mixed=mixed, against=against)

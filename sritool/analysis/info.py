@@ -1,4 +1,4 @@
-"""What is in a checkpoint."""
+"""Describes the content of a checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sritool.training.validation import loss_of
 def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
     """Describe a checkpoint as (field, value) rows: method, corpus, sizes, progress, best validation, settings.
 
-    Raises: CheckpointError if it is none, or is damaged.
+    Raises: CheckpointError if the file is damaged or not a checkpoint.
     """
     checkpoint = load_checkpoint(path)
     method = method_without_memory(checkpoint, path)
@@ -58,7 +58,7 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
 
 
 def _beside(checkpoint: Checkpoint) -> Iterator[tuple[str, object]]:
-    """What only some checkpoints have."""
+    """Yield the rows that only some checkpoints have."""
     config, progress = checkpoint.config, checkpoint.progress
     if config.optimizer.ema_decay:
         is_last = checkpoint.trainer is not None

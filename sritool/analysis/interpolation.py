@@ -1,4 +1,4 @@
-"""Sentences on the way from one code to another, and how smoothly they change."""
+"""Decodes sentences between two codes, and measures how smoothly they change."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from sritool.model.decoding import DecodingConfig
 from sritool.model.random import Stream
 from sritool.runs.model import Decoded, Floats, Report, TrainedModel
 
-STRANGERS = 200  # pairs of independent samples that the distance of neighbours is held against
+STRANGERS = 200  # pairs of independent samples, as the baseline for the distance of neighbours
 
 Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Way:
-    """How to go from one code to another. Raises: UsageError if there are fewer than two points."""
+    """Path from one code to another. Raises: UsageError for fewer than two points."""
 
     points: int = 7  # both ends included
-    spherical: bool = False  # along the arc
+    spherical: bool = False  # along the arc, not the straight line
 
     def __post_init__(self) -> None:
         if self.points < 2:
@@ -37,17 +37,17 @@ class Way:
 
 
 class Smoothness(NamedTuple):
-    """How far neighbours are apart, in words inserted, deleted or replaced."""
+    """Edit distances between neighbours, in words inserted, deleted or replaced."""
 
     neighbours: float  # mean over lines
     neighbours_error: float  # its standard error over lines; NaN for one
-    strangers: float  # mean of two independent samples of the prior, decoded alike
+    strangers: float  # mean over pairs of independent samples of the prior, decoded in the same way
     strangers_error: float
-    distinct: float  # share of a line's sentences that differ, mean over lines
+    distinct: float  # share of different sentences in a line, mean over lines
 
 
 def prior_pairs(model: TrainedModel, n: int, seed: int) -> Floats:
-    """Draw n pairs of codes from the prior: [n, 2, latent]; the first of more pairs are the same.
+    """Draw n pairs of codes from the prior, [n, 2, latent]; a larger n begins with the same pairs.
 
     Raises: UsageError if the model has no z.
     """
@@ -62,7 +62,7 @@ def sentence_pairs(
     seed: int,
     report: Report = lambda *_: None,
 ) -> Floats:
-    """Encode pairs of sentences, each by the mean of its chains, or by q(z|x)'s own mean: [n, 2, latent].
+    """Encode pairs of sentences, [n, 2, latent], by the mean of `chains` chains (None: by the mean of q(z|x)).
 
     Raises: UsageError if the model has no z.
     """
@@ -73,9 +73,9 @@ def sentence_pairs(
 
 
 def read_pairs(text: Path | str) -> list[Pair]:
-    """Read pairs of sentences from a file or "-", one pair a line, a tab between the two.
+    """Read tab-separated pairs of sentences from a file or "-", one pair per line.
 
-    Raises: DataError, which names the line, if that is no pair.
+    Raises: DataError, which names the line, if a line is not a pair.
     """
     where = "standard input" if str(text) == "-" else str(text)
     try:
@@ -87,7 +87,7 @@ def read_pairs(text: Path | str) -> list[Pair]:
 
 
 def parse_pair(line: str, where: str) -> Pair:
-    """Split a line into two sentences at its tab. Raises: DataError, which begins with `where`, if it has not one."""
+    """Split a line into two sentences at its tab. Raises: DataError, which begins with `where`, without one tab."""
     parts = line.split("\t")
     if len(parts) != 2:
         count = "no tab" if len(parts) == 1 else f"{len(parts) - 1} tabs"
@@ -103,9 +103,9 @@ def interpolate(
     seed: int,
     report: Report = lambda *_: None,
 ) -> list[list[Decoded]]:
-    """Decode `way.points` sentences of each line between two codes, both ends included.
+    """Decode `way.points` sentences on each line between two codes, both ends included.
 
-    `ends` are the first and the last code of each line: [n, 2, latent]. The seed is of words that are drawn.
+    `ends` holds the first and last code of each line, [n, 2, latent]. The seed sets the drawn words.
     """
     lines = [codes_between(first, last, way.points, way.spherical) for first, last in ends]
     found = model.decode_whole(np.concatenate(lines), config, seed, report=report)
@@ -120,16 +120,16 @@ def interpolate_once(
     between: Pair | None = None,
     chains: int | None = None,
 ) -> list[str]:
-    """Decode one line: between two sentences, or between two draws of the prior.
+    """Decode one line, between two sentences or between two draws of the prior.
 
-    A sentence's code is as `sentence_pairs` has it. The seed is of the draws, the chains' noise and drawn words.
+    Sentences are encoded as in `sentence_pairs`. The seed sets the draws, the chains' noise and the drawn words.
     """
     ends = sentence_pairs(model, [between], chains, seed) if between else prior_pairs(model, 1, seed)
     return [sentence.text for sentence in interpolate(model, ends, way, config, seed)[0]]
 
 
 def edit_distance(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
-    """Fewest insertions, deletions and substitutions of tokens that make one of the other.
+    """Return the fewest insertions, deletions and substitutions that turn one token sequence into the other.
 
     Source: Levenshtein 1966; by the dynamic programme of Wagner and Fischer 1974.
     """
@@ -137,13 +137,13 @@ def edit_distance(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
     for i, token in enumerate(one, 1):
         diagonal, row[0] = row[0], i
         for j, against in enumerate(other, 1):
-            kept = diagonal if token == against else 1 + min(diagonal, row[j], row[j - 1])
-            diagonal, row[j] = row[j], kept
+            cost = diagonal if token == against else 1 + min(diagonal, row[j], row[j - 1])
+            diagonal, row[j] = row[j], cost
     return row[-1]
 
 
 def edits(sentences: Sequence[str]) -> list[int]:
-    """Return the distance of each sentence but the first to the one before it; 0 where it is repeated."""
+    """Return the edit distance of each sentence but the first to the one before it."""
     words = [text.split() for text in sentences]
     return [edit_distance(one, other) for one, other in itertools.pairwise(words)]
 
@@ -151,13 +151,13 @@ def edits(sentences: Sequence[str]) -> list[int]:
 def smoothness(
     model: TrainedModel, lines: Sequence[Sequence[str]], config: DecodingConfig, seed: int
 ) -> Smoothness:
-    """Measure how smoothly lines change, beside pairs of independent samples, which do not depend on the lines.
+    """Measure how smoothly lines change, compared with pairs of independent samples of the prior.
 
-    Lines are sentences that the model decoded by `config`; the seed is of the independent samples.
+    Lines are sentences that the model decoded with `config`; the seed sets the independent samples.
     """
     means = np.array([np.mean(edits(line)) for line in lines])
-    everyone = torch.arange(2 * STRANGERS)
-    codes = Stream(seed, "interpolation strangers").normal(everyone, model.latent).numpy()
+    numbers = torch.arange(2 * STRANGERS)
+    codes = Stream(seed, "interpolation strangers").normal(numbers, model.latent).numpy()
     others = model.decode(codes, config, seed)
     strangers = np.array([edits(others[i : i + 2])[0] for i in range(0, len(others), 2)])
     distinct = float(np.mean([len(set(line)) / len(line) for line in lines]))
@@ -165,12 +165,12 @@ def smoothness(
 
 
 def codes_between(first: Floats, last: Floats, points: int, spherical: bool = False) -> Floats:
-    """Return codes [points, latent] on the line from one code [latent] to another, or on the arc, with exact ends.
+    """Return codes [points, latent] on the line or arc from one code [latent] to another, with exact ends.
 
-    The arc turns the direction at an even rate (Shoemake 1985, slerp) and goes evenly from the one norm to the other,
-    so that the codes on the way are as far from 0 as the ends are, as draws of the prior are. A zero has no
-    direction: the other's is taken. Opposite directions have no shortest arc: one through the coordinate axis that
-    is nearest to a right angle is taken, or, in one dimension, the line.
+    The arc turns the direction at an even rate (Shoemake 1985, slerp) and changes the norm linearly, so that codes on
+    the way are about as far from 0 as the ends, like draws of the prior. If one end is 0, the straight line is taken.
+    Opposite directions have no shortest arc: it goes through the coordinate axis that is nearest to a right angle or,
+    in one dimension, along the line.
     """
     a, b, t = first.astype(np.float64), last.astype(np.float64), np.linspace(0.0, 1.0, points)[:, None]
     codes = _arc(a, b, t) if spherical else (1 - t) * a + t * b

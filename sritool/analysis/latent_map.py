@@ -19,42 +19,44 @@ from sritool.model.random import Stream
 from sritool.runs.model import Report, TrainedModel
 
 GRID = 201  # points of a density
-FEWEST = 20  # sentences: of fewer, neither maps nor densities tell anything
-FEWEST_ON_MAP = 3  # codes that t-SNE can place
-SHOWN = 4.0  # standard deviations of the prior that a density shows at least
+FEWEST = 20  # sentences; with fewer, neither maps nor densities are informative
+FEWEST_ON_MAP = 3  # codes that t-SNE needs
+SHOWN = 4.0  # least reach of a density's axis, in standard deviations of the prior
 
 
 class Point(NamedTuple):
-    """A place on a map, a point of a density, or the standard deviations of a dimension and of its prior."""
+    """A place on a map, a point of a density, or the standard deviations of a dimension (x) and its prior (y)."""
 
-    part: str  # `posterior` or `control`: a code's place; `density` and `deviation` of a dimension; `prior`'s density
-    name: str  # of a place the sentence's label or its length in words, else the dimension
+    part: (
+        str  # places: `posterior`, `control`; of a dimension: `density`, `deviation`; density of the `prior`
+    )
+    name: str  # for a posterior place the sentence's label or length in words; for a dimension its number
     x: float
     y: float
 
 
 class Dimension(NamedTuple):
-    """One dimension of the aggregate posterior, whose prior has 0, 1 and 0."""
+    """One dimension of the aggregate posterior; the prior has mean 0, deviation 1 and distance 0."""
 
     dimension: int  # from 1
     mean: float
     deviation: float
-    ks: float  # Kolmogorov and Smirnov's distance to N(0, 1)
+    ks: float  # Kolmogorov-Smirnov distance to N(0, 1)
 
 
 class AggregatePosterior(NamedTuple):
-    """Single draws of q(z|x), one a sentence, beside as many of the prior."""
+    """One draw of q(z|x) per sentence, and equally many draws of the prior."""
 
-    names: list[str]  # of the sentences: their label, or their length in words
+    names: list[str]  # label of each sentence, or its length in words
     codes: Array  # [n, latent]
     codes_map: Array  # [n, 2], by t-SNE
-    control_map: Array  # [n, 2], of draws of the prior, by t-SNE with the same settings
+    control_map: Array  # [n, 2], draws of the prior, by t-SNE with the same settings
     grid: Array  # [points], z
-    densities: Array  # [latent, points], NaN of a dimension that is constant
+    densities: Array  # [latent, points], NaN for a constant dimension
     dimensions: list[Dimension]
 
     def rows(self) -> list[Point]:
-        """Return all that a picture of it shows."""
+        """Return everything that the picture shows."""
         placed = [
             *(("posterior", name, place) for name, place in zip(self.names, self.codes_map, strict=True)),
             *(("control", "", place) for place in self.control_map),
@@ -70,7 +72,7 @@ class AggregatePosterior(NamedTuple):
 
     @property
     def notes(self) -> list[str]:
-        """What the picture must be read with."""
+        """Notes that the reader of the picture needs."""
         deviations = [of.deviation for of in self.dimensions]
         bound = largest_distance(len(self.codes), len(deviations))
         found = [
@@ -95,13 +97,19 @@ def aggregate(
     labels: Sequence[str] = (),
     batch_size: int = 64,
 ) -> AggregatePosterior:
-    """Draw the aggregate posterior, map it and its control, and set its marginals against the prior's.
+    """Draw the aggregate posterior, map it and its control, and compare its marginals with the prior.
 
-    It is of 20 or more sentences of a split, `examples` [n]. Labels are the names of the corpus' labels, by number;
-    the seed is of the draws and the maps.
+    Args:
+        model: A model with z.
+        split: The split of the sentences.
+        examples: Indices of 20 or more sentences, [n].
+        seed: Seed of the draws and the maps.
+        report: Progress callback.
+        labels: Names of the corpus' labels, by number.
+        batch_size: Sentences per batch.
 
     Raises:
-        UsageError: The model has no z, or there are fewer sentences.
+        UsageError: The model has no z, or there are too few sentences.
         NumericalError: A code is not finite.
     """
     model.require_latent("draw the aggregate posterior")
@@ -127,22 +135,22 @@ def aggregate(
 def largest_distance(count: int, dimensions: int) -> float:
     """Return the 5 % bound of the largest Kolmogorov-Smirnov distance of independent dimensions.
 
-    Each has `count` draws of N(0, 1). Kolmogorov's limit for many draws is used; at such bounds the first term of its
-    series is all that counts.
+    Each dimension has `count` draws of N(0, 1). This is Kolmogorov's limit for many draws; at such bounds the first
+    term of its series is enough.
     """
-    one = 1 - 0.95 ** (1 / dimensions)  # the share of cases in which a given one of them exceeds it
-    return math.sqrt(-math.log(one / 2) / 2 / count)
+    tail = 1 - 0.95 ** (1 / dimensions)  # probability that one given dimension exceeds the bound
+    return math.sqrt(-math.log(tail / 2) / 2 / count)
 
 
 def control_of(count: int, latent: int, seed: int) -> Array:
-    """Draw from the prior; the first of more draws are the same. Shape [count, latent]."""
+    """Draw from the prior, [count, latent]; a larger count begins with the same draws."""
     numbers = torch.arange(count)
     drawn: Array = Stream(seed, "control").normal(numbers, latent, dtype=torch.float64).numpy()
     return drawn
 
 
 def names_of(split: Split, examples: Indices, labels: Sequence[str]) -> list[str]:
-    """Name each sentence by its label or, without labels, its length in words; a label that is a number says so."""
+    """Name each sentence by its label (a number k as `label k`) or, without labels, by its length in words."""
     if split.labels is not None and labels:
         named = [f"label {label}" if label.isdecimal() else label for label in labels]
         return [named[label] for label in split.labels[examples]]
@@ -150,13 +158,13 @@ def names_of(split: Split, examples: Indices, labels: Sequence[str]) -> list[str
 
 
 def grid_of(codes: Array) -> Array:
-    """Return where densities are drawn: the prior's range, and nearly all codes."""
+    """Return the grid of the densities: it covers the prior's range and nearly all codes."""
     reach = max(SHOWN, float(np.quantile(np.abs(codes), 0.999)))
     return np.linspace(-reach, reach, GRID)
 
 
 def density(values: Array, grid: Array) -> Array:
-    """Estimate a marginal density by a Gaussian kernel of Scott's width; NaN where all values are equal."""
+    """Estimate a marginal density by a Gaussian kernel of Scott's width; NaN if all values are equal."""
     from scipy.stats import gaussian_kde
 
     if len(values) < 2 or not values.std() > 0:
@@ -175,7 +183,7 @@ def dimension_of(number: int, values: Array) -> Dimension:
 def map_both(
     codes: NDArray[np.floating], control: NDArray[np.floating], seed: int, report: Report
 ) -> tuple[Array, Array]:
-    """Place codes and their control in planes of their own, by t-SNE with the same settings."""
+    """Map codes and control separately, by t-SNE with the same settings."""
     report("map of the codes", 0, len(codes))
     places = embed(codes, seed)
     report("map of the control", 0, len(control))
@@ -185,11 +193,11 @@ def map_both(
 
 
 def embed(codes: NDArray[np.floating], seed: int = 0) -> Array:
-    """Place codes [n, latent], three or more, in the plane [n, 2] by t-SNE: near codes lie near each other.
+    """Map codes [n, latent] to the plane [n, 2] by t-SNE, so that similar codes lie close together.
 
-    Equal codes have one place. The same codes, seed and versions of NumPy and scikit-learn give the same places: it
-    runs in one thread, because the order of a sum over threads, and with it the map, changes from run to run.
-    About 30 neighbours count, but at most a third of the other distinct codes.
+    Equal codes get the same place. Fewer than three distinct codes are put on a line. The perplexity is 30, or a
+    third of the other distinct codes if that is less. The same codes, seed and versions of NumPy and scikit-learn
+    give the same map: t-SNE runs in one thread, as the order of a sum over threads varies from run to run.
 
     Source: van der Maaten and Hinton 2008, by scikit-learn, from the first two principal components.
     """
@@ -199,10 +207,10 @@ def embed(codes: NDArray[np.floating], seed: int = 0) -> Array:
     points = np.asarray(codes, dtype=np.float64)
     distinct, place = np.unique(points, axis=0, return_inverse=True)
     place = place.reshape(-1)
-    if len(distinct) < FEWEST_ON_MAP:  # t-SNE divides by a spread that they may not have
+    if len(distinct) < FEWEST_ON_MAP:  # t-SNE divides by their spread, which may be 0
         line = np.arange(len(distinct)) - (len(distinct) - 1) / 2
         return np.stack([line, np.zeros_like(line)], axis=1)[place]
-    if distinct.shape[1] == 1:  # two components are asked for
+    if distinct.shape[1] == 1:  # the PCA start needs two components
         distinct = np.hstack([distinct, np.zeros_like(distinct)])
     perplexity = min(30.0, (len(distinct) - 1) / 3)
     with threadpool_limits(1):

@@ -1,4 +1,4 @@
-"""What a model card says of a model: how it was trained, and the figures on record."""
+"""Gathers the facts for a model card: how the model was trained, and its figures on record."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from sritool.training.configure import shown
 
 
 class CardFacts(NamedTuple):
-    """What is known of a model."""
+    """Facts about a model."""
 
-    checkpoint: Checkpoint  # as others get it
+    checkpoint: Checkpoint  # portable, as it is passed on
     run: str
     parameters: int
-    data: str  # that figures are of: `tiny test`
-    sentences: dict[str, int]  # of each split; empty where the corpus is not there
-    total: int | None  # of the split that figures are of; None where the corpus is not there
+    data: str  # corpus and split of the figures: `tiny test`
+    sentences: dict[str, int]  # of each split; empty if the corpus is missing
+    total: int | None  # sentences of the figures' split; None if the corpus is missing
     estimates: list[Estimate]
     notes: list[str]
-    validated: dict[str, Any]  # the last record of validation
-    collapsed: str  # the verdict that z is ignored; "" if it is used, or not known
+    validated: dict[str, Any]  # last record of validation
+    collapsed: str  # note that z is ignored; "" if it is used, or unknown
     uses_z: bool | None  # None: not measured
 
     @property
@@ -41,9 +41,9 @@ class CardFacts(NamedTuple):
 
 
 def gather_facts(path: Path, data_dir: Path) -> CardFacts:
-    """Collect what is known of a checkpoint; nothing is measured.
+    """Collect the facts about a checkpoint; nothing is measured.
 
-    Without the model's own corpus in `data_dir`, no evaluation on record is known.
+    Evaluations on record are found only if the model's corpus is in `data_dir`.
     """
     model = load_hashed(path)
     checkpoint = model.checkpoint

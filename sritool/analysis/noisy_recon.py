@@ -1,6 +1,6 @@
-"""Reconstruction from noisy sentences: z is inferred from the noisy one, −log p(x|z) is of the clean one.
+"""Reconstruction from noisy sentences: z is inferred from the noisy sentence, −log p(x|z) is of the clean one.
 
-Source: Pang et al. 2021, section 4.2; Shen et al. 2020 have a like measure.
+Source: Pang et al. 2021, section 4.2; Shen et al. 2020 have a similar measure.
 """
 
 from __future__ import annotations
@@ -33,58 +33,58 @@ from sritool.model.conditional import Conditional
 from sritool.runs.model import Report, TrainedModel
 from sritool.runs.names import each_once, run_name, run_names
 
-VERSION = 1  # of what is kept of a run that was stopped
-COUNTS = (0, 1, 2, 3, 4)
-MOST = 1000
+VERSION = 1  # format of the partial results of an interrupted measurement
+COUNTS = (0, 1, 2, 3, 4)  # default numbers of changes
+MOST = 1000  # changes
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to measure, and on what."""
+    """Settings of the measurement, and its sentences."""
 
     kind: str = "swap"
-    counts: tuple[int, ...] | None = None  # of changes; None: COUNTS, or all that `noisy` has
+    counts: tuple[int, ...] | None = None  # numbers of changes; None: COUNTS, or all in `noisy`
     split: str = "test"
     text: Path | None = None  # a file or "-", in place of the split
-    noisy: Path | None = None  # noisy sentences with their clean ones, in place of both
+    noisy: Path | None = None  # file of noisy and clean sentences, in place of split and text
     limit: int | None = None
-    chains: int = 2  # codes a sentence, as `evaluate` has it
+    chains: int = 2  # codes per sentence
     seed: int = 0  # of noise and chains
     batch_size: int = 64
     data_dir: Path = Path("data")
-    write: Path | None = None  # where the noisy sentences go
+    write: Path | None = None  # file to write the noisy sentences to
 
 
 class NoisyRecon(NamedTuple):
-    """One run's figures: a row of the paper's table."""
+    """Figures of one run: a row of the paper's table."""
 
     run: str
     method: str
-    data: str  # what they were measured on
-    total: int  # sentences there, whether or not all were measured
-    noise: str  # its kind, or the file that it came from
-    counts: tuple[int, ...]  # of changes, 0 the first
-    recon: list[Estimate]  # −log p(x|z) a sentence, nats, for each of them
-    increase: list[Estimate]  # over k = 0, paired by sentence
-    changed: list[float]  # share of sentences that differ from the clean ones
-    short: list[int | None]  # sentences without room for k changes, which have as many as they have room for
-    permuted: Estimate | None  # recon with the code of another sentence less recon: the most that z can lose
+    data: str  # name of the data
+    total: int  # sentences of the data, measured or not
+    noise: str  # kind of noise, or the file that it came from
+    counts: tuple[int, ...]  # numbers of changes k, beginning with 0
+    recon: list[Estimate]  # −log p(x|z) in nats per sentence, for each k
+    increase: list[Estimate]  # over k = 0, paired by sentence, for each k
+    changed: list[float]  # share of sentences that differ from the clean ones, for each k
+    short: list[int | None]  # sentences too short for k changes, which have fewer; for each k
+    permuted: Estimate | None  # recon with another sentence's code, minus recon: the most that z can lose
     notes: list[str]
 
 
 class Measured(NamedTuple):
-    """The runs that were measured, and which were not."""
+    """Figures of the runs that were measured, and notes on the others."""
 
     runs: list[NoisyRecon]
-    notes: list[str]  # a line for each run that was given twice or has no z
+    notes: list[str]  # one line for each run that was given twice or has no z
 
 
 class Sentences(NamedTuple):
-    """The clean sentences as a model has them, and the noisy ones."""
+    """Clean sentences in a model's vocabulary, and their noisy versions."""
 
     split: Split
-    places: Indices  # in the split
-    keys: Indices  # of the noise of their chains
+    places: Indices  # of the sentences in the split
+    keys: Indices  # keys of their chains' noise
     data: str
     noisy: NoisyText
 
@@ -92,11 +92,14 @@ class Sentences(NamedTuple):
 def losses_of(
     model: TrainedModel, clean: Sentences, request: Request, finished: FinishedBatches, report: Report
 ) -> dict[str, Array]:
-    """Measure −log p(x|z) of each clean sentence in nats, a mean over its chains.
+    """Measure −log p(x|z) of each clean sentence, in nats, averaged over its chains.
 
-    Returns `recon`, with z of the clean sentence first: [sentences, 1 + versions]; and `permuted`, with z of another
-    clean sentence: [sentences], unless there is one sentence only.
-    Raises: NumericalError if a loss is not finite.
+    Returns:
+        `recon` [sentences, 1 + versions], with z of the clean sentence first, then of each noisy version; and, for
+        two or more sentences, `permuted` [sentences], with z of another clean sentence.
+
+    Raises:
+        NumericalError: A loss is not finite.
     """
     method, seed, like = model.method, request.seed, model.generator.output_bias
     cut = ~clean.split.ended[clean.places]
@@ -108,7 +111,7 @@ def losses_of(
         return method.conditional(collate(split, places)._replace(examples=keys).to(model.device))
 
     def infer(part: Indices) -> dict[str, torch.Tensor]:
-        """Codes of the clean sentences, and losses with codes of every version, from the same noise."""
+        """Return codes of the clean sentences, and losses with the codes of each version, from the same noise."""
         own = conditional(clean.split, clean.places[part], part)
         codes = method.posterior(own, seed, request.chains)
         losses = [-own.log_likelihood(codes).mean(0)]
@@ -132,26 +135,26 @@ def losses_of(
 
 
 def without_ends(split: Split, cut: NDArray[np.bool_]) -> Split:
-    """Return the sentences, those that are `cut` without their </s>."""
-    without = cut & split.ended & (split.lengths > 1)
-    ids = np.delete(split.ids, split.offsets[1:][without] - 1)
-    return Split(ids, offsets_of(split.lengths - without), None, split.words)
+    """Return the sentences, without </s> where `cut` is true."""
+    dropped = cut & split.ended & (split.lengths > 1)
+    ids = np.delete(split.ids, split.offsets[1:][dropped] - 1)
+    return Split(ids, offsets_of(split.lengths - dropped), None, split.words)
 
 
 def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> Measured:
-    """Measure each checkpoint on the same noisy sentences; a model without z among several is left out.
+    """Measure each checkpoint on the same noisy sentences; models without z are left out.
 
-    Every k has the same noise of the chain, so that an increase over k = 0 is due to the changed words alone.
+    The chains use the same noise for every k, so that an increase over k = 0 is due to the changed words alone.
 
     Raises:
-        UsageError: The noise is unknown, or no model has a z.
-        DataError: As `evaluate` and `read_noisy` have it.
+        UsageError: The kind of noise is unknown, k is too large, or no model has z.
+        DataError: As in `evaluate` and `read_noisy`.
         NumericalError: A loss is not finite.
     """
     check_kind(request.kind)
     counts = (0, *sorted({*(COUNTS if request.counts is None else request.counts)} - {0}))
     if counts[-1] > MOST:
-        raise UsageError(f"k is {counts[-1]}; give {MOST} at most")
+        raise UsageError(f"k is {counts[-1]}; give at most {MOST}")
     paths, again = each_once(checkpoints)
     models = [load_hashed(path, device) for path in paths]
     able = [model for model in models if model.latent]
@@ -165,7 +168,7 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
     noisy = read_noisy(request.noisy, request.counts, request.limit) if request.noisy else None
     models.clear()
     several, found = len(able) > 1, list[NoisyRecon]()
-    while able:  # each is let go when it is measured
+    while able:  # popped, so that a measured model is freed
         model = able.pop(0)
         sentences = _sentences(model, request, counts, text, noisy)
         noisy = sentences.noisy
@@ -180,7 +183,7 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
 def _sentences(
     model: TrainedModel, request: Request, counts: Sequence[int], text: Text | None, noisy: NoisyText | None
 ) -> Sentences:
-    """The clean sentences of a model, and the noisy ones, made if they are not there yet."""
+    """Return the clean sentences for a model, and the noisy ones, which are made on the first call."""
     if request.noisy is not None and noisy is not None:
         split = model.split(noisy.clean)
         return Sentences(split, np.arange(len(split)), noisy.indices, request.noisy.name, noisy)
@@ -194,7 +197,7 @@ def _sentences(
 def _measure(
     model: HashedModel, sentences: Sentences, request: Request, name: str, report: Report
 ) -> NoisyRecon:
-    """The row of the run of this name; batches that a stopped measurement finished are not done again."""
+    """Measure one run; batches finished by an interrupted measurement are reused."""
     split, places, keys, data, noisy = sentences
     counts = (0, *noisy.noisy)
     settings = ("noisy-recon", VERSION, request.chains, request.seed, request.batch_size)
@@ -213,7 +216,7 @@ def _measure(
         if ignores_z([permuted]):
             cost = f"{permuted.value:z.2f} ± {permuted.standard_error:.2f}"
             ignored = f"the generator ignores z (another sentence's z costs {cost} nats)"
-            notes.append(f"{ignored}, so that its row is flat: that is no robustness")
+            notes.append(f"{ignored}: its flat row does not mean robustness")
     return NoisyRecon(
         run=name,
         method=model.method.name,

@@ -1,4 +1,4 @@
-"""Noisy versions of sentences as text: made, written and read, so that every model and system sees the same."""
+"""Makes, writes and reads noisy versions of sentences as text, so that every model and system sees the same ones."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ HEADER = ("k", "index", "noisy", "clean")
 
 
 class NoisyText(NamedTuple):
-    """Sentences and what noise made of them, words joined by one space."""
+    """Clean sentences and their noisy versions, words joined by one space."""
 
-    kind: str  # of noise, or the name of the file that it came from
-    indices: Indices  # of the sentences where they come from: the keys of a chain's noise
+    kind: str  # kind of noise, or the name of the file that it came from
+    indices: Indices  # of the sentences in their source: the keys of a chain's noise
     clean: list[str]
-    noisy: dict[int, list[str]]  # by the number k of changes, 1 or more
-    short: dict[int, int] | None  # k -> sentences that have no room for so many; None: nobody knows
+    noisy: dict[int, list[str]]  # number of changes k ≥ 1 -> noisy sentences
+    short: dict[int, int] | None  # k -> sentences too short for k changes; None: unknown
 
     def changed(self, k: int) -> float:
-        """Share of sentences that differ from what they were."""
+        """Return the share of sentences that differ from the clean ones."""
         pairs = zip(self.noisy[k], self.clean, strict=True) if k else ()
         return sum(noisy != clean for noisy, clean in pairs) / len(self.clean)
 
@@ -35,25 +35,25 @@ class NoisyText(NamedTuple):
 def make_noisy(
     texts: Sequence[str], chosen: Indices, kind: str, counts: Sequence[int], seed: int
 ) -> NoisyText:
-    """Make noisy versions of the chosen sentences [n], with each number of changes; `replace` draws from all texts.
+    """Make noisy versions of the chosen sentences [n], for each number of changes.
 
-    The noise depends on the seed and on the words and the index of a sentence.
+    The noise depends on the seed and on a sentence's words and index. Kind `replace` draws words from all texts.
     """
     unigram = Unigram(texts) if kind == "replace" else None
     clean = [texts[index].split() for index in chosen]
     largest = max(counts, default=0)
-    every = [
+    all_versions = [
         versions(words, largest, kind, f"{seed} {index}", unigram)
         for index, words in zip(chosen, clean, strict=True)
     ]
     wanted = [k for k in counts if k]
-    noisy = {k: [" ".join(of[min(k, len(of) - 1)]) for of in every] for k in wanted}
-    short = {k: sum(len(of) <= k for of in every) for k in wanted}
+    noisy = {k: [" ".join(of[min(k, len(of) - 1)]) for of in all_versions] for k in wanted}
+    short = {k: sum(len(of) <= k for of in all_versions) for k in wanted}
     return NoisyText(kind, chosen, [" ".join(words) for words in clean], noisy, short)
 
 
 def write_noisy(text: NoisyText, path: Path) -> None:
-    """Write a TSV of k, index, noisy and clean sentence, by k, whole or not at all. Raises: SritoolError."""
+    """Write a TSV of k, index, noisy and clean sentence, ordered by k, atomically. Raises: SritoolError."""
     rows: list[tuple[object, ...]] = [HEADER]
     for k, noisy in {0: text.clean, **text.noisy}.items():
         rows += ((k, *row) for row in zip(text.indices.tolist(), noisy, text.clean, strict=True))
@@ -61,13 +61,13 @@ def write_noisy(text: NoisyText, path: Path) -> None:
 
 
 def read_noisy(path: Path, counts: Sequence[int] | None = None, limit: int | None = None) -> NoisyText:
-    """Read what `write_noisy` wrote, or anybody wrote like it; the header may be missing, and k = 0 too.
+    """Read a file in the format of `write_noisy`; the header and the rows of k = 0 may be missing.
 
-    Only the numbers of changes `counts` are taken, if given, and the first `limit` sentences.
+    Only the numbers of changes in `counts`, if given, and the first `limit` sentences are taken.
 
     Raises:
         DataError: A row cannot be read, or the sentences are not the same for every k.
-        UsageError: A k that is asked for is not there.
+        UsageError: The file lacks a k of `counts`.
     """
     clean: dict[int, str] = {}
     noisy: dict[int, dict[int, str]] = {0: {}}
@@ -76,7 +76,7 @@ def read_noisy(path: Path, counts: Sequence[int] | None = None, limit: int | Non
         if clean.setdefault(index, clean_text) != clean_text:
             raise DataError(f"{where}: sentence {index} has another clean text than above; mend it")
         if index in noisy.setdefault(k, {}):
-            raise DataError(f"{where}: k = {k} of sentence {index} is there twice; remove one")
+            raise DataError(f"{where}: k = {k} of sentence {index} appears twice; remove one")
         noisy[k][index] = noisy_text
     if not clean:
         raise DataError(f"{path} has no sentence; write one with --write-noisy")
@@ -87,8 +87,8 @@ def read_noisy(path: Path, counts: Sequence[int] | None = None, limit: int | Non
     wanted = sorted({*noisy} if counts is None else {*counts} - {0})
     unknown = next((k for k in wanted if k not in noisy), None)
     if unknown is not None:
-        there = ", ".join(map(str, sorted(noisy)))
-        raise UsageError(f"{path} has no k = {unknown}; it has {there}")
+        present = ", ".join(map(str, sorted(noisy)))
+        raise UsageError(f"{path} has no k = {unknown}; it has {present}")
     chosen = list(clean)[:limit]
     by_k = {k: [noisy[k][index] for index in chosen] for k in wanted if k}
     indices = np.array(chosen, dtype=np.int64)
@@ -96,7 +96,7 @@ def read_noisy(path: Path, counts: Sequence[int] | None = None, limit: int | Non
 
 
 def _parsed(path: Path) -> Iterator[tuple[int, int, int, str, str]]:
-    """(line, k, index, noisy, clean) of every row."""
+    """Yield (line, k, index, noisy, clean) of every row."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         cells = line.rstrip("\r").split("\t")
         if tuple(cells) == HEADER or not line.strip():

@@ -1,4 +1,4 @@
-"""What an estimate of the likelihood owes to the number of draws: perplexity or NLL against M."""
+"""How an estimate of the likelihood depends on the number of draws: perplexity or NLL against M."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from sritool.runs.names import run_names
 
 
 class Point(NamedTuple):
-    """A figure from the first `draws` draws of z a sentence."""
+    """A figure estimated from the first `draws` draws of z per sentence."""
 
     run: str
     estimator: str
-    metric: str  # ppl, per token; or nll, nats a sentence
-    draws: int  # 0 where the figure is exact
+    metric: str  # ppl, per token; or nll, in nats per sentence
+    draws: int  # 0 if the figure is exact
     value: float
-    se: float | None  # over sentences; kept for all M draws only
+    se: float | None  # over sentences; None for fewer than all M draws
     sentences: int
-    predictions: int | None  # tokens that ppl is per, </s> too
+    predictions: int | None  # number of tokens that ppl averages over, </s> included
 
 
 class PplDraws(NamedTuple):
-    """All points, run by run, what they were measured on, and what must be read with them."""
+    """All points, run by run, what they were measured on, and notes."""
 
     points: list[Point]
     data: str
@@ -47,10 +47,10 @@ def ppl_draws(
     device: str,
     report: Report,
 ) -> PplDraws:
-    """Measure one metric of each run by each estimator, or look it up; what is measured is kept on record.
+    """Measure one metric of each run by each estimator, or look it up; new figures are recorded.
 
-    The request's one metric is ppl or nll; its estimator and `likelihood.samples` are not read. Estimators are wanted
-    for the runs that they fit; none: `adaptive`, and those on record with their usual M.
+    The request's only metric is ppl or nll; its estimator and `likelihood.samples` are ignored. Each estimator of
+    `wanted` is used for the runs that it fits; none: `adaptive`, and those on record with their usual M.
 
     Raises:
         UsageError: An estimator fits no run.
@@ -76,14 +76,14 @@ def ppl_draws(
 
 
 def _fits(estimator: str, model: TrainedModel) -> bool:
-    """Whether a model can be measured so; without z its figure is exact whatever is asked for."""
+    """Whether the estimator fits the model; without z, every estimator gives the exact figure."""
     return not model.latent or likelihood_estimators.ESTIMATORS[estimator].fits(model.method)
 
 
 def _requests(
     model: HashedModel, request: EvaluationSettings, wanted: Sequence[str]
 ) -> Iterator[EvaluationSettings]:
-    """One for each estimator: those wanted, or the default one and those on record."""
+    """Yield one request per estimator: those wanted, or else the default one and those on record."""
     if not model.latent:
         yield replace(request, estimator=DEFAULT_ESTIMATOR)
         return
@@ -98,10 +98,10 @@ def _requests(
 
 
 def _points(run: str, estimate: Estimate) -> Iterator[Point]:
-    """The figure from a part of the draws, and from all."""
-    told = (run, estimate.estimator, estimate.metric)
+    """Yield the figure from parts of the draws, and from all."""
+    shared = (run, estimate.estimator, estimate.metric)
     counts = estimate.sentences, estimate.predictions
-    whole = Point(*told, estimate.draws, estimate.value, estimate.standard_error, *counts)
+    whole = Point(*shared, estimate.draws, estimate.value, estimate.standard_error, *counts)
     if estimate.reliability is not None:
         for draws, value in estimate.reliability.curve:
             if draws < estimate.draws:

@@ -1,8 +1,8 @@
-"""A random search over settings: what each trial draws, how far the trials are, and which of them is best.
+"""Random search over settings: draws the trials, reports their progress, and finds the best one.
 
-A trial is a planned run, like those of a table of the paper, and the same code trains and measures it. All trials are
-measured on the same validation sentences with as many draws. The figures that training leaves in a checkpoint do not
-compare: their sentences and draws follow from the cost of a training step, which most settings change.
+A trial is a planned run, like a run of a table of the paper, and the same code trains and measures it. All trials are
+measured on the same validation sentences with the same number of draws. The validation figures stored in checkpoints
+cannot be compared: their sentences and draws depend on the cost of a training step, which most settings change.
 """
 
 from __future__ import annotations
@@ -31,41 +31,41 @@ from sritool.training.validation import chosen_by
 
 
 class Trial(NamedTuple):
-    """A trial."""
+    """A trial of the search."""
 
     number: int
-    drawn: Mapping[str, str]  # setting -> value, as --set takes it; nothing of trial 0
-    run: PlannedRun | None  # None: it is not trained
-    state: str = ""  # why not
+    drawn: Mapping[str, str]  # setting -> value, as --set takes it; empty for trial 0
+    run: PlannedRun | None  # None: the trial is not trained
+    state: str = ""  # why it is not trained
 
 
 class Search(NamedTuple):
-    """A search."""
+    """A planned random search."""
 
     plan: Plan  # of the trials that are trained
-    metric: str  # that they are ranked by: what the method's best.pt is chosen by
+    metric: str  # that ranks the trials; the same one chooses the method's best.pt
     trials: list[Trial]
     keys: tuple[str, ...]  # settings that are searched
-    fixed: tuple[str, ...]  # key=value of all trials, without the number of epochs
+    fixed: tuple[str, ...]  # key=value settings of all trials, without the number of epochs
 
     def values(self, trial: Trial) -> list[Any]:
-        """Return a trial's values of `keys`; of trial 0, the recipe's."""
+        """Return a trial's values of `keys`; for trial 0, the values of the recipe."""
         known = flat(plain(trial.run.config)) if trial.run is not None else {}
         return [known.get(key, trial.drawn.get(key)) for key in self.keys]
 
 
 class Result(NamedTuple):
-    """A trial, and what is there of it."""
+    """A trial, how far it is, and its figures so far."""
 
     trial: Trial
     state: State
     estimate: Estimate | None = None  # None: not measured yet
     difference: Difference | None = None  # to trial 0, sentence by sentence
-    ignores_z: bool = False  # its generator does
+    ignores_z: bool = False  # whether its generator ignores z
 
     @property
     def loss(self) -> float:
-        """The figure, with the sign that makes the lowest the best; ∞ where there is none."""
+        """The figure, signed so that lower is better; ∞ if there is none."""
         if self.estimate is None or not math.isfinite(self.estimate.value):
             return math.inf
         return -self.estimate.value if self.estimate.metric == "elbo" else self.estimate.value
@@ -74,13 +74,18 @@ class Result(NamedTuple):
 def make_search(
     request: Request, over: Sequence[str], trials: int, epochs: int | None, seed: int, name: str | None
 ) -> Search:
-    """Plan a search; what a trial draws depends on seed, number and setting alone.
+    """Plan a search; a trial's draws depend only on the seed, its number and the setting's name.
 
-    The request has the corpus, one method, the recipe and settings of all trials, and folders; `over` has a text a
-    setting, as `parse_over` takes it. Trial 0 is the recipe as it is. Epochs None: as the recipe says. The runs'
-    names begin with `name`; None: with one that this search alone has.
+    Args:
+        request: The corpus, one method, the recipe and settings of all trials, and folders.
+        over: One text per setting, as `parse_over` takes it.
+        trials: Number of trials; trial 0 is the unchanged recipe.
+        epochs: Epochs of each trial; None: as in the recipe.
+        seed: Seed of the draws.
+        name: Prefix of the runs' names; None: a prefix that is unique to this search.
 
-    Raises: UsageError if a range, its setting, or a setting of all trials is refused.
+    Raises:
+        UsageError: A range, its setting, or a setting of all trials is refused.
     """
     fixed, method = request.settings, request.methods[0]
     planned = (f"training.epochs={epochs}",) if epochs else ()
@@ -104,7 +109,7 @@ def make_search(
 
 
 def _fitting(over: Over, request: Request, base: PlannedRun) -> Over:
-    """The same, of whole numbers where the setting has such. Raises: UsageError where it does not take the ends."""
+    """Check a range or choices; mark an integer setting. Raises: UsageError if the setting refuses a value."""
     key = over.key
     if key in ("method", "recipe", OF_PRESET):
         raise UsageError(f"--over {key}: all trials of a search have one {key}; leave it out")
@@ -114,7 +119,7 @@ def _fitting(over: Over, request: Request, base: PlannedRun) -> Over:
     for given in (text.partition("=")[0].strip() for text in request.settings):
         if f"{key}.".startswith(f"{given}.") or given.startswith(f"{key}."):
             raise UsageError(
-                f"--over {key}: --set or --epochs gives all trials one {given}; leave one of them out"
+                f"--over {key}: --set or --epochs fixes {given} for all trials; leave one of them out"
             )
     present = known.get(key)
     if type(present) is int and not over.choices:
@@ -126,7 +131,9 @@ def _fitting(over: Over, request: Request, base: PlannedRun) -> Over:
             planned_run(request, "trial", base.method, _variation({key: text}))
         except UsageError as error:
             if isinstance(present, str | bool) and not over.choices:
-                raise UsageError(f"--over {key}: it is no number; give values with commas between") from error
+                raise UsageError(
+                    f"--over {key}: the setting is not a number; give comma-separated values"
+                ) from error
             raise UsageError(f"--over {key}: {error}") from error
     return over
 
@@ -151,9 +158,9 @@ def _trial(
 
 
 def results(search: Search, device: str) -> list[Result]:
-    """Return what is there of all trials, the best first and those that are not measured last.
+    """Return the results of all trials so far, the best first, unmeasured ones last.
 
-    Raises: UsageError if a folder has a run with other settings than the trial of its name.
+    Raises: UsageError if a folder holds a run whose settings differ from those of the trial of that name.
     """
     found, reference = [], None
     for trial in search.trials:
@@ -176,12 +183,12 @@ def results(search: Search, device: str) -> list[Result]:
 
 
 def best_of(found: Sequence[Result]) -> Result | None:
-    """Return the best of sorted results; None where none is measured."""
+    """Return the best of the sorted results, or None if none is measured."""
     return found[0] if found[0].loss < math.inf else None
 
 
 def verdict(found: Sequence[Result]) -> list[str]:
-    """Return what may be said of the best of sorted results, and how sure that is."""
+    """Return lines that say how sure it is that the first of the sorted results is the best."""
     best = best_of(found)
     if best is None or best.estimate is None:
         return []
@@ -198,15 +205,15 @@ def verdict(found: Sequence[Result]) -> list[str]:
         line = f"{name} is within two standard errors of trial 0, the recipe as it is: it may be no better"
     return [
         line,
-        f"±: standard error over {best.estimate.sentences} validation sentences, the same for all trials, and of a "
-        "difference that of the differences sentence by sentence",
-        "another seed of training may change as much, which ± does not tell: train the best trial and trial 0 again "
-        "with others, or search --over training.seed=1..1000 to see how much",
+        f"±: standard error over {best.estimate.sentences} validation sentences, the same for all trials; for a "
+        "difference, the standard error of the differences sentence by sentence",
+        "± leaves out the training seed, which may change the figures as much: train the best trial and trial 0 "
+        "again with other seeds, or search --over training.seed=1..1000 to see how much",
     ]
 
 
 def recipe_of(search: Search, best: Result) -> dict[str, Any]:
-    """Return the settings of a trial as a recipe for its method, without the number of epochs, as nested values."""
+    """Return a trial's settings as a recipe for its method: nested values, without the number of epochs."""
     request, values = search.plan.request, dict[str, Any]()
     for text in (*search.fixed, *(f"{key}={text}" for key, text in best.trial.drawn.items())):
         values = merge(values, parse_assignment(text))

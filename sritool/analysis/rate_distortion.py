@@ -1,4 +1,4 @@
-"""Rate-distortion curves of runs, each from one annealing run: how much z can tell, and what that buys."""
+"""Rate-distortion curves of runs, each from one annealing run: what each nat in z buys in reconstruction."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from sritool.likelihood.rate_distortion import curve_betas, rate_distortion
 from sritool.runs.model import Report, TrainedModel
 from sritool.runs.names import run_names
 
-_ROWS = 512  # chains that are annealed at a time
-_BATCH = 8  # sentences side by side, so that progress moves and a stop loses little
-_EVEN = 0.5  # effective sample size over the number of chains below which few of them decide
+_ROWS = 512  # chains annealed at a time
+_BATCH = 8  # sentences per batch: small, so that progress moves and an interruption loses little
+_EVEN = 0.5  # effective sample size per chain, below which the weights count as uneven
 
 
 class Point(NamedTuple):
-    """A point of a run's curve: means over sentences in nats, with standard errors."""
+    """A point of a run's curve: means over sentences, in nats, with standard errors."""
 
     run: str
     method: str
     beta: float  # 0: the prior; 1: the model's posterior
-    rate: float  # at least the rate of a q(z|x) that has this distortion, in the mean; 0 without z
+    rate: float  # upper bound, in the mean, on the rate of a q(z|x) with this distortion; 0 without z
     rate_se: float
     distortion: float  # −log p(x|z)
     distortion_se: float
-    nll: float | None  # rate + distortion at β = 1: the NLL by annealing, an upper bound in the mean
+    nll: float | None  # rate + distortion, at β = 1 only: NLL by annealing, an upper bound in the mean
     sentences: int
-    chains: int  # of annealing, a sentence; 0 where the figures are exact
+    chains: int  # of annealing, per sentence; 0 if the figures are exact
 
 
 class Curves(NamedTuple):
-    """All points, run by run, what they were measured on, and what must be read with them."""
+    """All points, run by run, what they were measured on, and notes."""
 
     points: list[Point]
     data: str
@@ -55,9 +55,9 @@ class Curves(NamedTuple):
 def rate_distortion_curves(
     checkpoints: Sequence[Path], request: EvaluationSettings, largest: float, device: str, report: Report
 ) -> Curves:
-    """Anneal each run on the same sentences with the same noise, up to the β of the last point.
+    """Anneal each run on the same sentences with the same noise, up to β = `largest`.
 
-    Batches that a run of before had finished are not annealed again. `likelihood.samples` is the number of chains.
+    Batches finished by an interrupted measurement are reused. `likelihood.samples` is the number of chains.
 
     Raises:
         UsageError: `largest` is not a positive number.
@@ -73,7 +73,7 @@ def rate_distortion_curves(
     records: list[FinishedBatches] = []
     data = ""
     for name in run_names(checkpoints):
-        model = models.pop(0)  # each is let go when it is measured
+        model = models.pop(0)  # a measured model is freed
         chosen = choose_sentences(model, request.split, None, request.limit, request.data_dir)
         given = (request.rungs, request.likelihood.samples, request.batch_size, largest)
         key = key_of(model, chosen, request)
@@ -89,27 +89,25 @@ def rate_distortion_curves(
         said = (*on_order(own), *_on_weights(figures, request), *records[-1].notes())
         notes += [f"{name}: {note}" for note in said]
         data = f"{chosen.data}, {len(chosen.examples)} of {len(chosen.split)} sentences"
-    # Only now, so that a run that is stopped at a later model keeps the earlier ones.
+    # Removed only now, so that an interruption at a later model keeps the batches of the earlier ones.
     for finished in records:
         finished.remove()
     return Curves(points, data, notes)
 
 
 def on_order(points: Sequence[Point]) -> list[str]:
-    """Say where the points of a run, by rising β, leave the order that every model's curve has.
+    """Return a note if rate falls or distortion rises along a run's points, given by rising β.
 
-    Rate rises from 0 and distortion falls as β rises; what does not is an error of too few chains or rungs.
+    On a model's true curve, rate never falls and distortion never rises; a violation is Monte Carlo error.
     """
     steps = list(pairwise(points))
     back = sum(after.rate < before.rate or after.distortion > before.distortion for before, after in steps)
-    wrong = (
-        f"{back} of {len(steps)} steps along the curve go back in rate or distortion, which no model's does"
-    )
+    wrong = f"{back} of {len(steps)} steps along the curve go back in rate or distortion, which no true curve does"
     return [f"{wrong}: that is Monte Carlo error; take more --chains and --rungs"] if back else []
 
 
 def _annealing(model: TrainedModel, chosen: Chosen, request: EvaluationSettings, largest: float) -> Work:
-    """What gives figures of the sentences of a batch by name, [batch, points] each; without z one point."""
+    """Return a function that measures a batch: figures by name, [batch, points] each; one point without z."""
     method, latent = model.method, model.latent
     dtype = method.generator.output_bias.dtype
 
@@ -138,7 +136,7 @@ def _points(
 
 
 def _on_weights(figures: Mapping[str, Array], request: EvaluationSettings) -> Iterator[str]:
-    """A line where few chains carry the weight, so that the curve lies above the model's."""
+    """Yield a note if few chains carry the weight, so that the curve lies above the model's."""
     if "effective_sample_size" not in figures:
         return
     size, chains = float(figures["effective_sample_size"][:, -1].mean()), request.likelihood.samples

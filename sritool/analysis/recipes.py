@@ -1,4 +1,4 @@
-"""Recipes side by side: the settings in which methods differ."""
+"""Compares the settings of the methods in a recipe."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from sritool.training.configure import Given, resolve_config, shown
 
 
 def list_recipes() -> list[tuple[str, str]]:
-    """Return name and description of the recipes that come with sritool."""
+    """Return (name, description) of the bundled recipes."""
     return [(name, read_recipe(name).description) for name in bundled_recipes()]
 
 
 def side_by_side(recipe: str, preset: str, everything: bool = False) -> list[list[Any]]:
-    """Return rows of a setting and its value for each method, in the order of METHODS; None: it does not read it.
+    """Return rows of a setting and its value for each method, in the order of METHODS; None: it has no such setting.
 
-    Without `everything`, what is the same for all methods that read it and as in the default recipe is left out.
+    Without `everything`, settings that are the same for all methods and as in the default recipe are left out.
 
     Raises:
-        UsageError: There is no such recipe (a name or a file) or preset, or the recipe has a mistake.
+        UsageError: The recipe (a name or a file) or preset does not exist, or the recipe has an error.
     """
     by_method = [_settings(recipe, preset, method) for method in METHODS]
     usual = [_settings(DEFAULT_RECIPE, preset, method) for method in METHODS]

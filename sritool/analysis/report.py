@@ -1,4 +1,4 @@
-"""What a page about a trained run shows, gathered: figures, curves, sentences, a map of codes."""
+"""Gathers the content of a run's report page: figures, curves, sentences, a map of codes."""
 
 from __future__ import annotations
 
@@ -28,69 +28,69 @@ from sritool.runs.model import Report, TrainedModel
 from sritool.runs.names import run_name
 
 POINTS = 9  # of the interpolation
-RECONSTRUCTED = 8  # sentences beside what their codes decode to
+RECONSTRUCTED = 8  # sentences shown with their reconstructions
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be on the page."""
+    """What the page shows."""
 
     split: str = "test"
-    limit: int = 256  # sentences that what is not on record is measured on
+    limit: int = 256  # sentences for figures that are not on record
     map_sentences: int = 1000
     samples: int = 500
-    sentences: bool = True  # whether those of the corpus may be shown
+    sentences: bool = True  # whether sentences of the corpus may be shown
     seed: int = 0
     batch_size: int = 64
     data_dir: Path = Path("data")
 
 
 class Map(NamedTuple):
-    """Posterior means in the plane, beside as many draws of the prior laid out in the same way."""
+    """Posterior means mapped to the plane, and as many draws of the prior, mapped in the same way."""
 
     places: Array  # [n, 2]
     control: Array  # [n, 2]
     lengths: list[int]  # [n], tokens without </s>
-    labels: list[str] | None  # [n], where the corpus has them
-    sentences: list[str] | None  # [n], where they may be shown
+    labels: list[str] | None  # [n]; None if the corpus has none
+    sentences: list[str] | None  # [n]; None if they may not be shown
     of: int  # sentences of the split
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run on a page. A part that needs z is None without it, and `left_out` says so."""
+    """Content of the page. Parts that need z are None for a model without z; `left_out` gives the reason."""
 
     run: str
     path: Path
-    posterior: str  # what its q(z|x) is called
+    posterior: str  # name of its q(z|x)
     config: RunConfig
     corpus: CorpusInfo
     tokenizer: str
     training: Training
     steps: int  # updates of θ before the checkpoint
-    epoch: int  # that it was saved after
+    epoch: int  # after which the checkpoint was saved
     written: float  # seconds since 1970, UTC
     version: str
-    data: str  # what was measured on: `mine test`
-    total: int  # sentences there
+    data: str  # corpus and split of the figures: `mine test`
+    total: int  # sentences of that split
     figures: list[Figures]
     notes: list[str]
     curves: list[Point]
     samples: list[str]
     interpolation: list[str] | None
-    reconstructions: list[tuple[str, str]] | None  # a sentence, and its code decoded
+    reconstructions: list[tuple[str, str]] | None  # (sentence, its reconstruction)
     map: Map | None
-    left_out: dict[str, str]  # part -> why it is not there
+    left_out: dict[str, str]  # missing part -> reason
     request: Request
 
     @property
     def estimates(self) -> list[Estimate]:
-        """All figures in the order of a table."""
+        """All figures in table order."""
         return in_order(self.figures)
 
     @property
     def ignores_z(self) -> bool:
-        """Whether its generator does, by the figures."""
+        """Whether the generator ignores z, by the figures."""
         return ignores_z(self.estimates)
 
 
@@ -98,9 +98,9 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
     """Measure all parts of the page, or look them up beside the checkpoint.
 
     Raises:
-        DataError: The corpus is not there.
-        UsageError: As the parts have it.
-        NumericalError: As the parts have it.
+        DataError: The corpus is missing.
+        UsageError: A part refuses the request.
+        NumericalError: A figure or code is not finite.
     """
     model = load_hashed(checkpoint, device)
     corpus = prepared_corpus(model, request.data_dir)
@@ -127,7 +127,7 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
     else:
         why = f"method {model.method.name} has no z"
         left_out |= dict.fromkeys(("metrics of z", "interpolation", "reconstructions", "map"), why)
-    # What was measured just now says the verdict already, what was on record does not.
+    # Notes of new measurements contain the verdict, those on record do not: add it once for all figures.
     notes = [note for note in notes_on(figures) if IGNORES_Z not in note]
     notes += filter(None, [collapse_note(model.checkpoint, in_order(figures))])
     if training.left:
@@ -162,7 +162,7 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
 def _of_sentences(
     model: TrainedModel, request: Request, report: Report, left_out: dict[str, str]
 ) -> tuple[Map | None, list[tuple[str, str]] | None]:
-    """The map, and the first of its sentences beside what their codes decode to."""
+    """Return the map, and its first sentences with their reconstructions."""
     split, chosen, _ = choose_sentences(model, request.split, None, request.map_sentences, request.data_dir)
     codes = codes_of_split(model, split, chosen, CodeSettings(), request.batch_size, report)[:, 0]
     texts = model.texts(split, chosen)
@@ -188,9 +188,9 @@ def _of_sentences(
 
 
 def curves_of(model: TrainedModel) -> list[Point]:
-    """Return the curves of the checkpoint's run; without a metrics.jsonl those of its validations alone.
+    """Return the training curves of the checkpoint's run; without a metrics.jsonl, of its validations alone.
 
-    A language model's figures of z are all 0 and its reconstruction is its NLL: they are left out.
+    For a model without z, the curves about z (always 0) and the reconstruction (equal to the NLL) are left out.
     """
     path = model.path.with_name(METRICS)
     records = read_records(path)[0] if model.path.name in (BEST, LAST) and path.is_file() else []

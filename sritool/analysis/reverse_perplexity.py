@@ -1,8 +1,8 @@
-"""Reverse perplexity: how well a language model that has seen nothing but samples predicts real text.
+"""Reverse perplexity: how well a language model that was trained on samples alone predicts real text.
 
-It is low where the samples are both good and varied: words and turns that they lack cost dearly on real text. The
-language model is small and its settings never change, so that figures of several models compare; it is trained on
-nine tenths of the samples, stopped by the last tenth, and leaves nothing behind.
+It is low if the samples are both good and varied: words and phrases that they lack cost much on real text. The
+language model is small and its settings are fixed, so that figures of several models can be compared. It is trained
+on nine tenths of the samples, stopped early by the last tenth, and deleted afterwards.
 
 Source: Zhao, Kim, Zhang, Rush and LeCun 2018, "Adversarially regularized autoencoders", section 5.
 """
@@ -35,8 +35,8 @@ from sritool.runs.model import Report, TrainedModel, load_model
 from sritool.training import events
 from sritool.training.loop import Limits, Trainer
 
-VALID_EVERY = 10  # each tenth sample validates
-FEWEST = 20  # samples to train on and to validate with
+VALID_EVERY = 10  # every tenth sample is used for validation
+FEWEST = 20  # samples needed
 EPOCHS = 40  # at most
 
 LM = RunConfig(
@@ -48,7 +48,7 @@ LM = RunConfig(
     ),
     validation=ValidationConfig(sentences=512, share=0.0),
 )
-"""The language model of every reverse perplexity."""
+"""Settings of the language model, the same for every reverse perplexity."""
 
 
 def reverse_perplexity(
@@ -56,7 +56,7 @@ def reverse_perplexity(
 ) -> Estimate:
     """Return the perplexity of real sentences under a language model trained on these sentences.
 
-    Words are those of the model, whose vocabulary counts; `label` is what progress is told under.
+    The language model uses the vocabulary of `model`; `label` names the progress messages.
     Raises: UsageError for fewer than `FEWEST` sentences.
     """
     check_enough(len(sentences))
@@ -80,7 +80,7 @@ def check_enough(sentences: int) -> None:
 
 
 def _shown(report: Report, label: str, sentences: int) -> Callable[[events.Event], None]:
-    """Steps as sentences of an epoch; an early stop ends before the last."""
+    """Return a callback that reports training steps as sentences of the epoch."""
 
     def show(event: events.Event) -> None:
         if isinstance(event, events.Step):
@@ -92,7 +92,7 @@ def _shown(report: Report, label: str, sentences: int) -> Callable[[events.Event
 
 
 def _in_memory(model: TrainedModel, splits: dict[str, Split]) -> Corpus:
-    """Sentences in a model's vocabulary as a corpus."""
+    """Wrap splits in a model's vocabulary as a corpus."""
     prepared = model.checkpoint.corpus
     info = CorpusInfo(
         name="samples",
@@ -114,7 +114,7 @@ def _in_memory(model: TrainedModel, splits: dict[str, Split]) -> Corpus:
 
 
 def _counts(split: Split) -> SplitInfo:
-    """Counts of sentences that were decoded, so that no word is new and nothing is cut."""
+    """Counts of decoded sentences: no word is unknown and nothing is cut."""
     ends = int((split.ids == EOS).sum())
     lost = dict.fromkeys(("oov", "empty", "dropped", "truncated", "cleaned"), 0)
     return SplitInfo(

@@ -1,4 +1,4 @@
-"""What a finished run shows: metrics on the test split, samples, one interpolation."""
+"""Summary of a finished run: metrics on the test split, samples, one interpolation."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from sritool.training.validation import Level, affordable, passes_of, rungs
 
 SAMPLES = 5
 POINTS = 7
-LEAST = 16  # sentences that are measured, however short the time
-ENOUGH = 100  # sentences, before the time goes into more draws of each
-_CAUTION = 0.8  # share of the time left that is planned with
+LEAST = 16  # sentences that are measured even if time is short
+ENOUGH = 100  # sentences to reach before spending time on more draws per sentence
+_CAUTION = 0.8  # share of the remaining time that the measurement may use
 
 
 class Summary(NamedTuple):
-    """The end of `sritool train`."""
+    """Content of the summary that `sritool train` prints at the end."""
 
     estimates: list[Estimate]
-    data: str  # what was measured on: `tiny test`
-    total: int  # sentences there
+    data: str  # corpus and split of the figures: `tiny test`
+    total: int  # sentences of that split
     decoding: str  # how the samples were decoded
     samples: list[str]
     interpolation: list[str]  # empty for a language model
@@ -45,16 +45,16 @@ class Summary(NamedTuple):
 def summarise(
     corpus: Corpus, folder: Path, device: str, seed: int, report: Report, seconds: float = math.inf
 ) -> Summary:
-    """Measure best.pt on a seeded choice of test sentences (valid without a test split), and show samples of it.
+    """Measure best.pt on randomly chosen test sentences (validation without a test split), and draw samples.
 
-    As many sentences are measured as fit into the seconds that all of it may take, at most
-    `validation.final_sentences`. The seed is of the sentences, the noise and the samples.
+    The whole summary may take `seconds`: as many sentences are measured as fit, at most
+    `validation.final_sentences`. The seed sets the noise and the samples; the sentences are chosen by a fixed seed.
     """
     began = time.monotonic()
     model = load_model(folder / BEST, device)
     name = corpus.info.held_out
     split = corpus.split(name)
-    # An untrained model does not know when to end: nothing longer than what it was trained on is shown.
+    # An untrained model may never end a sentence: samples are at most as long as the training sentences.
     longest = max(1, int(corpus.split("train").lengths.max()) - 1)
     greedy = DecodingConfig(max_length=longest)
     decoding = greedy if model.latent else DecodingConfig(greedy=False, max_length=longest)
@@ -77,9 +77,9 @@ def summarise(
 def _measure(
     method: Method, split: Split, settings: ValidationConfig, seed: int, report: Report, end: float
 ) -> Measured:
-    """As many sentences and draws as fit before `end`, judged by the time that the first few sentences take."""
+    """Measure as many sentences and draws as fit before `end`, judged by the time of the first few sentences."""
     most = min(settings.final_sentences, len(split))
-    # Active units of chains take many of them.
+    # `au` needs many chains if the method has no exact mean.
     metrics = tuple(name for name in DEFAULT_METRICS if name != "au" or method.has_exact_mean)
 
     def measured(sentences: int, likelihood: LikelihoodConfig) -> Measured:
@@ -102,10 +102,10 @@ def _measure(
     found = first if level == Level(least, cheapest) else measured(level.sentences, level.likelihood)
     if level == Level(most, settings.likelihood):
         return found
-    return found._replace(notes=[Note(_in_a_line(level, most, method), metrics), *found.notes])
+    return found._replace(notes=[Note(_reduced_note(level, most, method), metrics), *found.notes])
 
 
-def _in_a_line(level: Level, most: int, method: Method) -> str:
+def _reduced_note(level: Level, most: int, method: Method) -> str:
     draws = f", {level.likelihood.samples} draws each" if method.latent else ""
     if level.sentences == most:
         what, all_of_it = "fewer draws than", "takes them all"

@@ -1,4 +1,4 @@
-"""Figures of samples: how varied they are, how likely, and what a language model learns of them."""
+"""Figures of samples: how varied and how likely they are, and what a language model learns from them."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _ORDER = 4  # longest n-grams of BLEU
 
 
 class Figure(NamedTuple):
-    """A measure of some sentences."""
+    """A figure of a set of sentences."""
 
     value: float
-    standard_error: float  # NaN where there is none
-    sentences: int  # that it rests on
+    standard_error: float  # NaN if there is none
+    sentences: int  # number of sentences behind it
 
 
 class Row(NamedTuple):
-    """One figure of the samples, and of as many real sentences."""
+    """One figure of the samples and of equally many real sentences."""
 
     metric: str
     samples: Figure
@@ -54,20 +54,20 @@ class Row(NamedTuple):
 class Real(NamedTuple):
     """Real text in the model's vocabulary."""
 
-    name: str  # `ptb test`, or the file's
-    split: Split  # all of it: what reverse perplexity is of
-    training: Split | None  # of the prepared corpus: what real text teaches a language model
+    name: str  # `ptb test`, or the name of the file
+    split: Split  # all of it; reverse perplexity is measured on it
+    training: Split | None  # training split of the prepared corpus, for the language model on real text
 
 
 class Figures(NamedTuple):
-    """Rows in the order of `METRICS`; nll has a second one, per token."""
+    """Rows in the order of `METRICS`; nll has a second row, per token."""
 
     rows: list[Row]
     notes: list[str]
 
 
 def parse_metrics(text: str) -> tuple[str, ...]:
-    """Read names with commas between, or `all`, into the order of `METRICS`.
+    """Parse comma-separated names, or `all`; the result is in the order of `METRICS`.
 
     Raises: UsageError if a name is unknown, or there is none.
     """
@@ -81,10 +81,10 @@ def parse_metrics(text: str) -> tuple[str, ...]:
 
 
 def real_text(model: TrainedModel, text: Text | None, data_dir: Path, training: bool) -> Real:
-    """Take a user's own text, or the test split of the model's corpus, or valid where there is none.
+    """Return the user's text, or the test split of the model's corpus (valid if it has no test split).
 
-    Sentences to train on come from the corpus alone, where they are asked for.
-    Raises: DataError if the corpus is not there.
+    With `training`, the training split is returned too; a user's text has none.
+    Raises: DataError if the corpus is missing.
     """
     if text is not None:
         return Real(text.name, model.split(text.lines), None)
@@ -102,11 +102,11 @@ def figures(
     real: Real | None = None,
     reference: bool = False,
 ) -> Figures:
-    """Measure sentences, and with `reference` real ones.
+    """Measure sentences and, with `reference`, equally many real ones.
 
-    The figures change with the number of sentences, so that equally many samples and real sentences are compared.
-    Where there are fewer real sentences, only as many samples are used, except for reverse perplexity. Real text is
-    needed for that and for `reference`; the seed is of the noise of nll.
+    The figures depend on the number of sentences. If there are fewer real sentences, only that many samples are
+    used, except for reverse perplexity. `real` is needed for reverse perplexity and for `reference`; the seed sets
+    the noise of nll.
 
     Raises: UsageError if there are too few sentences for reverse perplexity.
     """
@@ -119,15 +119,17 @@ def figures(
         few = few[: len(real.split)]
         beside = chosen_texts(model, real.split, len(few))
         if len(few) < len(sentences):
-            notes.append(f"{real.name} has {len(few):,} sentences: all but reverse-ppl is of so many samples")
+            notes.append(
+                f"{real.name} has {len(few):,} sentences: all figures but reverse-ppl use that many samples"
+            )
     for name in (name for name in metrics if name not in ("nll", "reverse-ppl")):
         rows.append(Row(name, varied(name, few), varied(name, beside) if beside else None, HOW[name]))
     if "nll" in metrics:
         own = scores(model, few, seed, report, "samples")
         others = scores(model, beside, seed, report, "real sentences") if beside else (None, None)
         how = f"adaptive, M = {LikelihoodConfig().samples}" if model.latent else "exact"
-        rows.append(Row("nll", own[0], others[0], f"nats a sentence, {how}"))
-        rows.append(Row("nll-per-token", own[1], others[1], f"nats a token, </s> too, {how}"))
+        rows.append(Row("nll", own[0], others[0], f"nats per sentence, {how}"))
+        rows.append(Row("nll-per-token", own[1], others[1], f"nats per token, </s> included, {how}"))
     if "reverse-ppl" in metrics and real is not None:
 
         def reverse(texts: Sequence[str], label: str) -> Figure:
@@ -145,7 +147,7 @@ def figures(
 
 
 def varied(name: str, sentences: Sequence[str]) -> Figure:
-    """Measure text alone: one of the metrics in HOW."""
+    """Measure one of the metrics in HOW, which need no model."""
     words = [text.split() for text in sentences]
     if name == "unique":
         return unique_share(sentences)
@@ -155,7 +157,7 @@ def varied(name: str, sentences: Sequence[str]) -> Figure:
 def scores(
     model: TrainedModel, sentences: Sequence[str], seed: int, report: Report, label: str
 ) -> tuple[Figure, Figure]:
-    """Measure −log p(x) under the model, as `evaluate` does: in nats a sentence, and in nats a token."""
+    """Measure −log p(x) under the model, as `evaluate` does: in nats per sentence, and in nats per token."""
     split = model.split(sentences)
     settings = EvaluationSettings(("nll", "ppl"), seed=seed)
 
@@ -169,19 +171,19 @@ def scores(
 
 
 def chosen_texts(model: TrainedModel, split: Split, count: int) -> list[str]:
-    """Choose sentences of a split by a fixed seed, as the model would spell them."""
+    """Choose sentences of a split by a fixed seed, as the model's tokenizer spells them."""
     return model.texts(split, seeded_choice(len(split), count))
 
 
 def unique_share(sentences: Sequence[str]) -> Figure:
-    """Return different sentences over all sentences, in [0, 1]; it falls as more are drawn."""
+    """Return the share of different sentences, in [0, 1]; it falls with the number of sentences."""
     return Figure(len(set(sentences)) / len(sentences), math.nan, len(sentences))
 
 
 def distinct(sentences: Sequence[Words], n: int) -> Figure:
-    """Return different n-grams over all n-grams of all sentences together, in [0, 1]; it falls as more are drawn.
+    """Return the share of different n-grams over all sentences, in [0, 1]; it falls with the number of sentences.
 
-    NaN where no sentence has n words.
+    NaN if no sentence has n words.
 
     Source: Li, Galley, Brockett, Gao and Dolan 2016, "A diversity-promoting objective function for neural
     conversation models" (distinct-1, distinct-2).
@@ -192,12 +194,12 @@ def distinct(sentences: Sequence[Words], n: int) -> Figure:
 
 
 def self_bleu(sentences: Sequence[Words]) -> Figure:
-    """Mean BLEU-4, in 0 … 100, of each sentence against all others as its references; high where they are alike.
+    """Return the mean BLEU-4, in 0 … 100, of each sentence against all others; it is high if they are alike.
 
-    Sentence BLEU as sacrebleu computes it on words as they are (tokenize="none"): exponential smoothing, orders up to
-    the sentence's length. How often an n-gram occurs in the other sentences is kept by n-gram, so that the cost grows
-    with the words and not with the square of the sentences. The figure rises with the number of sentences. The
-    standard error is over sentences. NaN for fewer than two.
+    Sentence BLEU as sacrebleu computes it with tokenize="none": exponential smoothing, orders up to the sentence's
+    length. N-gram counts over all sentences are kept, so that the cost grows with the number of words, not with the
+    square of the number of sentences. The figure rises with the number of sentences. The standard error is over
+    sentences. NaN for fewer than two.
 
     Source: Zhu et al. 2018, "Texygen: a benchmarking platform for text generation models"; Papineni et al. 2002; Post
     2018 (sacrebleu).
@@ -207,7 +209,7 @@ def self_bleu(sentences: Sequence[Words]) -> Figure:
     from sacrebleu.metrics import BLEU
 
     counts, lengths = [_ngrams(words) for words in sentences], Counter(len(words) for words in sentences)
-    # The most often that an n-gram occurs in one sentence, and in another one.
+    # n-gram -> its two largest counts in single sentences.
     most: dict[tuple[str, ...], tuple[int, int]] = {}
     for own in counts:
         for ngram, count in own.items():
@@ -226,11 +228,11 @@ def self_bleu(sentences: Sequence[Words]) -> Figure:
 
 
 def _ngrams(words: Words) -> Counter[tuple[str, ...]]:
-    """How often each n-gram of one to four words occurs."""
+    """Count the n-grams of one to four words."""
     return Counter(tuple(words[i : i + n]) for n in range(1, _ORDER + 1) for i in range(len(words) - n + 1))
 
 
 def _closest(length: int, lengths: Counter[int]) -> int:
-    """The length of another sentence that is nearest, the shorter of two."""
+    """Return the closest length of another sentence; of two equally close ones, the shorter."""
     others = (each for each, count in lengths.items() if each != length or count > 1)
     return min(others, key=lambda each: (abs(each - length), each))

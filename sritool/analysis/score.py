@@ -1,4 +1,4 @@
-"""log p(x) of each line of a text."""
+"""Scores each line of a text by log p(x)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sritool.evaluation.sentences import read_text
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.runs.model import Report, TrainedModel
 
-PART = 1_000  # lines that are scored before their figures are handed out
+PART = 1_000  # lines scored before their figures are yielded
 
 
 class Score(NamedTuple):
@@ -30,9 +30,9 @@ class Score(NamedTuple):
 def score(
     model: TrainedModel, text: Path, seed: int, likelihood: LikelihoodConfig, batch_size: int, report: Report
 ) -> Iterator[list[Score]]:
-    """Yield scores of some lines of a file or "-" at a time, so that a long text's figures come as they are known.
+    """Yield the scores of a file or "-" in parts, so that a long text's figures appear early.
 
-    Order and number of lines are kept; an empty line is </s> alone. All of the text is read before the first figure.
+    Order and number of lines are kept; an empty line is </s> alone. The whole text is read before the first figure.
     """
     sentences = read_text(text).lines
     split = model.split(sentences)

@@ -1,4 +1,4 @@
-"""What a random search draws from: the values of a setting, as a user types them, and the draws of a trial."""
+"""Search space of a random search: parses the values of a setting, and draws them for a trial."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RANGE = re.compile(r"([^,]*?)\.\.([^,:]*)(:[^,]*)?")
 
 @dataclass(frozen=True)
 class Over:
-    """The values that a setting is drawn from: choices, or a range."""
+    """Values that a setting is drawn from: choices or a range."""
 
     key: str
     choices: tuple[str, ...] = ()  # as --set takes them; none: a range
@@ -25,10 +25,10 @@ class Over:
     whole: bool = False
 
     def value(self, u: float) -> str:
-        """Return the value that a number drawn evenly from [0, 1) stands for, as --set takes it.
+        """Map a uniform draw u from [0, 1) to a value, as --set takes it.
 
-        A whole number k has the share of [k, k + 1). Others are rounded: with `log` to four digits, else to a
-        thousandth of the range or less.
+        Whole numbers are equally likely, or with `log` in proportion to the logarithmic width of [k, k + 1). Others
+        are rounded: with `log` to four digits, else to a thousandth of the range or less.
         """
         if self.choices:
             return self.choices[int(u * len(self.choices))]
@@ -41,32 +41,34 @@ class Over:
 
 
 def parse_over(text: str) -> Over:
-    """Return what `KEY=LOW..HIGH`, `KEY=LOW..HIGH:log` or `KEY=A,B,C` says.
+    """Parse `KEY=LOW..HIGH`, `KEY=LOW..HIGH:log` or `KEY=A,B,C`.
 
-    Raises: UsageError if it says nothing of the kind, or the range is empty.
+    Raises: UsageError if the text has none of these forms, or the range is empty.
     """
     key, _, values = (part.strip() for part in text.partition("="))
     if not key or not values:
-        raise UsageError(f"--over {text!r} is no KEY=VALUES; write for example {EXAMPLES}")
+        raise UsageError(f"--over {text!r} is not KEY=VALUES; write for example {EXAMPLES}")
     found = _RANGE.fullmatch(values)
     if found is None:
         choices = tuple(dict.fromkeys(part.strip() for part in values.split(",")))
         if len(choices) < 2 or "" in choices:
-            raise UsageError(f"--over {text}: give at least two values with commas between, or LOW..HIGH")
+            raise UsageError(f"--over {text}: give at least two comma-separated values, or LOW..HIGH")
         return Over(key, choices)
     try:
         low, high = float(found[1]), float(found[2])
     except ValueError:
-        raise UsageError(f"--over {text} is no range of numbers; write for example {EXAMPLES}") from None
+        raise UsageError(f"--over {text} is not a range of numbers; write for example {EXAMPLES}") from None
     if found[3] not in (None, ":log"):
-        raise UsageError(f"--over {text}: a range ends in :log or in nothing")
+        raise UsageError(f"--over {text}: nothing but :log may follow a range")
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UsageError(f"--over {text}: the range is empty; give two numbers, the smaller one first")
     if found[3] and low <= 0:
-        raise UsageError(f"--over {text}: a range with :log begins above 0; raise it, or leave :log out")
+        raise UsageError(
+            f"--over {text}: a range with :log must begin above 0; raise its low end, or leave :log out"
+        )
     return Over(key, low=low, high=high, log=bool(found[3]))
 
 
 def uniform(seed: int, trial: int, key: str) -> float:
-    """Return the number in [0, 1) by which a setting of a trial is drawn."""
+    """Return the uniform number in [0, 1) that draws a setting of a trial."""
     return int(fingerprint("random search", seed, trial, key)[:13], 16) / 16**13

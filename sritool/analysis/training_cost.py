@@ -1,4 +1,4 @@
-"""What the training of a run took."""
+"""Training cost of a run: time, epochs and speed."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from sritool.training.position import Position, ends_early
 
 
 class Training(NamedTuple):
-    """What a run took."""
+    """Training cost of a run."""
 
-    parameters: int  # of all its modules
-    tokens_per_second: float | None  # of the corpus, median over the records of its steps
+    parameters: int  # of all modules
+    tokens_per_second: float | None  # tokens of the corpus; median over the recorded steps
     seconds: float
     epochs: int  # done
-    planned: int
-    sentences: int  # that it was trained on
-    of: int  # in the training split
-    left: str  # what is missing to its end, "" if nothing
-    encoder: str = ""  # the checkpoint that its encoder comes from, if it was not trained here
+    planned: int  # epochs
+    sentences: int  # trained on
+    of: int  # sentences in the training split
+    left: str  # note if training is unfinished or last.pt is missing, else ""
+    encoder: str = ""  # checkpoint of a pretrained encoder; "" if it was trained in this run
 
 
 def training_of(model: TrainedModel, data_dir: Path) -> Training:
-    """Tell what the run that a checkpoint belongs to took so far, by the last.pt and metrics.jsonl beside it."""
+    """Return the cost so far of a checkpoint's run, from the last.pt and metrics.jsonl beside it."""
     config, folder, last = model.checkpoint.config, model.path.parent, model.checkpoint
     in_its_folder = model.path.name in (BEST, LAST)
     if in_its_folder:
-        with contextlib.suppress(CheckpointError):  # it may be copied without, or damaged
+        with contextlib.suppress(CheckpointError):  # it may be missing or damaged
             last = load_checkpoint(folder / LAST)
     records = read_metrics(folder / METRICS) if in_its_folder else []
     steps = of_latest_stage([record for record in records if record.get("kind") == "step"])
-    # The first step warms up; it alone is better than nothing.
+    # The first step includes warming up; it counts only if there is no other.
     speeds = [float(record["tokens_per_second"]) for record in steps if record["step"] > 1 or len(steps) == 1]
     done, planned = int(last.progress["epoch"]), config.training.epochs
     left = ""

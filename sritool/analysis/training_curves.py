@@ -17,7 +17,7 @@ from sritool.runs.stage import Stage, stage_of
 
 VALIDATION = ("nll", "posterior-kl", "recon", "au", "permuted")
 TRAINING = "train recon"
-OF_Z = ("posterior-kl", "au", "permuted")  # 0 on record, and no figures at all, where there is no z
+OF_Z = ("posterior-kl", "au", "permuted")  # recorded as 0, and meaningless, for a model without z
 METRIC_NAMES = (*VALIDATION, TRAINING)
 
 
@@ -26,39 +26,39 @@ class Point(NamedTuple):
 
     run: str
     metric: str  # one of METRIC_NAMES
-    epoch: float  # epochs done; 0 and below while a method trains the autoencoder that it begins with
+    epoch: float  # epochs done; 0 or less during autoencoder pretraining
     step: int
     value: float
-    se: float | None  # of a validation, over its sentences
+    se: float | None  # standard error over the sentences of a validation
 
 
 class Curves(NamedTuple):
-    """All numbers of all runs, run by run in the order given, and what must be said of them."""
+    """All numbers of all runs, run by run in the order given, and notes."""
 
     points: list[Point]
     notes: list[str]
 
 
 def read_curves(runs: Sequence[Path], runs_dir: Path) -> Curves:
-    """Read the validations of runs, and the training loss between them; without z there are no curves of OF_Z.
+    """Read validations and training loss of runs; a model without z has no curves of OF_Z.
 
     Runs are folders or checkpoints in them; none: the newest run.
 
     Raises:
-        CheckpointError: There is no such run.
-        DataError: None of them has been validated yet.
+        CheckpointError: A run does not exist.
+        DataError: No run has been validated yet.
     """
     files: list[Path] = []
     notes = []
     for path in [metrics_file(run, runs_dir) for run in runs] or [metrics_file(None, runs_dir)]:
         if path.resolve() in (file.resolve() for file in files):
-            notes.append(f"{path.parent.name} was given more than once and stands once")
+            notes.append(f"{path.parent.name} was given more than once; it is drawn once")
         else:
             files.append(path)
-    shared = [path.resolve().parent.name for path in files]
+    folder_names = [path.resolve().parent.name for path in files]
     points: list[Point] = []
-    for path, name in zip(files, shared, strict=True):
-        run = str(path.parent) if shared.count(name) > 1 else name
+    for path, name in zip(files, folder_names, strict=True):
+        run = str(path.parent) if folder_names.count(name) > 1 else name
         records, damaged = read_records(path)
         found = points_of(run, records)
         if _without_z(path.with_name(CONFIG)):
@@ -82,7 +82,7 @@ def _without_z(config: Path) -> bool:
 
 
 def metrics_file(run: Path | None, runs_dir: Path) -> Path:
-    """Find the metrics.jsonl of a run, which may be too young for a checkpoint.
+    """Find the metrics.jsonl of a run, even before its first checkpoint.
 
     Raises: CheckpointError if there is no such run, DataError if it has no metrics.
     """
@@ -98,9 +98,9 @@ def metrics_file(run: Path | None, runs_dir: Path) -> Path:
 
 
 def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Return the records of a metrics.jsonl in the order of their steps, and the number of damaged lines.
+    """Return the records of a metrics.jsonl in step order, and the number of damaged lines.
 
-    A line that is being written is left out. Raises: DataError if the file cannot be read.
+    An unfinished last line is left out. Raises: DataError if the file cannot be read.
     """
     try:
         whole, _, _ = path.read_bytes().rpartition(b"\n")
@@ -111,7 +111,7 @@ def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def points_of(run: str, records: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """Return the numbers of one run; none without a validation, as only that tells how many steps an epoch has."""
+    """Return the numbers of one run; none before its first validation, which gives the steps per epoch."""
     ends = [record for record in records if record["kind"] == "epoch"]
     if not ends:
         return []
@@ -121,7 +121,7 @@ def points_of(run: str, records: Sequence[Mapping[str, Any]]) -> list[Point]:
     epochs = [number - before * is_early for number, is_early in zip(numbers, early, strict=True)]
     steps = [0, *(int(record["step"]) for record in ends)]
     places = [-before, *epochs]
-    # The epoch that is under way is taken to be as long as the one before it.
+    # The unfinished epoch is assumed to be as long as the one before it.
     steps.append(2 * steps[-1] - steps[-2])
     places.append(places[-1] + 1)
     found = []

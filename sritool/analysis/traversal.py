@@ -1,4 +1,4 @@
-"""Latent traversal: one code moved along one dimension after another, and the sentences that it decodes to."""
+"""Latent traversal: a code is moved along one dimension at a time and decoded at each step."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from sritool.inference.langevin import FARTHEST
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.model import TrainedModel
 
-FEW = 3  # dimensions, where none are asked for
+FEW = 3  # dimensions shown by default
 
 
 class Step(NamedTuple):
-    """The code with one coordinate replaced, and what it decodes to."""
+    """The code with one coordinate replaced, and the decoded sentence."""
 
     dimension: int  # from 1
     value: float  # of that coordinate, in standard deviations of the prior
-    changed: int  # words that are not in the sentence of the code itself, or are missing of it
+    changed: int  # words that differ from the sentence of the unmoved code, as `count_changed` counts them
     sentence: str
 
 
 class Traversal(NamedTuple):
     """All steps, dimension by dimension."""
 
-    source: str  # where the code comes from
+    source: str  # the sentence that was encoded, or a description of the prior draw
     code: tuple[float, ...]  # [latent]
-    sentence: str  # that the code itself decodes to
+    sentence: str  # decoded from the unmoved code
     steps: list[Step]
 
 
@@ -44,13 +44,19 @@ def traverse(
     seed: int = 0,
     max_length: int = 200,
 ) -> Traversal:
-    """Decode a code greedily with one coordinate at each of `points` values from −reach to reach.
+    """Decode a code greedily while one coordinate takes each of `points` values from −reach to reach.
 
-    The code is the sentence's mean of q(z|x), or else the prior's first draw; the seed is of the draw. Dimensions are
-    told from 1; none: the FEW that change the most words. A reach is in standard deviations of the prior. A decoded
-    sentence has `max_length` words at most.
+    Args:
+        model: A model with z.
+        sentence: Its mean of q(z|x) is the code; None: the first draw of the prior.
+        dimensions: Numbers from 1; none: the FEW that change the most words.
+        points: Values of each coordinate.
+        reach: Largest value, in standard deviations of the prior.
+        seed: Seed of the draw from the prior.
+        max_length: Longest decoded sentence, in tokens.
 
-    Raises: UsageError if the model has no z, there is no such dimension, or no code has such a reach.
+    Raises:
+        UsageError: The model has no z, a dimension does not exist, or the reach is out of range.
     """
     model.require_latent("move a code")
     if not 0 < reach <= FARTHEST:
@@ -67,21 +73,21 @@ def traverse(
     codes = np.tile(code, (len(tried), points, 1))
     for row, dimension in enumerate(tried):
         codes[row, :, dimension - 1] = values
-    every = np.concatenate([code[None], codes.reshape(-1, model.latent)])
-    base, *moved = model.decode(every, DecodingConfig(max_length=max_length))
+    all_codes = np.concatenate([code[None], codes.reshape(-1, model.latent)])
+    base, *moved = model.decode(all_codes, DecodingConfig(max_length=max_length))
     steps = [
         Step(tried[k // points], float(values[k % points]), count_changed(base, text), text)
         for k, text in enumerate(moved)
     ]
     if not dimensions:
         changes = {d: sum(step.changed for step in steps if step.dimension == d) for d in tried}
-        kept = sorted(tried, key=lambda d: (-changes[d], d))[:FEW]
-        steps = [step for d in kept for step in steps if step.dimension == d]
+        most_changed = sorted(tried, key=lambda d: (-changes[d], d))[:FEW]
+        steps = [step for d in most_changed for step in steps if step.dimension == d]
     return Traversal(source, tuple(map(float, code)), base, steps)
 
 
 def changed_words(base: str, other: str) -> list[bool]:
-    """Tell for each word of `other` whether it is changed: not in its place among the longest common parts."""
+    """Return, for each word of `other`, whether it lies outside the parts that it has in common with `base`."""
     one, two = base.split(), other.split()
     changed = [True] * len(two)
     for block in difflib.SequenceMatcher(None, one, two, autojunk=False).get_matching_blocks():
@@ -90,6 +96,6 @@ def changed_words(base: str, other: str) -> list[bool]:
 
 
 def count_changed(base: str, other: str) -> int:
-    """Count the words of either sentence without a partner in the other one, whichever has more of them."""
-    kept = changed_words(base, other).count(False)
-    return max(len(base.split()), len(other.split())) - kept
+    """Count the unmatched words of each sentence, and return the larger count."""
+    matched = changed_words(base, other).count(False)
+    return max(len(base.split()), len(other.split())) - matched

@@ -1,1 +1,1 @@
-"""The command line: parses, calls what does the work, prints. Nothing else uses typer or rich, or exits."""
+"""The command line: parses options, calls the working code, prints. Only it uses typer or rich, or exits."""

@@ -1,7 +1,7 @@
 """The `sritool` program: its table of commands, global options, and the one place where errors become exits.
 
-A command is a module of `sritool.cli.commands` (see `sritool.cli.lazy_group`). It imports only typer and its
-neighbours at the top. What does the work is imported inside its function, so that `sritool --help` and shell
+A command is a module of `sritool.cli.commands` (see `sritool.cli.lazy_group`). At the top it imports only typer and
+its neighbours. The code that does the work is imported inside its function, so that `sritool --help` and shell
 completion never wait for torch.
 """
 
@@ -48,13 +48,13 @@ COMMANDS: dict[str, str] = {
     "plot": "Pictures",
     "report": "Pictures",
 }
-"""Command name -> the heading it stands under in `sritool --help`, in the order shown."""
+"""Command name -> its heading in `sritool --help`, in the order shown."""
 
 _OPTION = re.compile(r"--?[A-Za-z]\S*")
 
 
 def with_resume_spelled_out(args: Sequence[str]) -> list[str]:
-    """A bare `--resume` as `--resume=auto`: Typer's options either take a value or do not."""
+    """Turn a bare `--resume` into `--resume=auto`, since a Typer option cannot have an optional value."""
     pairs = itertools.pairwise([*args, "-"])
     return [
         "--resume=auto" if word == "--resume" and after.startswith("-") else word for word, after in pairs
@@ -62,9 +62,9 @@ def with_resume_spelled_out(args: Sequence[str]) -> list[str]:
 
 
 def with_pairs_joined(args: Sequence[str]) -> list[str]:
-    """`--between A B` as `--between` and one word with a tab in it: Typer has no list of pairs.
+    """Join the two values of `--between A B` by a tab, since Typer has no option that takes a list of pairs.
 
-    What looks like an option, -q or --points, is none of the two sentences.
+    A word that looks like an option, such as -q or --points, is not taken for a sentence.
     """
     joined: list[str] = []
     words = list(args)
@@ -77,7 +77,7 @@ def with_pairs_joined(args: Sequence[str]) -> list[str]:
 
 
 class CommandGroup(LazyGroup):
-    """The commands of the program; each ends with one line and the right exit code."""
+    """The commands of the program; an error in one becomes one line on stderr and an exit code."""
 
     package, headings, noun = "sritool.cli.commands", COMMANDS, "command"
 
@@ -85,11 +85,11 @@ class CommandGroup(LazyGroup):
         return super().parse_args(ctx, with_pairs_joined(with_resume_spelled_out(args)))
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
-        # Typer's own main() would turn Ctrl-C into its exit code: it is met before.
+        # Handled here, since Typer's own main() would turn Ctrl-C into an exit code of its own.
         try:
-            Path.cwd()  # where it is gone, PyTorch's libraries end the process with a word of their own
+            Path.cwd()  # if it is gone, fail here: PyTorch's libraries would end the process their own way
             super().invoke(ctx)
-            sys.stdout.flush()  # so that a full disk is met here and not at shutdown
+            sys.stdout.flush()  # so that a full disk is noticed here and not at shutdown
         except (Exception, KeyboardInterrupt) as error:
             raise typer.Exit(exit_code_of(error, debug=bool(ctx.params.get("debug")))) from None
 
@@ -126,14 +126,14 @@ app = typer.Typer(
 
 
 def show_version(wanted: bool) -> None:
-    """Print the version and end."""
+    """Print the version and exit."""
     if wanted:
         typer.echo(f"sritool {__version__}")
         raise typer.Exit
 
 
 SHARED = ("train", "evaluate", "compare", "encode", "noisy-recon", "classify")
-"""Commands whose work several processes share; of the others, each process would do all of it again."""
+"""Commands whose work several processes can share; with any other, each process would repeat all of it."""
 
 
 @app.callback()
@@ -147,12 +147,12 @@ def global_options(
         bool, typer.Option("--debug", envvar="SRITOOL_DEBUG", help="Show the traceback of an error.")
     ] = False,
 ) -> None:
-    """Latent-variable models of text from the command line: short-run inference, and its measures."""
+    """Latent-variable models of text from the command line: short-run inference and its evaluation."""
     command, processes = ctx.invoked_subcommand or "sritool", os.environ.get("WORLD_SIZE", "")
-    if command not in SHARED and processes.isdecimal() and int(processes) > 1:  # as torchrun says
+    if command not in SHARED and processes.isdecimal() and int(processes) > 1:  # set by torchrun
         raise UsageError(
-            f"{command} runs in one process, and WORLD_SIZE={processes} says that there are {processes}: each "
-            "would do the same work; start it without torchrun, or unset WORLD_SIZE"
+            f"{command} runs in one process, but WORLD_SIZE={processes} says that there are {processes}, and "
+            "each would do the same work; start it without torchrun, or unset WORLD_SIZE"
         )
 
 
@@ -161,7 +161,7 @@ def main() -> None:
     with standard_streams(), ended_by_signals():
         try:
             code = app(prog_name="sritool", standalone_mode=False)
-        except KeyboardInterrupt as error:  # a second one, while the first was told
+        except KeyboardInterrupt as error:  # a second one, while the first was being reported
             code = exit_code_of(error)
         deaf_to_signals()
     sys.exit(code)

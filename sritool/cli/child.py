@@ -1,7 +1,7 @@
-"""Other commands of the program, each in a process of its own: what it prints is taken, what it says is let through.
+"""Runs other commands of the program, each in its own process: captures its stdout and lets its stderr through.
 
-A signal that comes meanwhile goes to that process, once: it has a session of its own, so that Ctrl-C on a terminal
-does not reach it a second time. It saves and ends, and then so do we.
+A signal that arrives meanwhile is passed on to that process, once: the process has its own session, so that Ctrl-C on
+a terminal does not reach it a second time. It saves and ends, and then this process ends too.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import NamedTuple
 from sritool.cli.error_messages import REASON
 from sritool.cli.signals import StopRequest
 
-_GRACE = 330.0  # seconds to save once its time is over, a little more than a process gives its own processes
+_GRACE = 330.0  # seconds to save once its time is over, a little more than a job gives its own processes
 OURS, KEPT = "SRITOOL_", ("SRITOOL_DEBUG", "SRITOOL_MEMORY", "SRITOOL_PROCESSES", "SRITOOL_PEER_TIMEOUT")
-"""How our variables begin, and those that change no figure."""
+"""Prefix of the program's own variables, and those that change no figure and so are passed on."""
 
 _ROOT = Path(__file__).parents[2]
 _PROGRAM = """\
@@ -32,33 +32,33 @@ if root not in sys.path:
 from sritool.__main__ import main
 main()
 """
-"""This very program, and nothing from the current folder, as the console script has it."""
+"""Runs this same program, as the console script does, and imports nothing from the current folder."""
 
 
 def command_of(words: Sequence[str]) -> list[str]:
-    """Return the command line of `sritool WORDS`, by this very program."""
+    """Return the command line that runs `sritool WORDS` with this same program."""
     return [sys.executable, "-P", "-c", _PROGRAM, str(_ROOT), *words]
 
 
 class Done(NamedTuple):
     """How a command ended."""
 
-    code: int  # of the shell: 128 and a signal's number where that ended it
+    code: int  # as in a shell: 128 plus the signal's number if one ended it
     output: str
     seconds: float
     in_time: bool  # False if it was asked to stop because its time was over
 
     @property
     def reason(self) -> str:
-        """Why it failed, from the line that it told, without the advice in it; else the exit code."""
-        told = self.output.splitlines()[-1:]
-        return told[0].partition("; ")[0] if told else f"exit code {self.code}"
+        """Why it failed: its last line without the advice, or else the exit code."""
+        last = self.output.splitlines()[-1:]
+        return last[0].partition("; ")[0] if last else f"exit code {self.code}"
 
 
 class Children(StopRequest):
-    """Runs commands one after another; while entered, signals go to the one that runs.
+    """Runs commands one after another; while entered, signals are passed on to the running one.
 
-    Called, it gives the number of the first signal that came, or None.
+    Calling it returns the number of the first signal received, or None.
     """
 
     def __init__(self) -> None:
@@ -66,22 +66,24 @@ class Children(StopRequest):
         self._running: subprocess.Popen[str] | None = None
 
     def run(self, words: Sequence[str], seconds: float | None = None) -> Done:
-        """Run `sritool WORDS` to its end; after so many seconds, if they are given, it is asked to stop."""
+        """Run `sritool WORDS` to its end; if `seconds` is given, ask it to stop after that time."""
         began, in_time = time.monotonic(), True
         # Variables like SRITOOL_EPOCHS would change what the command line says.
-        kept = {name: os.environ[name] for name in os.environ if not name.startswith(OURS) or name in KEPT}
+        passed_on = {
+            name: os.environ[name] for name in os.environ if not name.startswith(OURS) or name in KEPT
+        }
         process = subprocess.Popen(
             command_of(words),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            env={**kept, REASON: "1"},
+            env={**passed_on, REASON: "1"},
             start_new_session=True,
         )
         self._running = process
         try:
-            if self.received is not None:  # it came before the process was there
+            if self.received is not None:  # it came before the process started
                 process.send_signal(self.received)
             try:
                 output, _ = process.communicate(timeout=seconds)

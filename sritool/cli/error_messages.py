@@ -1,4 +1,4 @@
-"""From an exception to one line on stderr and an exit code."""
+"""Turns an exception into one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sritool.errors import ADVICE, EndedElsewhereError, Interrupted, SritoolErro
 
 DEBUG_HINT = "to see where, run again as: sritool --debug …"
 REASON = "SRITOOL_REASON"
-"""Variable: where it is set, the line goes to stdout too, for a command that has started this one."""
+"""Environment variable: if set, the line goes to stdout too, for the command that started this one."""
 
 
 def exit_code_of(error: BaseException, debug: bool | None = None) -> int:
-    """Say what went wrong in one line on stderr, and give the exit code."""
+    """Print what went wrong in one line on stderr, and return the exit code."""
     if debug is None:
         debug = os.environ.get("SRITOOL_DEBUG", "").lower() not in ("", "0", "false", "no")
     if isinstance(error, typer.Exit):
@@ -39,9 +39,9 @@ def exit_code_of(error: BaseException, debug: bool | None = None) -> int:
 
 
 def describe(error: BaseException, debug: bool = False) -> tuple[str, int]:
-    """One line and an exit code for any exception."""
+    """Return one line and an exit code for any exception."""
     if isinstance(error, EndedElsewhereError):
-        return "", error.exit_code  # another process of the job has said it
+        return "", error.exit_code  # another process of the job has reported it
     if isinstance(error, SritoolError):
         return one_line(str(error)), error.exit_code
     if isinstance(error, Stopped):
@@ -49,7 +49,7 @@ def describe(error: BaseException, debug: bool = False) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "stopped by Ctrl-C", 130
     if isinstance(error, typer.Abort):
-        stop = error.__cause__ or error.__context__  # Typer makes this of Ctrl-C while it reads the options
+        stop = error.__cause__ or error.__context__  # what Typer turns Ctrl-C into while it reads the options
         return describe(stop) if isinstance(stop, KeyboardInterrupt) else ("stopped", 1)
     if hasattr(error, "format_message"):  # the parser's own errors, whichever library Typer takes them from
         return one_line(describe_usage(error)), 2
@@ -62,23 +62,23 @@ def describe(error: BaseException, debug: bool = False) -> tuple[str, int]:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether memory was asked for that is not there: by Python, by NumPy, or by torch on a CPU or a GPU."""
+    """Return whether an allocation failed: in Python, in NumPy, or in torch on a CPU or a GPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def describe_system(error: OSError) -> str:
-    """What the system refused, and what to do about it; tasks say more where they can."""
+    """Return what the system refused and what to do about it; tasks give more specific messages where they can."""
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
     gone = not name and isinstance(error, FileNotFoundError)  # only the current folder has no name
     where = f": {name}" if name else ": the current folder" if gone else ""
     advice = ADVICE.get(error.errno or 0, DEBUG_HINT)
-    return one_line(f"{error.strerror}{where}; {'change to a folder that is there' if gone else advice}")
+    return one_line(f"{error.strerror}{where}; {'change to a folder that exists' if gone else advice}")
 
 
 def describe_usage(error: Any) -> str:
-    """The parser's message in one line, with the nearest name if there is one and the help to read next."""
+    """Return the parser's message in one line, with the nearest name, if any, and the help command."""
     ctx: Any = getattr(error, "ctx", None)
     help_hint = f"(see: {ctx.command_path if ctx is not None else 'sritool COMMAND'} --help)"
     if ctx is not None and getattr(error, "param", None) is not None:
@@ -88,13 +88,13 @@ def describe_usage(error: Any) -> str:
         return f"{one_line(error.format_message()).rstrip('.')} {help_hint}"
     program = ctx.find_root()
     if ctx is not program and option in option_names(program):
-        return f"{option} stands before the command: {program.command_path} {option} {ctx.info_name} …"
+        return f"{option} goes before the command: {program.command_path} {option} {ctx.info_name} …"
     near = nearest(option, option_names(ctx))
     return f"no option {option}{f'; did you mean {near}?' if near else ''} {help_hint}"
 
 
 def bad_value(error: Any) -> str:
-    """`--format: 'jsn' is not one of 'json', …; did you mean 'json'?`, and the variable it came from."""
+    """Return e.g. `--format: 'jsn' is not one of 'json', …; did you mean 'json'?`, naming the variable, if any."""
     param, ctx = error.param, error.ctx
     is_option = param.param_type_name == "option"
     name = max(param.opts, key=len) if is_option else param.metavar or param.name.upper()
@@ -104,7 +104,7 @@ def bad_value(error: Any) -> str:
     message = one_line(error.message) or "a value is missing"
     taken = ctx.params.get("resume", "auto")  # the one option whose value may be left out
     if not error.message and taken != "auto":
-        message += f", as --resume took {taken!r} for the run to go on with; give NAME before --resume"
+        message += f", as --resume took {taken!r} for the run to resume; give NAME before --resume"
     message = re.sub(r"^Value error, |, unable to (parse|interpret).*$", "", message).rstrip(".")
     if message.startswith("Input should "):
         message = f"it should {wanted_value(message)}".replace("a valid boolean", "true or false")
@@ -116,6 +116,6 @@ def bad_value(error: Any) -> str:
 
 
 def option_names(ctx: Any) -> list[str]:
-    """Every spelling of every visible option of a context's command, `--help` included."""
+    """Return every spelling of every visible option of a context's command, including `--help`."""
     params = [param for param in ctx.command.get_params(ctx) if param.param_type_name == "option"]
     return [name for param in params for name in (*param.opts, *param.secondary_opts) if not param.hidden]

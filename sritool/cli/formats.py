@@ -1,10 +1,10 @@
 """Tables as text: cells and lines of every output format. Nothing is printed here.
 
-Cells without a number differ by their reason, and a note (`undefined_note`) gives it:
+How a cell without a number looks depends on the reason, which a note (`undefined_note`) explains:
 
     what                                          TSV, CSV       JSON    people
     not measured (None)                           empty          null    –
-    undefined from what there is (NaN)            nan            null    undefined
+    undefined for the data (NaN)                  nan            null    undefined
     beyond the largest number (±∞)                inf, -inf      null    infinite, -infinite
 
 R and pandas read `nan` and an empty field as missing, `inf` as a number; JSON has no word for either.
@@ -22,29 +22,29 @@ from typing import Any, Literal, NamedTuple
 
 Format = Literal["auto", "table", "tsv", "plain", "json", "csv", "markdown", "latex"]
 FOR_PEOPLE = ("table", "markdown", "latex")
-"""Formats in which the title says what every row shares, and a figure stands with its error."""
+"""Formats whose title says what all rows share, and in which a cell holds a figure with its error."""
 
 WORDS = {"nan": "undefined", "inf": "infinite", "-inf": "-infinite"}
-"""For people, what a float is that is no number."""
+"""Words for a float that is not finite, for people."""
 
 TSV_ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
 MARKDOWN_MARKS = re.compile(
     r"[|\\`~$]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\*(?=\S)|(?<=\S)\*|(?<!\w)_|_(?!\w)|\](?=[\[(])"
 )
-"""What Markdown would take for its own; `step_size`, `x < 3` and a lone * stay readable in raw tables."""
+"""What Markdown would take for markup; `step_size`, `x < 3` and a lone * stay readable in raw tables."""
 LATEX_ESCAPES = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\n": " ", "\r": " ", "\t": " "}
     | {"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "–": "--"}
-    # At the head of a row, the \\\\ before it would take them for its own argument.
+    # At the start of a row, the \\\\ before it would take these for its argument.
     | {"[": "{[}", "*": "{*}"}
     | {"‖": r"$\Vert$", "Δ": r"$\Delta$", "τ": r"$\tau$", "θ": r"$\theta$", "²": "$^2$", "½": r"$\frac12$"}
 )
 
 
 class Best(NamedTuple):
-    """A cell that is the best of its column: it stands out for people, and is like any other for programs."""
+    """The best cell of its column: highlighted for people, and like any other for programs."""
 
     cell: object
 
@@ -59,13 +59,13 @@ class Table(NamedTuple):
 
     @classmethod
     def of(cls, title: str, records: Sequence[Mapping[str, object]], note: str = "") -> Table:
-        """Return a table of records, cells by column; the same columns in all of them."""
+        """Return a table of records, all with the same columns."""
         columns = [*records[0]] if records else []
         return cls(title, columns, [[record[name] for name in columns] for record in records], note)
 
 
 def lines_of(table: Table, fmt: str, named: bool = False) -> Iterator[str]:
-    """The lines of a table in one of the formats that are plain text."""
+    """Yield the lines of a table in a plain-text format."""
     if fmt in ("tsv", "plain"):
         header = [table.columns] if fmt == "tsv" else []
         for row in (*header, *table.rows):
@@ -87,7 +87,7 @@ def lines_of(table: Table, fmt: str, named: bool = False) -> Iterator[str]:
 
 
 def markdown_lines(table: Table) -> Iterator[str]:
-    """Return a Markdown table below its title, numbers aligned at the right."""
+    """Yield a Markdown table below its title, with numbers aligned right."""
     if table.title:
         yield f"**{markdown_text(table.title)}**\n\n"
     rules = ["---:" if right else "---" for right in numeric_columns(table)]
@@ -103,12 +103,12 @@ def markdown_cell(cell: object) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Return a text in one line of Markdown that shows every character of it."""
+    """Return a text as one line of Markdown, escaped so that every character shows."""
     return MARKDOWN_MARKS.sub(r"\\\g<0>", re.sub(r"[\n\r\t]", " ", text))
 
 
 def latex_lines(table: Table) -> Iterator[str]:
-    """A `tabular` in the manner of the booktabs package, with its title as a comment."""
+    """Yield a `tabular` in the style of the booktabs package, with its title as a comment."""
     if table.title:
         yield f"% {' '.join(table.title.split())}\n"
     columns = "".join("r" if right else "l" for right in numeric_columns(table))
@@ -128,9 +128,9 @@ def latex_cell(cell: object) -> str:
 
 
 def undefined_note(table: Table, fmt: str) -> str:
-    """Which columns hold NaN or ±∞, and how they stand in this format; "" where all is finite.
+    """Return which columns hold NaN or ±∞, and how this format shows them; "" if all is finite.
 
-    It goes beside the table's own note, which has the reason where a task knows it.
+    It goes beside the table's own note, which gives the reason if the task knows it.
     """
     found: dict[str, list[str]] = {}
     for i, name in enumerate(table.columns):
@@ -153,7 +153,7 @@ def scalar(cell: object) -> Any:
 
 
 def native(cell: object) -> Any:
-    """A cell as JSON has it: numbers and bools of any library as Python's, what is not finite as None."""
+    """Return a cell as a JSON value: numbers and bools of any library as Python's, non-finite floats as None."""
     cell = scalar(cell)
     if isinstance(cell, float) and not math.isfinite(cell):
         return None
@@ -165,7 +165,7 @@ def native(cell: object) -> Any:
 
 
 def exact(cell: object) -> str:
-    """A cell for programs: floats to 9 significant digits, true and false, nothing for None."""
+    """Return a cell for programs: floats to 9 significant digits, true and false, nothing for None."""
     cell = scalar(cell)
     if cell is None:
         return ""
@@ -175,7 +175,7 @@ def exact(cell: object) -> str:
 
 
 def readable(cell: object) -> str:
-    """A cell for people: floats to four significant digits, yes and no, a dash for None."""
+    """Return a cell for people: floats to four significant digits, yes and no, a dash for None."""
     cell = scalar(cell)
     if cell is None:
         return "–"
@@ -194,12 +194,12 @@ def readable(cell: object) -> str:
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is an int or a float, and no bool."""
+    """Return whether a value is an int or a float, but not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def numeric_columns(table: Table) -> list[bool]:
-    """Which columns hold numbers only (and gaps), and so stand at the right."""
+    """Return which columns hold only numbers (and gaps), and so are aligned right."""
     return [
         bool(table.rows) and all(row[i] is None or is_number(scalar(row[i])) for row in table.rows)
         for i in range(len(table.columns))

@@ -1,6 +1,6 @@
-"""A command in several processes: started here by torch's elastic launcher, or by torchrun.
+"""Runs a command in several processes, started here by torch's elastic launcher or by torchrun.
 
-What ends one of them ends all, with one line and one exit code.
+If one of them fails or is stopped, all end, with one line and one exit code.
 """
 
 from __future__ import annotations
@@ -25,21 +25,28 @@ from sritool.errors import EndedElsewhereError
 if TYPE_CHECKING:
     from sritool.processes import Processes
 
-_OURS = "sritool-"  # names of jobs that `launch` began begin so
-_BEGAN = "SRITOOL_JOB_BEGAN"  # variable with the time at which the command began, for its processes
-_GRACE = 300  # seconds to save after a signal; after one process failed, torch gives the others 30
+_OURS = "sritool-"  # prefix of the names of jobs that `launch` started
+_BEGAN = "SRITOOL_JOB_BEGAN"  # variable that tells the processes when the command began
+_GRACE = 300  # seconds to save after a signal; after one process fails, torch gives the others 30
 
 
 def seconds_before() -> float:
-    """Return how long `launch` took until this process began, as the time of the command counts from there."""
+    """Return the seconds from the start of the command to that of this process; the command's time includes them."""
     return max(0.0, time.time() - float(os.environ.get(_BEGAN) or time.time()))
 
 
 def launch(number: int, words: Sequence[str], began: float | None = None) -> int:
-    """Run `sritool WORDS` in several processes on this machine, until all have ended; return the exit code.
+    """Run `sritool WORDS` in several processes on this machine, until all have ended.
 
-    It is that of the process that ended first with another one than 0. A signal that comes meanwhile goes on to all
-    of them, which save and end. The command began at `began`, as `time.monotonic` has it, or else now.
+    A signal that arrives meanwhile is passed on to all of them, which save and end.
+
+    Args:
+        number: Number of processes.
+        words: Command line without `sritool`.
+        began: `time.monotonic()` when the command began; None: now.
+
+    Returns:
+        The exit code of the process that failed first, or 0.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -53,7 +60,7 @@ def launch(number: int, words: Sequence[str], began: float | None = None) -> int
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
-        # One that is ignored, as `nohup` has it, stays ignored.
+        # A signal that is ignored, as under `nohup`, stays ignored.
         signals_to_handle=",".join(
             one.name for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN
         ),
@@ -62,7 +69,7 @@ def launch(number: int, words: Sequence[str], began: float | None = None) -> int
     program, *arguments = command_of(words)
     passed = time.monotonic() - began if began is not None else 0.0
     os.environ[_BEGAN] = str(time.time() - passed)
-    logging.disable(logging.CRITICAL)  # the launcher's own lines; the processes say what there is to say
+    logging.disable(logging.CRITICAL)  # hides the launcher's own lines; the processes report everything
     try:
         elastic_launch(config, program)(*arguments)
     except SignalException as error:
@@ -82,10 +89,10 @@ def launch(number: int, words: Sequence[str], began: float | None = None) -> int
 
 @contextlib.contextmanager
 def ending_together(processes: Processes) -> Iterator[None]:
-    """While entered, an error is said by one process of the job, and all end with its exit code.
+    """While entered, only one process of the job reports an error, and all end with its exit code.
 
     Raises:
-        EndedElsewhereError: In the processes in which the error was not the first.
+        EndedElsewhereError: In processes whose error was not the first.
     """
     from sritool.processes import PeerLostError
 
@@ -94,7 +101,7 @@ def ending_together(processes: Processes) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, typer.Exit) and not error.exit_code:
             raise
-        # Of a process that is lost, `launch` knows which one it is, and how it ended.
+        # If a process was lost, `launch` knows which one and how it ended.
         lost = type(error) is PeerLostError and os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(_OURS)
         code = describe(error)[1]
         ended = processes.ended() or code if lost else processes.claim(code)

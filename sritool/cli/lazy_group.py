@@ -1,7 +1,8 @@
-"""Commands that are modules, each imported and built only when it is the one to run.
+"""Commands as modules, each built with its options only when it runs.
 
 A module holds a plain function of its own name. The function's parameters are the command's options, or records of
-options that several commands share (`sritool.cli.options`); the first line of its docstring is the help in the list.
+options that several commands share (`sritool.cli.options`); the first line of its docstring is its help in the
+list of commands.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ CONTEXT_SETTINGS = {"help_option_names": ["--help", "-h"]}
 
 
 class Command(TyperCommand):
-    """A command that never takes the last of several values in silence."""
+    """A command that refuses a repeated option instead of silently taking its last value."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         if not ctx.resilient_parsing:
-            # Each option as often as it was given.
+            # Lists each option as often as it was given.
             _, _, given = self.make_parser(ctx).parse_args(args=[*args])
             refuse_repeated(given)
         return super().parse_args(ctx, args)
@@ -48,7 +49,7 @@ class LazyGroup(TyperGroup):
     """A group whose commands are the modules of a package."""
 
     package: ClassVar[str]
-    headings: ClassVar[dict[str, str]]  # command -> what it stands under in the help, in the order shown
+    headings: ClassVar[dict[str, str]]  # command -> its heading in the help, in the order shown
     noun: ClassVar[str]  # what a command is called in an error
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
@@ -71,9 +72,9 @@ class LazyGroup(TyperGroup):
 
     @classmethod
     def build(cls, name: str, summary_only: bool = False) -> Any:
-        """Return the Typer command of a module: `tune-step` is the function `tune_step` of `tune_step`.
+        """Return the Typer command of a module: `tune-step` is the function `tune_step` of the module `tune_step`.
 
-        For the list of commands a summary is enough, without its options.
+        With `summary_only` it has no options, since the list of commands needs none.
         """
         function_name = name.replace("-", "_")
         module = importlib.import_module(f"{cls.package}.{function_name}")
@@ -94,5 +95,5 @@ class LazyGroup(TyperGroup):
 
 
 def help_of(function: Callable[..., None]) -> str:
-    """Return what a command does as help, with brackets that Rich does not take for markup."""
+    """Return a command's help, with brackets escaped so that Rich does not take them for markup."""
     return documentation(function)[0].replace("[", r"\[")

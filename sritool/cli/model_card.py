@@ -1,4 +1,4 @@
-"""The page that a model on the hub begins with: README.md, in Markdown."""
+"""The model card of a model on the hub: README.md, in Markdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VALIDATION = ("nll", "posterior-kl", "recon", "permuted")
 
 
 def render(facts: CardFacts, name: str, license_name: str | None) -> str:
-    """Return the model card of `name`, user/name on the hub; without a licence nothing is said of one."""
+    """Return the model card of `name` (user/name on the hub); without a licence, it names none."""
     tags = ["text-generation", "latent-variable-model", "lstm", facts.checkpoint.config.method]
     tags += ["short-run-inference"] if facts.checkpoint.config.method == "sri" else []
     lines = ["library_name: sritool", *([f"license: {license_name}"] if license_name else []), "tags:"]
@@ -49,7 +49,7 @@ def body(facts: CardFacts, name: str) -> Iterator[str]:
 
 
 def commands(name: str, latent: int) -> str:
-    """Return commands to begin with."""
+    """Return example commands."""
     lines = [f"sritool sample hf://{name}", f"echo 'a sentence .' | sritool score hf://{name}"]
     if latent:
         lines += [
@@ -60,16 +60,16 @@ def commands(name: str, latent: int) -> str:
 
 
 def python(name: str, latent: int) -> str:
-    """Return the same from Python."""
+    """Return the same examples in Python."""
     lines = ["import sritool", "", f'model = sritool.load("hf://{name}")', "model.sample(5)"]
     lines += ['model.decode(model.encode(["a sentence ."]))'] if latent else []
     return "\n".join([*lines, 'model.log_likelihood(["a sentence ."])  # nats'])
 
 
 def text_form(facts: CardFacts) -> str:
-    """Return how text has to look."""
+    """Return how the model reads text."""
     corpus, kind = facts.checkpoint.corpus, facts.checkpoint.tokenizer.kind
-    units = "Words are what spaces separate" if kind == "word" else f"Text is cut into pieces ({kind})"
+    units = "Words are separated by spaces" if kind == "word" else f"Text is cut into pieces ({kind})"
     more = ["text is lowercased"] if corpus["lowercase"] else []
     more += ["punctuation is cut off the words"] if corpus["split_punctuation"] else []
     more.append(f"sentences are cut at {corpus['max_length']} tokens")
@@ -77,7 +77,7 @@ def text_form(facts: CardFacts) -> str:
 
 
 def figures(facts: CardFacts) -> Iterator[str]:
-    """Yield the figures on record with their standard errors, or what is known without."""
+    """Yield the figures on record with their standard errors, and those of the last validation."""
     of = f" of {facts.total:,}" if facts.total else ""
     columns = ("metric", "value ± se", "unit", "sentences", "estimator")
     rows = [(e.metric, shown(e), e.unit, f"{e.sentences:,}{of}", e.estimator) for e in facts.estimates]
@@ -89,19 +89,19 @@ def figures(facts: CardFacts) -> Iterator[str]:
     else:
         yield "No evaluation of these weights is on record."
     last = {name: value for name, value in facts.validated.items() if isinstance(value, float)}
-    told = [
+    validated = [
         f"{name} {with_error(last[name], last.get(f'{name} se', math.nan))}"
         for name in VALIDATION
         if name in last
     ]
-    if told:
-        yield f"At its last validation, in nats a sentence: {', '.join(told)}."
+    if validated:
+        yield f"At its last validation, in nats per sentence: {', '.join(validated)}."
     if facts.uses_z is not None and facts.collapsed:
         yield f"**Is z used?** {facts.collapsed[:1].upper()}{facts.collapsed[1:]}."
     elif facts.uses_z is not None:
         yield (
-            "**Is z used?** Yes: another sentence's z in place of a sentence's own costs the reconstruction more "
-            "than 0.1 nats and two standard errors (`permuted`)."
+            "**Is z used?** Yes: with another sentence's z in place of its own, the reconstruction loss of a "
+            "sentence rises by more than 0.1 nats and two standard errors (`permuted`)."
         )
 
 
@@ -119,7 +119,7 @@ def training(facts: CardFacts) -> Iterator[str]:
         ["sizes", sizes],
         ["corpus", f"{corpus['name']}, content {str(corpus['content_hash'])[:12]}"],
         *([["sentences", splits]] if splits else []),
-        ["vocabulary", f"{words:,} {unit_of(facts)}, <unk>, <pad>, <s> and </s> among them"],
+        ["vocabulary", f"{words:,} {unit_of(facts)}, including <unk>, <pad>, <s> and </s>"],
         ["epochs", f"{progress['epoch']} of {config.training.epochs} planned"],
         ["updates", progress["step"]],
         ["seconds of training", round(float(progress["seconds"]))],
@@ -130,21 +130,21 @@ def training(facts: CardFacts) -> Iterator[str]:
 
 
 def limits(facts: CardFacts) -> Iterator[str]:
-    """Yield what the model cannot do, and what its files hold."""
+    """Yield what the model cannot do, and what its files contain."""
     yield (
-        "It says what its corpus says, with the corpus' errors and prejudices; what it generates is neither true "
-        "nor checked."
+        "It reproduces its corpus, including the errors and prejudices; what it generates may be false, "
+        "and is not checked."
     )
-    yield "It generates single sentences, and knows no dialogue, no instructions and no longer text."
+    yield "It generates single sentences; it cannot hold a dialogue, follow instructions or write longer text."
     if facts.checkpoint.tokenizer.kind == "word":
-        yield "A word that is not in its vocabulary is read as `<unk>`, and can be generated so too."
+        yield "A word outside its vocabulary is read as `<unk>`, which it can also generate."
     yield (
         f"The training text is not in this repository, but its vocabulary is: the {unit_of(facts)} are in `best.pt`."
     )
     if facts.checkpoint.corpus["name"] == "tiny":
-        yield "The corpus is English made by a grammar that comes with sritool, under its licence (MIT)."
+        yield "The corpus is English text generated by a grammar that comes with sritool, under its licence (MIT)."
     else:
-        yield "Language and licence of the corpus are not known to the program that wrote this page."
+        yield "The program that wrote this page does not know the language and licence of the corpus."
 
 
 def unit_of(facts: CardFacts) -> str:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 10.0
 RATE_WINDOW_S = 30.0
-RATE_SPACING_S = 0.1  # between the moments that are kept, so that fast steps do not fill the memory
+RATE_SPACING_S = 0.1  # between stored moments, so that fast steps do not fill the memory
 
-KEPT = "what is finished is kept; the same command goes on from there"
+KEPT = "finished work is kept; the same command continues from there"
 
 
 class State(NamedTuple):
@@ -38,13 +38,13 @@ class State(NamedTuple):
 
 
 class Rate:
-    """Counts a second over the last RATE_WINDOW_S: what a resumed run did before does not count."""
+    """Counts per second over the last RATE_WINDOW_S; what a run did before it was resumed is left out."""
 
     def __init__(self) -> None:
         self._moments: deque[tuple[float, int]] = deque()
 
     def add(self, now: float, done: int) -> None:
-        """Take note of a count at a moment."""
+        """Record a count at a moment."""
         if self._moments and done < self._moments[-1][1]:  # a new epoch starts at 0 again
             self._moments.clear()
         if len(self._moments) > 1 and self._moments[-1][0] - self._moments[-2][0] < RATE_SPACING_S:
@@ -55,7 +55,7 @@ class Rate:
 
     @property
     def per_second(self) -> float | None:
-        """None before time and count have both moved."""
+        """Counts per second; None until both time and count have advanced."""
         if len(self._moments) < 2:
             return None
         (start, first), (end, last) = self._moments[0], self._moments[-1]
@@ -63,7 +63,7 @@ class Rate:
 
 
 class Progress:
-    """A context manager whose `update` shows how far the work is: what goes on, and a count of some unit."""
+    """A context manager whose `update` shows how far the work is: a label, and a count of some unit."""
 
     def __init__(
         self,
@@ -102,16 +102,16 @@ class Progress:
         at_most: float = math.inf,
         **fields: object,
     ) -> None:
-        """Show `done` of `total`. A total, label or unit given once stays; fields are shown as given now.
+        """Show `done` of `total`. A total, label or unit stays once given; fields must be given each time.
 
         Args:
-            done: How much is done.
-            total: Of how much.
-            label: What is going on.
+            done: Count so far.
+            total: Total count.
+            label: What is being done.
             unit: What is counted.
-            later: Seconds of other work that is still to come, part of the time left.
-            at_most: Seconds that a limit leaves, as `--max-time` does.
-            **fields: Figures to show beside it.
+            later: Seconds of other work still to come, included in the time left.
+            at_most: Seconds left before a limit, such as `--max-time`.
+            **fields: Figures to show beside the count.
         """
         if unit is not None and unit != self._unit:
             self._unit, self._rate = unit, Rate()
@@ -123,7 +123,7 @@ class Progress:
         if self._quiet:
             return
         if self._live is None and stderr_console().is_terminal:
-            # Not before: a live display would get in the way of sentences that somebody types.
+            # Not started earlier: a live display would get in the way of somebody typing sentences.
             self._live = bar_display(self)
             self._live.start()
             running_bars.append(self._live)
@@ -135,11 +135,11 @@ class Progress:
             self._print_line()
 
     def settle(self) -> None:
-        """Leave the last plain line out, as something that says more was printed since."""
+        """Skip the last plain line, since something more informative was printed after it."""
         self._unsaid = False
 
     def counts(self) -> str:
-        """`120/400 steps · 12.3/s · 0:23 left`, as far as it is known."""
+        """Return e.g. `120/400 steps · 12.3/s · 0:23 left`, as far as it is known."""
         state = self.state
         parts = [f"{state.done}{'' if state.total is None else f'/{state.total}'} {self._unit}"]
         if state.per_second is not None:
@@ -149,7 +149,7 @@ class Progress:
         return " · ".join(parts)
 
     def measures(self) -> str:
-        """The free fields: `recon 41.20 · grad 12`."""
+        """Return the fields, e.g. `recon 41.20 · grad 12`."""
         return " · ".join(f"{name} {readable(value)}" for name, value in self.state.fields.items())
 
     def _print_line(self) -> None:
@@ -165,7 +165,7 @@ def task_progress(quiet: bool, kept: str = "") -> Iterator[Callable[[str, int, i
     """Show the progress of a task that counts sentences; on Ctrl-C, say what is kept.
 
     Yields:
-        The function to report with: what is going on, how many sentences are done, of how many.
+        Progress callback: (label, sentences done, total sentences).
     """
     try:
         with Progress("", "sentences", quiet) as bar:
@@ -178,7 +178,7 @@ def task_progress(quiet: bool, kept: str = "") -> Iterator[Callable[[str, int, i
 
 
 def bar_display(progress: Progress) -> RichProgress:
-    """Rich's live display of a progress: bar and counts in one line, the free fields in the next."""
+    """Return Rich's live display of a progress: bar and counts in one line, the fields in the next."""
     from rich.console import Group
     from rich.progress import BarColumn, ProgressColumn, Task
     from rich.progress import Progress as RichProgress

@@ -1,7 +1,7 @@
-"""What commands print: tables of data on stdout, messages on stderr.
+"""Prints tables of data on stdout, and messages on stderr.
 
 On a terminal a table is drawn by Rich; in a pipe it is tab-separated lines with a header, or the format asked
-for. Nothing but data goes to stdout, so that every command can stand in front of `cut`, `sort` or `jq`.
+for. Only data goes to stdout, so that every command can be piped into `cut`, `sort` or `jq`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sritool.cli.printable import printable, printable_columns
 from sritool.cli.streams import bars_hidden, console_of, say
 
 HEADER_STYLE = "bold"
-UNBOUNDED_WIDTH = 100_000  # characters of a drawn table in a pipe or file: nothing is wrapped or cut there
-NARROWEST_TEXT = 24  # characters that a wrapped text keeps before a table becomes records
+UNBOUNDED_WIDTH = 100_000  # characters; a table drawn into a pipe or file is not wrapped or cut
+NARROWEST_TEXT = 24  # characters; a table whose text would have to be narrower becomes records
 
 
 def emit(table: Table, fmt: str = "auto") -> None:
@@ -35,7 +35,7 @@ def emit(table: Table, fmt: str = "auto") -> None:
 
 
 def emit_all(tables: Sequence[Table], fmt: str = "auto") -> None:
-    """Print several tables on stdout: a blank line between them, in JSON lines the title as field `table`."""
+    """Print several tables on stdout, with blank lines between, or in JSON lines the title as field `table`."""
     fmt = resolve_format(fmt)
     with bars_hidden():
         for number, table in enumerate(tables):
@@ -55,30 +55,30 @@ def emit_all(tables: Sequence[Table], fmt: str = "auto") -> None:
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Print lines on stdout: exactly as they are for a program, without control characters on a terminal."""
+    """Print lines on stdout: unchanged for a program, with control characters made visible on a terminal."""
     sys.stdout.writelines(map(printable_columns, lines) if sys.stdout.isatty() else lines)
 
 
 def resolve_format(fmt: str) -> str:
-    """The format that `auto` stands for at this moment; the others as they are."""
+    """Return the format that `auto` means for the current stdout; any other format unchanged."""
     if fmt != "auto":
         return fmt
     return "table" if sys.stdout.isatty() else "tsv"
 
 
 def draw(table: Table) -> None:
-    """Print a table for people: title, columns or, where they are too wide, records, and the note below."""
+    """Print a table for people: title, columns (records if those are too wide) and note."""
     console = data_console()
     if table.title:
         console.print(printable(table.title), style="bold", markup=False, highlight=False)
-    bold = console.color_system is not None  # as Rich has it, NO_COLOR leaves bold and TERM=dumb does not
+    bold = console.color_system is not None  # in Rich, NO_COLOR keeps bold and TERM=dumb does not
     console.print(in_columns(table, bold) if fits(table) else in_records(table, bold))
     if table.note:
         console.print(printable(table.note), style="dim", markup=False, highlight=False)
 
 
 def data_console() -> Console:
-    """stdout as it is now: the terminal's width, or no bound."""
+    """Return a console for the current stdout, as wide as the terminal or else unbounded."""
     console = console_of(sys.stdout)
     if not console.is_terminal:
         console.width = UNBOUNDED_WIDTH
@@ -86,19 +86,19 @@ def data_console() -> Console:
 
 
 def fits(table: Table) -> bool:
-    """Whether the columns of a drawn table have room on the terminal."""
+    """Return whether the columns of a drawn table fit on the terminal."""
     console = data_console()
     unbounded = console.options.update(max_width=UNBOUNDED_WIDTH)
     return Measurement.get(console, unbounded, in_columns(table)).minimum <= console.width
 
 
 def emit_panels(tables: Sequence[Table], fmt: str) -> None:
-    """Print tables on stdout in a format other than auto; a drawn table that is too wide becomes several."""
+    """Print tables on stdout in a format other than auto; split a drawn table that is too wide into several."""
     emit_all([part for table in tables for part in panels(table, fmt)], fmt)
 
 
 def panels(table: Table, fmt: str) -> list[Table]:
-    """A drawn table that is too wide as several, one below the other, each with the first column."""
+    """Split a drawn table that is too wide into several, one below the other, each with the first column."""
     if fmt != "table" or fits(table):
         return [table]
 
@@ -119,7 +119,7 @@ def panels(table: Table, fmt: str) -> list[Table]:
 
 
 def in_columns(table: Table, bold: bool = True) -> RichTable:
-    """Return a table with numbers at the right, never cut, and text wrapped where needed, but not too narrow."""
+    """Return a table with numbers aligned right and never cut, and text wrapped if needed, but not too narrow."""
     drawing = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style=HEADER_STYLE)
     rows = [[drawn(cell, bold) for cell in row] for row in table.rows]
     for i, (name, right) in enumerate(zip(table.columns, numeric_columns(table), strict=True)):
@@ -137,14 +137,14 @@ def in_columns(table: Table, bold: bool = True) -> RichTable:
 
 
 def drawn(cell: object, bold: bool) -> Text:
-    """A cell on a terminal; the best one is bold, or marked ^ where nothing is: a star is for differences."""
+    """Return a cell for a terminal; the best is bold, or marked ^ without bold, since a star marks differences."""
     best = isinstance(cell, Best)
     text = printable(readable(cell))
     return Text(f"{text}^" if best and not bold else text, "bold" if best else "")
 
 
 def in_records(table: Table, bold: bool = True) -> RichTable:
-    """One line a cell, for a terminal that is narrower than the columns."""
+    """Return a table with one line per cell, for a terminal that is narrower than the columns."""
     drawing = RichTable.grid(padding=(0, 2))
     drawing.add_column(style="bold", overflow="fold")
     drawing.add_column(overflow="fold")

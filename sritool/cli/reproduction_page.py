@@ -1,4 +1,4 @@
-"""A page of all tables that `reproduce` wrote, from their JSON files and nothing else."""
+"""A page of all tables that `reproduce` wrote, made from their JSON files alone."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sritool.errors import DataError
 from sritool.files import write_output
 
 BEGIN, END = "<!-- sritool reproduce page: begin -->", "<!-- sritool reproduce page: end -->"
-"""Marks in a file between which a page is written."""
+"""Marks in a file; a page is written between them."""
 
 
 def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]:
-    """Return a page of several documents in Markdown: a heading each, its tables and pictures, and its command.
+    """Yield a page of several documents in Markdown: for each, a heading, its command, tables and pictures.
 
-    The pictures lie in `folder`, seen from the page; "": beside it.
+    `folder` is the path from the page to the pictures; "": they are beside it.
     """
     for found in documents:
         yield f"### {found['table']}: {found['title']}, {found['corpus']}, recipe `{found['recipe']}`\n\n"
@@ -46,18 +46,18 @@ def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Read a document that `reproduce` wrote; raise DataError if it is none, or cannot be read."""
+    """Read a document that `reproduce` wrote; raise DataError if it is not one or cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read {path}: {error}; make it again with sritool reproduce") from error
     if not isinstance(found, Mapping) or found.get("format") != FORMAT:
-        raise DataError(f"{path} is no table of sritool reproduce; make it again, or move it elsewhere")
+        raise DataError(f"{path} is not a table of sritool reproduce; make it again, or move it elsewhere")
     return dict(found)
 
 
 def page_of(folder: Path, seen: str = "") -> str:
-    """Return a page of all tables in a folder, which lies at `seen` from the page; raise DataError without any."""
+    """Return a page of all tables in a folder, whose path from the page is `seen`; raise DataError without any."""
     found = [read_document(path) for path in sorted(folder.glob("*.json"))]
     if not found:
         raise DataError(f"no table in {folder}; write one first, as with: sritool reproduce table1 --no-run")
@@ -74,7 +74,11 @@ def page_of(folder: Path, seen: str = "") -> str:
 
 
 def write_page(folder: Path, target: Path | None) -> None:
-    """Print a page, or write it into a new file or between the marks of one; DataError without tables or marks."""
+    """Print a page, or write it to a new file or between the marks of an existing one.
+
+    Raises:
+        DataError: There are no tables, or the file lacks a mark.
+    """
     if target is None:
         write_lines([page_of(folder, folder.as_posix())])
         return
@@ -86,5 +90,5 @@ def write_page(folder: Path, target: Path | None) -> None:
     before, mark, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (mark and end):
-        raise DataError(f"{target} has not both marks; put {BEGIN} and {END} where the tables should stand")
+        raise DataError(f"{target} lacks one or both marks; put {BEGIN} and {END} where the tables should go")
     write_output(target, [f"{before}{BEGIN}\n\n{page}{END}{after}".encode()])

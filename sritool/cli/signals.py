@@ -1,6 +1,6 @@
-"""Signals: they end the program at once with nothing half done, or ask it to stop at the next good moment.
+"""Signals, which end the program at once but cleanly, or ask it to stop at the next good moment.
 
-A signal that the caller has told us to ignore, as `nohup` does with SIGHUP, stays ignored.
+A signal that the caller set to be ignored, as `nohup` does with SIGHUP, stays ignored.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, Self
 
 from sritool.errors import Interrupted
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # the last one: of a SLURM job whose time is nearly over
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # SIGUSR1: for a SLURM job whose time is nearly over
 SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal other than Ctrl-C that ended the program; like Ctrl-C, no `except Exception` catches it."""
+    """A signal other than Ctrl-C that ended the program; like Ctrl-C, it is not caught by `except Exception`."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """While entered, every signal of SIGNALS ends the program as Ctrl-C does: temporary files go first."""
+    """While entered, every signal of SIGNALS ends the program as Ctrl-C does, after temporary files are removed."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
@@ -42,14 +42,14 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def deaf_to_signals() -> None:
-    """Ignore all signals from here on: what is left to do takes no time."""
+    """Ignore all signals from here on: the rest takes no time."""
     _set(signal.SIG_IGN)
 
 
 class StopRequest:
     """While entered, the first signal is noted and a second one ends the program at once.
 
-    Called, it gives the number of the signal that came, or None.
+    Calling it returns the number of the signal received, or None.
     """
 
     def __init__(self) -> None:
@@ -74,6 +74,6 @@ class StopRequest:
 
 
 def _set(handler: Any) -> dict[int, Any]:
-    """Set a handler of every signal that is not ignored; what was there before."""
+    """Set the handler of every signal that is not ignored, and return the previous ones."""
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     return {number: signal.signal(number, handler) for number in heard}

@@ -1,4 +1,4 @@
-"""What Typer needs to know of a command, from its signature and its docstring.
+"""Derives what Typer needs to know about a command from its signature and docstring.
 
     @dataclass(frozen=True)
     class DeviceOptions:
@@ -17,10 +17,10 @@
             samples: Draws of z. [default: as trained]
         '''
 
-What several commands share is declared once, as a frozen dataclass whose fields are options. Typer reads a command
-from its parameters alone: it is given `flat(score)`, which has the parameters `device` and `samples`, and which puts
-the record together before it calls `score`. An option's help is what the docstring says of it. Words that the help
-shows in place of its default stand at the end.
+Options that several commands share are declared once, as the fields of a frozen dataclass. Typer reads a command from
+its parameters alone, so it is given `flat(score)`, which has the parameters `device` and `samples` and builds the
+record before it calls `score`. An option's help is its entry in the docstring. `[default: …]` at the end of an entry
+replaces the default that the help would show.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ import typer
 from sritool.errors import UsageError, quoted
 
 MOST = {
-    "seed": (1 << 63) - 1,  # what a generator of random numbers takes
+    "seed": (1 << 63) - 1,  # the limit of random number generators
     "workers": 1_000,  # processes
-    "beam": 10_000,  # hypotheses side by side
-    "max_length": 100_000,  # tokens, of many sentences side by side
-    **dict.fromkeys(("n", "points"), 10_000_000),  # codes are drawn together
+    "beam": 10_000,  # hypotheses at once
+    "max_length": 100_000,  # tokens, of many sentences at once
+    **dict.fromkeys(("n", "points"), 10_000_000),  # all codes are drawn at once
     **dict.fromkeys(("chains", "samples", "pilots", "rungs", "certify", "draws", "batch_size"), 1_000_000),
     **dict.fromkeys(("langevin_steps", "refine_steps", "gradient_steps"), 100_000),
 }
-"""Parameter -> its largest value. A slip of the finger is refused before memory is taken for it."""
+"""Parameter -> its largest value. A typo is refused before memory is allocated for it."""
 MOST_OTHERWISE = 1_000_000_000_000
 
 
 def in_panel(heading: str) -> Callable[..., Any]:
-    """Return `typer.Option` for options that stand under a heading of their own in the help."""
+    """Return `typer.Option` for options that have their own heading in the help."""
     return functools.partial(typer.Option, rich_help_panel=heading)
 
 
 def documentation(documented: Callable[..., Any]) -> tuple[str, dict[str, str]]:
-    """Return what a docstring says of a command, a paragraph a line, and of each parameter in its section `Args`.
+    """Return a docstring's description, one line per paragraph, and the entry of each parameter in `Args`.
 
     Args:
-        documented: A command, or a record of options, whose section is `Attributes`.
+        documented: A command, or a record of options, whose section is called `Attributes`.
     """
     docstring = inspect.cleandoc(documented.__doc__ or "")
     before, section, *_ = *re.split(r"^(?:Args|Attributes):\n", docstring, flags=re.MULTILINE), ""
@@ -70,13 +70,13 @@ def documentation(documented: Callable[..., Any]) -> tuple[str, dict[str, str]]:
 
 
 def flat(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command with one parameter an option, in place of the records that hold them.
+    """Return a command with one parameter per option, in place of the records that hold them.
 
     Args:
-        command: A function whose parameters are options, arguments, or frozen dataclasses of such.
+        command: A function whose parameters are options, arguments, or frozen dataclasses of these.
 
     Returns:
-        The same command. It raises UsageError for a number that is too large to be meant.
+        The same command. It raises UsageError for an implausibly large number.
     """
     parameters: list[inspect.Parameter] = []
     records: dict[str, type[Any]] = {}
@@ -103,7 +103,7 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _fields(record: type[Any]) -> list[inspect.Parameter]:
-    """The fields of a record as parameters; those that it inherits have their help from where they stand."""
+    """The fields of a record as parameters; inherited ones take their help from the class that declares them."""
     hints = typing.get_type_hints(record, include_extras=True)
     texts: dict[str, str] = {}
     for base in reversed(record.__mro__):
@@ -112,7 +112,7 @@ def _fields(record: type[Any]) -> list[inspect.Parameter]:
 
 
 def _parameter(name: str, annotation: Any, default: Any, texts: Mapping[str, str]) -> inspect.Parameter:
-    """A parameter as Typer reads it, with its help; a plain type is an option that needs nothing else."""
+    """A parameter as Typer reads it, with its help; a plain type becomes an option without further settings."""
     if name in texts:
         plain = typing.get_origin(annotation) is not Annotated
         kind, info = (annotation, typer.Option()) if plain else typing.get_args(annotation)
@@ -124,7 +124,7 @@ def _parameter(name: str, annotation: Any, default: Any, texts: Mapping[str, str
 
 
 def typed(ctx: typer.Context) -> dict[str, str]:
-    """Return the parameters that the command line gives, which no variable does, each with its spelling."""
+    """Return the parameters given on the command line, not by a variable, each with its spelling."""
     spelling: dict[str, str] = {}
     for param in ctx.command.params:
         source = ctx.get_parameter_source(str(param.name))
@@ -138,8 +138,8 @@ def refuse_idle(ctx: typer.Context, rules: Iterable[tuple[bool, Iterable[str], s
     """Raise UsageError for an option on the command line that would have no effect.
 
     Args:
-        ctx: Of the command.
-        rules: Whether a rule holds, the parameters that then have no effect, and the message, `{}` for the option.
+        ctx: Context of the command.
+        rules: For each, whether it holds, the parameters that then have no effect, and a message with `{}` for one.
     """
     given = typed(ctx)
     for holds, parameters, message in rules:

@@ -1,7 +1,7 @@
-"""The program's standard streams, always there and in UTF-8, and the lines that it says on stderr.
+"""The program's standard streams, always present and in UTF-8, and its messages on stderr.
 
-A reader of stdout that goes away, as `head -1` does, is no error: what is still written is thrown away. A full disk
-is an error. Writing to stderr never fails: no work ends because nobody reads the messages.
+If the reader of stdout goes away, as `head -1` does, that is no error: further output is discarded. A full disk is an
+error. Writing to stderr never fails: no work ends because nobody reads the messages.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _Stream(io.TextIOWrapper):
-    """A text stream that throws everything away from its first failure on."""
+    """A text stream that discards everything after its first failure."""
 
     def write(self, text: str) -> int:
         try:
@@ -41,7 +41,7 @@ class _Stream(io.TextIOWrapper):
             self.fail(error)
 
     def fail(self, error: OSError) -> None:
-        """Throw away what is still to be written, else the interpreter meets the error again at its end."""
+        """Discard further output; otherwise the interpreter would hit the error again when it exits."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
@@ -49,7 +49,7 @@ class _Stream(io.TextIOWrapper):
 
 
 class Stdout(_Stream):
-    """stdout. Raises, in place of an OSError: SritoolError, unless only the reader of a pipe has gone."""
+    """stdout; an OSError becomes a SritoolError, or nothing if only the reader of a pipe has gone."""
 
     def fail(self, error: OSError) -> None:
         super().fail(error)
@@ -63,7 +63,7 @@ class Stderr(_Stream):
 
 
 def write_bytes(content: bytes) -> None:
-    """Write to stdout what is no text, after the text that was written before."""
+    """Write bytes to stdout, after the text that was written before."""
     sys.stdout.flush()
     try:
         sys.stdout.buffer.write(content)
@@ -76,9 +76,9 @@ def write_bytes(content: bytes) -> None:
 
 @contextlib.contextmanager
 def standard_streams() -> Iterator[None]:
-    """Make sys.stdin, stdout and stderr what this module says, until the end of the program."""
-    # In the order of their numbers, which files that are opened get. One that the caller closed gives nothing, and
-    # what is written to it goes nowhere.
+    """Set up sys.stdin, stdout and stderr as this module describes, until the end of the program."""
+    # In the order of their numbers, which newly opened files get. A stream that the caller closed reads as empty, and
+    # output to it is discarded.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the end
@@ -87,7 +87,7 @@ def standard_streams() -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(SritoolError):  # said before, or nothing more to be said
+        with contextlib.suppress(SritoolError):  # already reported, or nothing left to report
             sys.stdout.flush()
         sys.stderr.flush()
 
@@ -95,7 +95,7 @@ def standard_streams() -> Iterator[None]:
 def _taken(stream: TextIO) -> tuple[object, str, str]:
     """Buffer, encoding and error handling for a new stream in place of this one.
 
-    Text is UTF-8 whatever the locale says; a terminal that lacks a character shows its number.
+    Text is UTF-8 whatever the locale says; a character that a terminal lacks is shown as its number.
     """
     encoding = stream.encoding if stream.isatty() else "utf-8"
     return stream.detach(), encoding, "backslashreplace"  # type: ignore[attr-defined]
@@ -107,19 +107,19 @@ _stderr_console: Console | None = None
 
 
 def stderr_console() -> Console:
-    """Return the one console of stderr for messages and progress, so that messages go above a running bar."""
+    """Return the console of stderr that messages and progress share, so that messages go above a running bar."""
     global _stderr_console
-    stream = getattr(sys.stderr, "rich_proxied_file", sys.stderr)  # Rich stands before it while a bar runs
+    stream = getattr(sys.stderr, "rich_proxied_file", sys.stderr)  # Rich wraps it while a bar runs
     if _stderr_console is None or _stderr_console.file is not stream:
         _stderr_console = console_of(stream)
     return _stderr_console
 
 
 def console_of(stream: TextIO) -> Console:
-    """Return Rich's console of a stream, with the true width of a dumb terminal, which Rich takes to be 80."""
+    """Return Rich's console of a stream, with the true width of a dumb terminal, where Rich assumes 80."""
     console = Console(file=stream)
     if console.is_dumb_terminal and "COLUMNS" not in os.environ:
-        with contextlib.suppress(OSError, ValueError):  # no descriptor, or one of no terminal
+        with contextlib.suppress(OSError, ValueError):  # no descriptor, or not a terminal
             columns, lines = os.get_terminal_size(stream.fileno())
             if columns:
                 console.size = ConsoleDimensions(columns, lines)
@@ -127,7 +127,7 @@ def console_of(stream: TextIO) -> Console:
 
 
 running_bars: list[RichProgress] = []
-"""Live displays on stderr at the moment; hidden while a table is printed."""
+"""The live displays now on stderr; hidden while a table is printed."""
 
 
 @contextlib.contextmanager
@@ -146,7 +146,7 @@ def say(message: str, label: str = "") -> None:
     """Print a message on stderr, as `label: message`; only a terminal wraps it."""
     console = stderr_console()
     text = Text(f"{label}: ", style=STYLES.get(label, "")) if label else Text()
-    # It may quote a user's text.
+    # The message may quote a user's text.
     console.print(text + Text(printable(message)), soft_wrap=not console.is_terminal, highlight=False)
 
 
@@ -162,6 +162,6 @@ def silent() -> Iterator[None]:
 
 
 def tell_typed(source: object, what: str = "sentences") -> None:
-    """Say on stderr that input is awaited, where `source` is "-" and stdin a terminal."""
+    """Say on stderr that input is expected, if `source` is "-" and stdin a terminal."""
     if str(source) == "-" and sys.stdin.isatty():
-        say(f"type {what}, one a line; end with Ctrl-D")
+        say(f"type {what}, one per line; end with Ctrl-D")

@@ -25,13 +25,13 @@ from sritool.files import cannot_write, write_output
 
 
 class TableFiles:
-    """The document of a plan, and its table in three formats, in a folder."""
+    """Writes the results of a plan into a folder: its JSON document, and its table as TSV and Markdown."""
 
     def __init__(self, plan: Plan, device: str, folder: Path) -> None:
-        """Find the corpus; the folder is made when there is something to write.
+        """Find the corpus; the folder is not made yet.
 
         Raises:
-            UsageError, DataError: There can be no such corpus, or it has no labels where they are needed.
+            UsageError, DataError: The corpus cannot exist, or it lacks labels that are needed.
         """
         corpus_of(plan)
         request = plan.request
@@ -41,11 +41,11 @@ class TableFiles:
         self._device, self._asked = device, plan
 
     def write(self, estimate: Literal["all", "new", "none"]) -> dict[str, Any]:
-        """Write what is there, and return it; rows of an earlier document with other methods or seeds stay.
+        """Write the results so far, and return them; rows of an earlier document for other methods or seeds stay.
 
         Args:
-            estimate: Of which runs to try how long the rest of them will take: all, those of which the last document
-                does not say, or none, where time is short.
+            estimate: Runs whose remaining time to estimate by trying: all, those without an estimate in the last
+                document (new), or none, to save time.
 
         Raises:
             SritoolError: The files cannot be written.
@@ -58,11 +58,16 @@ class TableFiles:
 
         def left(run: PlannedRun, state: State) -> float | None:
             row = known.get((run.method, run.variation.name, run.seed), {})
-            told: float | None = row.get("estimated seconds")
+            earlier: float | None = row.get("estimated seconds")
             steps = (not state.trained) + len(state.missing(run))
             as_before = (row["epochs"][0], len(row["left"])) == (state.epochs, steps) if row else False
-            if estimate != "all" and told is not None and as_before and machine == this_machine(self._device):
-                return told
+            if (
+                estimate != "all"
+                and earlier is not None
+                and as_before
+                and machine == this_machine(self._device)
+            ):
+                return earlier
             return None if estimates is None or estimate == "none" else rounded(estimates.left(run, state))
 
         found = document(plan, states, corpus, self._device, left, known)
@@ -79,7 +84,7 @@ class TableFiles:
         return found
 
     def _draw(self, found: dict[str, Any], run: PlannedRun, state: State) -> None:
-        """Draw the aggregate posterior of a run, where that was measured, and name the picture in its row."""
+        """Draw the aggregate posterior of a run, if it was measured, and name the picture in its row."""
         maps = [one.words for one in run.measures if one.words[0] == "plot"]
         points = state.known.done.get(maps[0]) if maps and state.known is not None else None
         if points is None:
@@ -95,7 +100,7 @@ class TableFiles:
         write_output(path, ["".join(lines).encode()])
 
     def _known(self) -> tuple[dict[tuple[str, str, int], dict[str, Any]], dict[str, str]]:
-        """The rows of the document that is there, and the machine that it was written on."""
+        """The rows of the existing document, and the machine on which it was written."""
         try:
             found = read_document(self._stem.with_name(self._stem.name + ".json"))
         except DataError:
@@ -104,9 +109,9 @@ class TableFiles:
 
 
 def plan_table(plan: Plan, device: str, fmt: str, told: Sequence[str]) -> Table:
-    """Return the plan: a row a command, with how far it is and how long the rest takes on this machine.
+    """Return the plan, one row per command, with its progress and its remaining time on this machine.
 
-    The lines on the plan, `told`, come before its time.
+    `told` are lines about the plan, shown before the total time.
     """
     corpus = corpus_of(plan)
     estimates = Estimates(plan, corpus, device) if corpus is not None else None

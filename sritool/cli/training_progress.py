@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from sritool.training.loop import Outcome
     from sritool.training.plan import Plan
 
-SHOWN = 120  # characters of a sample: an untrained model does not know when to end
+SHOWN = 120  # characters of a sample: an untrained model may not end it
 
 NAMES = {"moved": "‖z_K−z_0‖", "kl": "KL"}
 
 
 def measured(estimate: Estimate) -> str:
-    """`nll 39.56 ± 0.75`; without the error where there is none, as of one sentence."""
+    """Return e.g. `nll 39.56 ± 0.75`, without the error if there is none, as for one sentence."""
     value, error = estimate.value, estimate.standard_error
     if not math.isfinite(value):
         return f"{estimate.metric} not finite"
@@ -39,19 +39,19 @@ def measured(estimate: Estimate) -> str:
 
 
 def stage(event: Step | Epoch) -> str:
-    """Return what the epochs are of: the model itself, or what comes before it."""
+    """Return the label of an epoch, with its stage if that comes before the model itself."""
     return f"{event.stage}, epoch" if event.stage else "epoch"
 
 
 class Watch:
-    """Shows each event; a context manager, because a live bar needs an end."""
+    """Shows each event; a context manager, because a live bar must be closed."""
 
     def __init__(self, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet = quiet
         self._clock = clock
         self._bar = Progress("", "steps", quiet, clock)
         self._validating_since: float | None = None
-        self._validation_seconds = 0.0  # of the last validation: what the next ones will take
+        self._validation_seconds = 0.0  # of the last validation, as an estimate for the next ones
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +76,7 @@ class Watch:
             say(event.text, label="warning" if event.warning else "")
 
     def report(self, stop: Callable[[], int | None], kept: str = "") -> Callable[[str, int, int], None]:
-        """A task's report, shown as progress; a signal ends the task, and `kept` says what is not lost."""
+        """Return a task's progress callback; a signal ends the task, with `kept` to say what is not lost."""
 
         def show(label: str, done: int, total: int) -> None:
             number = stop()
@@ -108,9 +108,9 @@ class Watch:
         if self._validating_since is not None:
             self._validation_seconds = self._clock() - self._validating_since
             self._validating_since = None
-        # Without a code there is nothing else to tell.
-        told = [measured(e) for e in event.estimates if e.draws or e.metric == "nll"]
-        shown = " · ".join(told) or "not measured"
+        # A model without z has no other figure to report.
+        reported = [measured(e) for e in event.estimates if e.draws or e.metric == "nll"]
+        shown = " · ".join(reported) or "not measured"
         best = " · best so far" if event.best else ""
         if not self._quiet:
             spent = format_duration(event.seconds)
@@ -121,7 +121,7 @@ class Watch:
 
 
 def beginning(plan: Plan, folder: Path, processes: int = 1) -> str:
-    """What is about to be trained, and by how many processes, in one line."""
+    """Return one line on what is about to be trained, and by how many processes."""
     by = f", by {processes} processes" if processes > 1 else ""
     if plan.resume is not None:
         done = plan.resume.progress["step"]
@@ -131,10 +131,10 @@ def beginning(plan: Plan, folder: Path, processes: int = 1) -> str:
 
 
 def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
-    """Why a run ended, in one line; `clock` is the option or setting that limits its time."""
+    """Return one line on why a run ended; `clock` is the option or setting that limits its time."""
     ends = {
         "done": "finished the plan",
-        "early stop": "stopped early: validation no longer gets better",
+        "early stop": "stopped early: validation no longer improves",
         "halvings": "stopped early: the learning rate was halved as often as optimizer.halvings says",
     }
     limit = clock if outcome.reason == "max-time" else f"--{outcome.reason}"

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 class Wishes(NamedTuple):
-    """What a command line asks of a run beside its settings."""
+    """What the command line asks of a run, apart from its settings."""
 
     began: float  # time.monotonic() when the command began
     max_time: float | None  # seconds for the command
     max_steps: int | None
     summary: bool  # measure at the end
-    live_logs: Sequence[str]  # kinds
+    live_logs: Sequence[str]  # kinds of log
     quiet: bool
 
 
@@ -44,7 +44,7 @@ def lead(
     """Train a run, alone or as the first of several processes.
 
     Returns:
-        The run's name, and what was measured at its end; None: nothing.
+        The run's name, and what was measured at its end, or None.
     """
     with (
         StopRequest() as stop,
@@ -53,7 +53,9 @@ def lead(
         contextlib.closing(LiveLogs(wishes.live_logs, folder)) as live,
     ):
         if not locked:
-            say(f"{folder} is on a file system without locks: let no other process work on this run")
+            say(
+                f"{folder} is on a file system without locks: make sure that no other process works on this run"
+            )
         minutes, by_option = plan.config.training.minutes, wishes.max_time is not None
         deadline = Deadline(
             wishes.max_time if by_option else 60 * minutes or None, wishes.began, wishes.summary
@@ -61,12 +63,12 @@ def lead(
         limits = Limits(wishes.max_steps, deadline, stop)
         processes.first(lambda: [str(folder), plan.config.generator.hidden])
         trainer = Trainer(corpus, plan.config, folder, where, limits, watch, plan.resume, live, processes)
-        # What `auto` chose decides the last digits of a run.
+        # The precision that `auto` chose affects the last digits of a run's figures.
         chosen = f", products in {trainer.state.config.training.precision}"
         of_auto = plan.config.training.precision == "auto"
         say(beginning(plan, folder, processes.size) + (chosen if of_auto else ""))
         if changes := plan.changes():
-            say(f"from here on with other settings: {'; '.join(changes)}")
+            say(f"continuing with changed settings: {'; '.join(changes)}")
         if restarts() is not None and plan.resume is None:
             trainer.state.save(LAST)  # so that a restart finds this run and no older one
         processes.remember("run", str(folder))
@@ -93,26 +95,27 @@ def follow(
 ) -> None:
     """Share the work of a run that the first process leads, and do nothing else.
 
-    The first process has prepared the corpus. `threads` says how many to take, by the width of the generator.
+    The first process has prepared the corpus. `threads` returns the number of CPU threads for a generator's width.
 
     Raises:
         DataError: The corpus is not on this machine.
     """
-    told: list[Any] = processes.first(list, patient=True)
-    if not told:
+    received: list[Any] = processes.first(list, patient=True)
+    if not received:  # there is nothing to train
         return
-    folder, hidden = told
+    folder, hidden = received
     set_threads(threads(hidden))
     path = find_corpus(corpus, data_dir)
     if path is None:
         raise DataError(
-            f"corpus {corpus} is not in {data_dir} on this machine; let all machines share the folder, or prepare it "
-            "on each"
+            f"corpus {corpus} is not in {data_dir} on this machine; share the folder among all machines, or prepare "
+            "the corpus on each"
         )
     with StopRequest() as stop:
-        limits, config = Limits(max_steps, signal=stop), RunConfig()  # the first one has the true settings
+        # The first process has the real settings.
+        limits, config = Limits(max_steps, signal=stop), RunConfig()
         trainer = Trainer(
             load_corpus(path), config, Path(folder), where, limits, lambda event: None, processes=processes
         )
         trainer.run()
-        processes.first(lambda: None, patient=True)  # it measures and tells
+        processes.first(lambda: None, patient=True)  # the first process measures and reports

@@ -1,4 +1,4 @@
-"""Works off the plan of a table: trains what is missing and measures it, a process for each command."""
+"""Carries out the plan of a table: trains and measures what is missing, with a process for each command."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from sritool.cli.child import Children, Done
 from sritool.cli.streams import say
 from sritool.errors import Interrupted, SritoolError
 
-LEAST = 15.0  # seconds that must be left for another command to begin
-_LAST = 15.0  # seconds of a budget, a seventh of it at most, that are kept to write the table
+LEAST = 15.0  # seconds that must be left to start another command
+_LAST = 15.0  # seconds of a budget, at most a seventh of it, reserved for writing the table
 
 
 @dataclass
 class Worker:
-    """One pass over a plan; it ends when all is done, its time is over, or a signal comes."""
+    """One pass over a plan; it ends when all is done, its time is over, or a signal arrives."""
 
     plan: Plan
     device: str  # its full name
-    extra: Sequence[str]  # words about the device, which go to every command
-    seconds: float | None  # for all of it; None: no limit
+    extra: Sequence[str]  # device options, passed to every command
+    seconds: float | None  # for the whole pass; None: no limit
     quiet: bool  # tell commands to show no progress
     began: float  # time.monotonic() at the start
-    unfinished: bool = False  # measure runs too whose training has not come to its end
+    unfinished: bool = False  # also measure runs whose training is not finished
     children: Children = field(default_factory=Children)
-    # Runs whose command failed; the others are run all the same.
+    # Runs whose command failed; the others still run.
     failed: dict[str, Done] = field(default_factory=dict)
 
     def work(self, written: Callable[[], object]) -> None:
-        """Work the plan off, as far as the time goes; `written` is called after each run that was worked on.
+        """Carry out the plan as far as time allows; call `written` after each run that was worked on.
 
         Raises:
-            Interrupted: A signal came; the command that ran has saved and ended.
+            Interrupted: A signal arrived; the running command has saved and ended.
         """
         with self.children:
             in_time = all(self._work_on(run, written) for run in self.plan.runs)
         if not in_time:
-            say("the time is over; the same command goes on from here")
+            say("time is up; the same command continues from here")
 
     def _work_on(self, run: PlannedRun, written: Callable[[], object]) -> bool:
-        """Train and measure a run; False where the time is over."""
+        """Train and measure a run; return False if time is up."""
         if not self._has_time():
             return False
         before = self._state(run)
@@ -63,9 +63,9 @@ class Worker:
         return True
 
     def _train(self, run: PlannedRun, state: State) -> bool:
-        """Train a run to its end; False where the time is over."""
+        """Train a run to its end; return False if time is up."""
         if state.in_use:
-            self._tell(f"{run.name}: another process trains it; left to that one")
+            self._tell(f"{run.name}: another process is training it; skipped here")
             return True
         words = self.plan.locate(train_words(self.plan, run, state, state.folder))
         left = self._left()
@@ -79,13 +79,13 @@ class Worker:
                 seconds, machine = time.monotonic() - began, this_machine(self.device)
                 Outputs(after.known.path).trained(run.words, seconds, machine)
         if done.code and after.in_use:
-            self._tell(f"{run.name}: another process trains it; left to that one")
+            self._tell(f"{run.name}: another process is training it; skipped here")
         elif done.code:
             self._failed(run, done)
         return self._has_time()
 
     def _measure(self, run: PlannedRun, state: State, measure: Measure) -> bool:
-        """Measure a run; False where the time is over."""
+        """Measure a run; return False if time is up."""
         if not self._has_time():
             return False
         assert state.folder is not None
@@ -107,13 +107,13 @@ class Worker:
         done = self.children.run([*words, *more, *self.extra, *(["--quiet"] if self.quiet else [])], seconds)
         if self.children.received is not None:
             number = self.children.received
-            raise Interrupted(number, "stopped; the same command goes on from here")
+            raise Interrupted(number, "stopped; the same command continues from here")
         return done
 
     def failure(self) -> SritoolError:
         """Return the error that the command ends with, with the exit code of the first command that failed."""
         runs = ", ".join(f"{name} (exit code {done.code})" for name, done in self.failed.items())
-        error = SritoolError(f"some commands of the plan failed: {runs}; look at what they said above")
+        error = SritoolError(f"some commands of the plan failed: {runs}; see their messages above")
         error.exit_code = next(iter(self.failed.values())).code
         return error
 

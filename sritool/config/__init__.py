@@ -1,1 +1,1 @@
-"""Settings of a run: dataclasses, schedules, presets, and the way from and to TOML."""
+"""Settings of a run: dataclasses, schedules, presets, and conversion from and to TOML."""

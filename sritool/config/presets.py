@@ -1,4 +1,4 @@
-"""Sizes and plans by corpus; the settings that a run starts from.
+"""Sizes and training plans by corpus; the settings that a run starts from.
 
 Sources of the sizes: Pang et al. 2021 and Li et al. 2019.
 """
@@ -28,10 +28,10 @@ DEFAULT_PRESET = "captions"  # for a user's own corpus
 
 
 def layered(preset: str, sampler: str | None, method: str, recipe: Recipe | None = None) -> dict[str, Any]:
-    """Return the nested values that a run starts from; a user's settings are merged over them.
+    """Return the nested values that a run starts from; the user's settings are merged over them.
 
-    The recipe is laid over the default one. A sampler is None for a method without a chain; another one than the
-    recipe's takes the place of all that the recipe says of the sampler.
+    The recipe is merged over the default one. `sampler` is None for a method without a chain; a sampler other than
+    the recipe's replaces all of the recipe's sampler settings.
     """
     values = merge({"method": method}, PRESETS[preset])
     if sampler:

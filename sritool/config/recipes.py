@@ -1,11 +1,11 @@
-"""Recipes: whole plans of training under a name, a TOML file each.
+"""Recipes: named training plans, one TOML file each.
 
     description = "…"
     [all.training]              # for every method
-    [vae-fb.optimizer]          # for one, over what is for all
-    [preset.tiny.all.training]  # the same again for the corpora of one preset, over both
+    [vae-fb.optimizer]          # for one method, overrides [all]
+    [preset.tiny.all.training]  # for the corpora of one preset, overrides both
 
-The bundled ones lie in sritool/recipes/. A recipe is laid over `ours`, the default.
+The bundled recipes are in sritool/recipes/. A recipe is merged over `ours`, the default.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from sritool.errors import UsageError, quoted, suggestion
 FOLDER = Path(__file__).parents[1] / "recipes"
 DEFAULT_RECIPE = "ours"
 ALL, OF_PRESET, DESCRIPTION = "all", "preset", "description"
-"""Keys of a recipe that are no method's name."""
+"""Keys of a recipe that are not names of methods."""
 
 
 class Recipe(NamedTuple):
-    """A recipe as it was read, with nothing checked but that it is TOML."""
+    """A recipe as read from its file; only its TOML syntax has been checked."""
 
-    name: str  # of one from a user's own file: custom (NAME)
+    name: str  # custom (NAME) for a user's own file
     path: Path
     tables: Mapping[str, Any]
 
     @property
     def description(self) -> str:
-        """What it is, in a line."""
+        """One-line description of the recipe."""
         return str(self.tables.get(DESCRIPTION, ""))
 
     def settings(self, preset: str, method: str) -> dict[str, Any]:
-        """Return the settings that it gives a method, as nested values."""
+        """Return the recipe's settings for a method, as nested values."""
         of_preset = self.tables.get(OF_PRESET, {}).get(preset, {})
         values: dict[str, Any] = {}
         for tables in (self.tables, of_preset):
@@ -46,7 +46,7 @@ class Recipe(NamedTuple):
 
 
 def bundled_recipes() -> dict[str, Path]:
-    """Return the recipes that come with sritool, by name, the default first."""
+    """Return the paths of the bundled recipes by name, the default first."""
     found = {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
     return {DEFAULT_RECIPE: found.pop(DEFAULT_RECIPE), **found}
 
@@ -55,7 +55,7 @@ def read_recipe(name: str) -> Recipe:
     """Read a recipe by its name or by the path of a TOML file.
 
     Raises:
-        UsageError: There is none of the name, or the file cannot be read.
+        UsageError: No recipe has the name, or the file cannot be read.
     """
     bundled = bundled_recipes()
     if name in bundled:
@@ -63,6 +63,6 @@ def read_recipe(name: str) -> Recipe:
     path = Path(name)
     if path.suffix != ".toml":
         raise UsageError(
-            f"unknown recipe {quoted(name)}{suggestion(name, bundled)}; one's own is the path of a .toml file"
+            f"unknown recipe {quoted(name)}{suggestion(name, bundled)}; for your own, give the path of a .toml file"
         )
     return Recipe(f"custom ({path.stem})", path, read_toml(path))

@@ -1,7 +1,6 @@
-"""Samplers by name: how the chain of short-run inference moves, and what of it θ learns from.
+"""Samplers by name: how the chain of short-run inference moves, and which of its points train θ.
 
-Sources: `paper` has what the text of Pang et al. 2021 says, `authors` and `yelp` what their released code does. The
-others are ours.
+Sources: `paper` follows the text of Pang et al. 2021, `authors` and `yelp` their released code. The others are ours.
 """
 
 from __future__ import annotations
@@ -16,20 +15,20 @@ from sritool.config.values import build, plain
 
 DEFAULT_SAMPLER = "exponential"
 
-_WORDS = 1000  # of some 5,000 to 20,000 that the corpora have
-_AUTHORS_NOISE = (0.8, 0.7, 0.6, 0.5, 0.2, 0.2, 0.1, 0.1, 0.05)  # σ_k = √(2 s_k); the last goes on
+_WORDS = 1000  # of the 5,000 to 20,000 words of the corpora
+_AUTHORS_NOISE = (0.8, 0.7, 0.6, 0.5, 0.2, 0.2, 0.1, 0.1, 0.05)  # σ_k = √(2 s_k); the last is repeated
 _AUTHORS = SamplerConfig(
     "authors",
     step_sizes=tuple(round(sigma**2 / 2, 9) for sigma in _AUTHORS_NOISE),  # 0.32, not 0.32000000000000006
-    # 0.05 for 15 of 60 epochs, then up by 0.05 an epoch to 0.2.
+    # 0.05 for 15 of 60 epochs, then up by 0.05 per epoch to 0.2.
     temperature=Ramp(0.05, 0.2, begin=14 / 60, finish=17 / 60, quantum=0.05),
     evaluation_temperature=0.2,
     chain_dropout=True,
     theta_gradient="path",
-    end_weight="1/batch",  # their batch mean at z_K against batch sums on the way
+    end_weight="1/batch",  # they use a batch mean at z_K, but batch sums along the path
 )
 _SAMPLERS = (
-    SamplerConfig(),  # the paper's, which names no step size: 0.01 is what its search in training starts from
+    SamplerConfig(),  # the paper's; it gives no step size, so the search during training starts from 0.01
     _AUTHORS,
     replace(
         _AUTHORS,
@@ -38,7 +37,7 @@ _SAMPLERS = (
         step_sizes=(0.08,),  # σ = 0.4
         temperature=constant(0.0),
         evaluation_temperature=0.0,
-        # Up by 1 / (6 · batches) an update, from 0.1: it is 1 after 5.4 of 12 epochs.
+        # Up by 1 / (6 · batches) per update, from 0.1 to 1 after 5.4 of 12 epochs.
         prior_weight=Ramp(0.1, 1.0, finish=5.4 / 12),
     ),
     replace(
@@ -51,8 +50,8 @@ _SAMPLERS = (
     SamplerConfig(
         "exponential",
         steps=6,
-        step_sizes=(1.0, 0.8, 0.6, 0.5, 0.4, 0.3),  # the first is Newton's
-        # The code says much of its sentence before it has to be a draw of the posterior, and at τ = 1 forgets some.
+        step_sizes=(1.0, 0.8, 0.6, 0.5, 0.4, 0.3),  # the first is a Newton step
+        # A low τ first lets z encode much of its sentence; at τ = 1, as a draw of the posterior, it loses some of it.
         temperature=Ramp(0.3, 0.9, finish=0.25),
         evaluation_temperature=1.0,
         preconditioned=True,
@@ -63,7 +62,7 @@ _SAMPLERS = (
     SamplerConfig(
         "preconditioned",
         steps=6,
-        # The first is nearly Newton's; they fall by equal factors.
+        # The first is nearly a Newton step; they fall by equal factors.
         step_sizes=(0.9, 0.6, 0.4, 0.27, 0.18, 0.12),
         temperature=Ramp(0.5, 0.8),
         evaluation_temperature=0.8,
@@ -74,7 +73,7 @@ _SAMPLERS = (
 _SEARCHES = {"paper": {"tune_step_every": 1, "tune_objective": "given-noise"}}
 _NO_SEARCH = {"tune_step_every": 0, "tune_objective": "entropy"}
 
-# Whole schedules, so that one laid over another leaves nothing of it.
+# Complete settings, so that one sampler merged over another replaces all of it.
 SAMPLERS: dict[str, dict[str, Any]] = {
     sampler.name: {"sampler": plain(sampler), "training": _SEARCHES.get(sampler.name, _NO_SEARCH)}
     for sampler in _SAMPLERS
@@ -82,16 +81,16 @@ SAMPLERS: dict[str, dict[str, Any]] = {
 
 
 def named_after(sampler: str) -> str:
-    """Return the named sampler that one may be a change of: authors, of "custom (authors)"."""
+    """Return the named sampler that a custom one is based on: "authors" for "custom (authors)"."""
     return sampler.removeprefix("custom (").removesuffix(")")
 
 
 def named_truly(config: RunConfig) -> RunConfig:
-    """Call a sampler custom that differs from the settings it is named after, here and in every table."""
+    """Rename a sampler to "custom (NAME)" if its settings differ from those of NAME."""
     name = named_after(config.sampler.name)
     if name in SAMPLERS:
         published = build(RunConfig, {"sampler": SAMPLERS[name]["sampler"]}).sampler
-        if SAMPLERS[name]["training"]["tune_step_every"]:  # its step sizes are what a search finds
+        if SAMPLERS[name]["training"]["tune_step_every"]:  # a search finds its step sizes
             published = replace(published, step_sizes=config.sampler.step_sizes)
         same = replace(config.sampler, name=name) == published
         name = name if same else f"custom ({name})"
@@ -99,9 +98,9 @@ def named_truly(config: RunConfig) -> RunConfig:
 
 
 def with_schedule(config: RunConfig, schedule: Sequence[float]) -> RunConfig:
-    """Return the configuration with other step sizes; its sampler is called custom where it has become another."""
+    """Return the configuration with new step sizes; the sampler is renamed to custom if it now differs."""
     sizes = list(schedule)
     while len(sizes) > 1 and sizes[-1] == sizes[-2]:
-        sizes.pop()  # the last one goes on
+        sizes.pop()  # the last one is repeated
     sampler = replace(config.sampler, steps=len(schedule), step_sizes=tuple(sizes))
     return named_truly(replace(config, sampler=sampler))

@@ -1,4 +1,4 @@
-"""Schedules as values: a quantity as a function of the share of the planned epochs that is done."""
+"""Schedules as values: a quantity as a function of the completed share of the planned epochs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pydantic import BeforeValidator
 
 from sritool.config.validation import Number, PositiveCount, Share, settings
 
-_STEEPNESS = 12.0  # of the logistic curve: 0.25 % of the way at its ends, as with the published constants
+_STEEPNESS = 12.0  # of the logistic curve: unscaled, its ends are 0.25 % off, as with the published constants
 
 
 @settings
 class Ramp:
-    """`start` until `begin`, `end` from `finish` on, and a way between; in stairs of `quantum` if that is not 0.
+    """A ramp: `start` until `begin`, `end` from `finish` on; in steps of `quantum` if that is not 0.
 
-    begin and finish are shares of the planned epochs, so that a short plan runs the whole schedule. Between them the
-    way goes from `start` to `end` once, or `cycles` times one after the other: in a line, along half a cosine, or
-    along a logistic curve, moved and stretched to reach both ends.
+    `begin` and `finish` are shares of the planned epochs, so that a short plan runs the whole schedule. Between them
+    the value goes from `start` to `end` once, or `cycles` times in a row: linearly, along half a cosine, or along a
+    logistic curve shifted and scaled to reach both ends.
     """
 
     start: Number
@@ -34,7 +34,7 @@ class Ramp:
             raise ValueError(f"it runs from {self.begin} to {self.finish}; give 0 <= begin <= finish")
 
     def at(self, progress: float) -> float:
-        """Return the value when the share `progress` of the planned epochs is done."""
+        """Return the value after the share `progress` of the planned epochs."""
         if progress <= self.begin:
             return self.start
         if progress >= self.finish:
@@ -52,22 +52,22 @@ class Ramp:
 
     @property
     def settled_at(self) -> float:
-        """Share of the planned epochs after which it moves no more."""
+        """Share of the planned epochs after which the value is constant."""
         return self.finish if self.start != self.end else 0.0
 
     @property
     def last_begin(self) -> float:
-        """Share of the planned epochs after which it goes from `start` to `end` for the last time."""
+        """Share of the planned epochs at which the last ramp from `start` to `end` begins."""
         return self.finish - (self.finish - self.begin) / self.cycles
 
 
 def constant(value: float) -> Ramp:
-    """Return a schedule that never moves."""
+    """Return a constant schedule."""
     return Ramp(value, value)
 
 
 def rise(start: float, share: float, shape: Literal["linear", "sigmoid"] = "linear") -> Ramp:
-    """Return a way from `start` up to 1 in this share of the planned epochs (Bowman et al. 2016)."""
+    """Return a ramp from `start` up to 1 over this share of the planned epochs (Bowman et al. 2016)."""
     return Ramp(start if share else 1.0, 1.0, finish=share, shape=shape)
 
 
@@ -75,4 +75,4 @@ Schedule = Annotated[
     Ramp,
     BeforeValidator(lambda value: {"start": value, "end": value} if type(value) in (int, float) else value),
 ]
-"""A number stands for a schedule that never moves."""
+"""A schedule; a plain number stands for a constant one."""

@@ -1,4 +1,4 @@
-"""Settings that check themselves: frozen dataclasses of pydantic, whose errors are one clear line."""
+"""Settings that check themselves: frozen pydantic dataclasses whose errors are one line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sritool.errors import UsageError, quoted, suggestion, wanted_value
 
 T = TypeVar("T")
 
-# Every count has an upper bound, so that a slip of the finger is refused before memory is asked for.
+# Every count has an upper bound, so that a typing error is refused before it allocates memory.
 Flag = StrictBool
 Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
 PositiveCount = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
-Steps = Annotated[int, Field(strict=True, ge=1, le=100_000)]  # of one chain or ascent: all are held in a list
-Draws = Annotated[int, Field(strict=True, ge=2, le=1_000_000)]  # for one sentence
+Steps = Annotated[int, Field(strict=True, ge=1, le=100_000)]  # of one chain or ascent; held in a list
+Draws = Annotated[int, Field(strict=True, ge=2, le=1_000_000)]  # per sentence
 Size = Annotated[int, Field(strict=True, ge=1, le=1 << 16)]
 Number = Annotated[float, Field(strict=True, ge=0, le=1e38)]  # float32 ends at 3.4e38
 PositiveNumber = Annotated[float, Field(strict=True, gt=0, le=1e38)]
@@ -36,7 +36,7 @@ def _possible_path(path: str) -> str:
     return path
 
 
-# pydantic's own bound on a length refuses names of files that are no UTF-8.
+# pydantic's own length bound refuses file names that are not UTF-8.
 FilePath = Annotated[str, Field(strict=True), AfterValidator(_possible_path)]
 
 CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -44,9 +44,9 @@ CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 @typing.dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 def settings(kind: type[T]) -> type[T]:
-    """Make a class a frozen dataclass. A value that its field does not allow raises a UsageError.
+    """Turn a class into a frozen dataclass that raises a UsageError for a value that its field does not allow.
 
-    A check of several fields together is a `__post_init__` that raises ValueError.
+    Checks across several fields go into a `__post_init__` that raises ValueError.
     """
     made = pydantic.dataclasses.dataclass(frozen=True, config=CHECKED)(kind)
     checked = made.__init__
@@ -63,12 +63,12 @@ def settings(kind: type[T]) -> type[T]:
 
 
 def first_problem(error: ValidationError, kind: Any) -> str:
-    """The first problem that pydantic found while it built a dataclass of this kind, in one line."""
+    """Return in one line the first problem that pydantic found while building a dataclass of this kind."""
     problems = error.errors(include_url=False)
-    # An unknown key first, a missing one last: a setting that seems to be missing is often one that is misspelt.
+    # Unknown keys first, missing ones last: a setting that seems to be missing is often misspelt.
     order = {"unexpected_keyword_argument": 0, "missing": 2}
     problem = min(problems, key=lambda p: order.get(p["type"], 1))
-    parts = [part for part in problem["loc"] if isinstance(part, str)]  # without places in a list
+    parts = [part for part in problem["loc"] if isinstance(part, str)]  # without list indices
     path = [part[:80] if part.isprintable() else quoted(part) for part in parts]
     name = f"setting {'.'.join(path) or kind.__name__}"
     if problem["type"] == "unexpected_keyword_argument":

@@ -1,6 +1,6 @@
-"""Settings as dataclasses, as nested plain values and as TOML, and the ways between them.
+"""Conversion of settings between dataclasses, nested plain values and TOML.
 
-`build` makes a dataclass from nested plain values, `plain` the values from a dataclass. `merge` lays one table over
+`build` makes a dataclass from nested plain values; `plain` does the reverse. `merge` overrides one table with
 another: preset, file, environment and flags are merged in this order.
 """
 
@@ -19,7 +19,7 @@ from sritool.config.validation import first_problem
 from sritool.errors import UsageError
 
 T = TypeVar("T")
-_LARGEST_TOML = 1 << 16  # the parser's time grows with the square of a dotted key's length
+_LARGEST_TOML = 1 << 16  # parsing time grows with the square of a dotted key's length
 
 
 def plain(config: Any) -> Any:
@@ -30,9 +30,9 @@ def plain(config: Any) -> Any:
 
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Return a dataclass made from nested plain values, which may come from a stranger's file.
+    """Return a dataclass made from nested plain values, which may come from an untrusted file.
 
-    What they leave out keeps its default.
+    Missing fields keep their defaults.
 
     Raises:
         UsageError: A key is unknown (the nearest known one is named), or a field does not allow its value.
@@ -44,7 +44,7 @@ def build(kind: type[T], values: Mapping[str, Any]) -> T:
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `under` with the values of `over` in place of its own, table by table."""
+    """Return `under` with its values overridden by those of `over`, table by table."""
     result = dict(under)
     for key, value in over.items():
         below = result.get(key)
@@ -54,7 +54,7 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return {"a.b": value} for {"a": {"b": value}}; a schedule that never moves is one value."""
+    """Return {"a.b": value} for {"a": {"b": value}}; a constant schedule becomes one value."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if not isinstance(value, Mapping):
@@ -74,14 +74,14 @@ def nested(path: str, value: Any) -> dict[str, Any]:
 
 
 def parse_assignment(text: str) -> dict[str, Any]:
-    """Return the nested values of a text like `sampler.steps=10`: a value of TOML, or else a string.
+    """Return the nested values of a text like `sampler.steps=10`; the value is parsed as TOML, or else a string.
 
     Raises:
-        UsageError: There is no `=`, or nothing before it.
+        UsageError: The `=` or the name before it is missing.
     """
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        raise UsageError(f"--set {text!r} is no key=value; write for example --set sampler.steps=10")
+        raise UsageError(f"--set {text!r} is not key=value; write for example --set sampler.steps=10")
     try:
         parsed: Any = tomllib.loads(f"value = {value.strip()}")["value"]
     except (ValueError, RecursionError):
@@ -93,7 +93,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Return the values of a TOML file.
 
     Raises:
-        UsageError: The file cannot be read, is larger than settings are, or is no TOML.
+        UsageError: The file cannot be read, is too large for settings, or is not TOML.
     """
     try:
         with path.open("rb") as file:
@@ -101,15 +101,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         if len(data) > _LARGEST_TOML:
             raise ValueError(f"it has more than {_LARGEST_TOML // 1024} KB")
         return tomllib.loads(data.decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # the last by tables within tables within tables
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError from deeply nested tables
         why = error.strerror.lower() if isinstance(error, OSError) and error.strerror else error
         raise UsageError(f"cannot read the configuration {path}: {why}; give a TOML file") from error
 
 
 def to_toml(values: Mapping[str, Any], prefix: str = "") -> str:
-    """Return nested plain values as TOML text; `prefix` stands before the names of its tables, as "validation."."""
+    """Return nested plain values as TOML text; `prefix`, such as "validation.", precedes the names of tables."""
     tables = [(f"{prefix}{key}", value) for key, value in values.items() if isinstance(value, Mapping)]
-    # JSON's values are TOML's, but for DEL, which TOML wants escaped too.
+    # JSON values are valid TOML, except that TOML requires DEL to be escaped too.
     lines = [
         f"{key} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f")
         for key, value in values.items()

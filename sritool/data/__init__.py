@@ -1,1 +1,1 @@
-"""From text to ids: readers, tokenizers, prepared corpora, batches."""
+"""From text to ids: readers, tokenizers, prepared corpora and batches."""

@@ -1,6 +1,6 @@
-"""One-dimensional arrays: Arrow's as NumPy's, and several in a row, read like one and never copied into one.
+"""One-dimensional arrays: conversion between Arrow and NumPy, and several arrays read as one without joining them.
 
-Arrow's become NumPy's and back without a copy, and without pandas: pyarrow's own ways import it, which takes 0.3 s.
+The conversion does not copy, and avoids pandas, which pyarrow's own methods import in 0.3 s.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-PIECE = 1 << 20  # numbers that a pass over a whole array holds at a time
+PIECE = 1 << 20  # numbers held at a time in a pass over a whole array
 
 
 def array_of(values: npt.NDArray[Any]) -> Any:
@@ -23,7 +23,7 @@ def array_of(values: npt.NDArray[Any]) -> Any:
 
 
 def values_of(array: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """Return the values of a ``pyarrow.Array`` of numbers, whose Arrow type stands for `dtype`.
+    """Return the values of a ``pyarrow.Array`` of numbers, whose Arrow type corresponds to `dtype`.
 
     Raises:
         ValueError: A value is missing.
@@ -36,23 +36,23 @@ def values_of(array: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
 
 
 def lists_of(array: Any) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Return the int32 numbers of a ``pyarrow.ListArray`` in a row [numbers], and how many each list has [lists]."""
+    """Return the int32 numbers of a ``pyarrow.ListArray``, flattened [numbers], and the lists' lengths [lists]."""
     lengths = np.diff(values_of(array.offsets, np.int32)).astype(np.int64)
     return values_of(array.flatten(), np.int32), lengths
 
 
 class Joined:
-    """Read-only one-dimensional arrays one after the other, which may be views of mapped files.
+    """Read-only concatenation of one-dimensional arrays, which may be views of mapped files.
 
-    An index gives plain arrays: by numbers a copy, by a slice within one part a view where nothing is added to it.
-    NumPy's functions take the whole for one array, and copy it to memory: for large ones, `pieces_of` does not.
-    It has no operators, no step in a slice and no index by truth values.
+    Indexing returns plain arrays: by numbers a copy, by a slice within one unshifted part a view. NumPy's functions
+    copy the whole array to memory; for large ones, use `pieces_of`. Operators, slices with a step and boolean indices
+    are not supported.
     """
 
     def __init__(
         self, parts: Sequence[npt.NDArray[Any]], dtype: type[np.generic], shifts: Sequence[int] = ()
     ):
-        """Join some arrays to one of `dtype`; a shift is added to the numbers of each part, nothing by default."""
+        """Join arrays into one of `dtype`, adding a shift, 0 by default, to the numbers of each part."""
         self._parts = parts
         self._shifts = shifts or [0] * len(parts)
         self._bounds = [0, *np.cumsum([len(part) for part in parts], dtype=np.int64).tolist()]
@@ -68,7 +68,7 @@ class Joined:
             assert step == 1
             return self._slice(begin, end)
         if isinstance(index, int | np.integer):
-            place = range(len(self))[index]  # which may be negative, or out of bounds
+            place = range(len(self))[index]  # handles negative indices and checks bounds
             return self._slice(place, place + 1)[0]
         places = np.asarray(index)
         assert places.dtype != np.bool_
@@ -102,9 +102,9 @@ class Joined:
 def joined(
     parts: Sequence[npt.NDArray[Any]], dtype: type[np.generic], shifts: Sequence[int] = ()
 ) -> npt.NDArray[Any]:
-    """Return arrays in a row as one: the array itself, where there is one of this type; else a `Joined`.
+    """Return the concatenation of arrays: a single array of this type as it is, otherwise a `Joined`.
 
-    To readers both are alike, and so both have the type of an array.
+    Both can be read in the same way, so both are annotated as an array.
     """
     if len(parts) == 1 and parts[0].dtype == dtype and not any(shifts):
         return parts[0]
@@ -112,6 +112,6 @@ def joined(
 
 
 def pieces_of(numbers: npt.NDArray[Any] | Joined) -> Iterator[npt.NDArray[Any]]:
-    """Yield a whole array in order, some numbers at a time."""
+    """Yield a whole array in order, in pieces of at most `PIECE` numbers."""
     for begin in range(0, len(numbers), PIECE):
         yield numbers[begin : begin + PIECE]

@@ -20,9 +20,9 @@ class Batch(NamedTuple):
     """Sentences side by side, time first; all int64."""
 
     examples: Tensor  # index of each sentence in its split  [batch]
-    inputs: Tensor  # <s>, and then the targets but the last  [time, batch]
+    inputs: Tensor  # <s>, then all targets but the last  [time, batch]
     targets: Tensor  # words and </s>, then padding  [time, batch]
-    lengths: Tensor  # predictions of each sentence  [batch]
+    lengths: Tensor  # predictions per sentence  [batch]
 
     def part(self, which: slice | Tensor) -> Batch:
         """Return some of the sentences, with the padding of the whole batch."""
@@ -39,12 +39,12 @@ class Batch(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many sentences there are."""
+        """Number of sentences."""
         return len(self.examples)
 
     @property
     def predictions(self) -> int:
-        """Tokens that are predicted, </s> included."""
+        """Number of predicted tokens, </s> included."""
         return int(self.lengths.sum())
 
 
@@ -63,16 +63,16 @@ def collate(split: Split, examples: NDArray[np.int64] | Sequence[int], multiple:
 def training_batches(
     lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int
 ) -> list[NDArray[np.int64]]:
-    """Return indices of every sentence once, in batches of nearly equal length, shuffled anew each epoch.
+    """Return the indices of all sentences, each once, in batches of nearly equal length, reshuffled each epoch.
 
-    Sentences of one length fall into batches at random; only a batch at the border of two lengths is padded.
-    Memory is 20 bytes a sentence here, of which 8 stay.
+    Sentences of equal length are assigned to batches at random; only a batch with more than one length is padded.
+    Uses 20 bytes of memory per sentence, 8 of them for the result.
 
     Args:
-        lengths: Predictions of each sentence. Shape [sentences].
-        batch_size: Sentences of a batch; one of each epoch may have fewer.
-        seed: Of the order.
-        epoch: Number of the epoch, on which the order depends too.
+        lengths: Predictions per sentence. Shape [sentences].
+        batch_size: Sentences per batch; one batch of an epoch may have fewer.
+        seed: Seed of the order.
+        epoch: Number of the epoch; the order depends on it too.
     """
     random = np.random.default_rng([seed, epoch])
     order = np.lexsort((random.random(len(lengths)), lengths))
@@ -81,7 +81,7 @@ def training_batches(
 
 
 def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
-    """Return indices of every sentence once, longest first, so that the largest batch is met at once.
+    """Return the indices of all sentences, each once, longest first, so that the largest batch comes first.
 
     Arguments are those of `training_batches`.
     """

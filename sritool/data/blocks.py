@@ -1,7 +1,7 @@
 """A file's bytes in blocks of whole lines, unpacked if the file is compressed, and checked to be UTF-8 text.
 
 Only ``\\n`` ends a line; a ``\\r`` is white space. Nothing is normalised: composed and decomposed accents stay as
-they are. What is wrong with a file is told by the number of its line.
+they are. Errors name the line.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 
 from sritool.errors import DataError, UsageError, advice_on
 
-BLOCK = 1 << 21  # bytes read at a time: most words come again in a block, and are looked up once in it
-HEAD = 400  # bytes that tell what kind of file it is
-LONGEST_LINE = 1 << 25  # bytes; 32 MiB without an end of line is no sentence
+BLOCK = 1 << 21  # bytes read at a time; most words recur within a block, and are looked up once per block
+HEAD = 400  # bytes used to recognise the kind of file
+LONGEST_LINE = 1 << 25  # bytes; 32 MiB without a line end are not a sentence
 _MARK = b"\xef\xbb\xbf"  # UTF-8's byte order mark
-NO_WORD = b" \t\n\r\x0b\x0c" + _MARK  # bytes that make no word
-_FOREIGN = (  # how files of other kinds begin, what they are, and what to do
+NO_WORD = b" \t\n\r\x0b\x0c" + _MARK  # bytes that are not part of a word
+_FOREIGN = (  # first bytes of other kinds of files, their names, and what to do
     (b"\x1f\x8b", "compressed (gzip)", "unpack it: gunzip -c FILE > NEW.txt"),
     (b"PK\x03\x04", "a zip archive", "unpack it: unzip FILE"),
     (b"%PDF-", "a PDF", "take its text out: pdftotext FILE"),
@@ -51,12 +51,12 @@ _UNPACKERS: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (  # by the first b
 
 
 def name_of(path: Path) -> str:
-    """Return what errors call a file, or ``-``."""
+    """Return the name of a file, or of ``-``, in errors."""
     return "standard input" if str(path) == "-" else str(path)
 
 
 def check_file(path: Path) -> None:
-    """Raise a UsageError for a folder and a DataError where there is no such file, before anything is read."""
+    """Raise a UsageError for a folder and a DataError for a missing file, before anything is read."""
     if str(path) != "-":
         with explain_read_errors(path):
             if stat.S_ISDIR(path.stat().st_mode):
@@ -67,13 +67,13 @@ def read_blocks(path: Path) -> Iterator[bytes]:
     """Yield a file's bytes, or standard input's for ``-``. A file compressed by gzip, bzip2, xz or zstd is unpacked.
 
     Raises:
-        UsageError: It is a folder.
-        DataError: There is no such file, it cannot be read or unpacked, or it changes while it is read.
+        UsageError: The path is a folder.
+        DataError: The file is missing, cannot be read or unpacked, or changes while it is read.
     """
     if str(path) == "-":
         with explain_read_errors(Path("standard input")):
             stdin: Any = sys.stdin.buffer
-            while block := stdin.read1(BLOCK):  # which meets the end once, so that one Ctrl-D is enough
+            while block := stdin.read1(BLOCK):  # reaches the end only once, so one Ctrl-D is enough
                 yield block
         return
     with explain_read_errors(path), path.open("rb") as file:
@@ -94,7 +94,7 @@ def _identity(file: os.stat_result) -> tuple[int, int, int]:
 
 @contextlib.contextmanager
 def explain_read_errors(path: Path) -> Iterator[None]:
-    """Turn the errors of reading a file into one line about it."""
+    """Turn errors in reading a file into one-line messages."""
     try:
         yield
     except IsADirectoryError as error:
@@ -110,16 +110,16 @@ def explain_read_errors(path: Path) -> Iterator[None]:
 
 
 def text_blocks(blocks: Iterable[bytes], where: str, returns_end_lines: bool = False) -> Iterator[bytes]:
-    """Yield UTF-8 text in pieces of whole lines, the same text whatever the sizes of the blocks.
+    """Yield UTF-8 text in pieces of whole lines; the text does not depend on the sizes of the blocks.
 
-    Only the last piece may lack the end of its last line. A byte order mark at the start is left out. Blank lines at
-    the start come with the first words. A text whose lines end in returns alone is allowed if `returns_end_lines`.
+    Only the last piece may lack its final line end. A byte order mark at the start is removed. Blank lines at the
+    start come with the first words. Text whose lines end only in carriage returns is allowed if `returns_end_lines`.
 
     Raises:
-        DataError: It is empty, binary, not UTF-8 or has a line without an end; the message names the line. The lines
-            before that one have been handed out.
+        DataError: The text is empty, binary, not UTF-8 or has an endless line; the message names the line. The lines
+            before it have been yielded.
     """
-    held: list[bytes] = []  # what has no end of line yet, or no word
+    held: list[bytes] = []  # bytes without a line end yet, or before the first word
     held_bytes = lines = 0
     head = b""
     begun = False  # a word has been met
@@ -150,7 +150,7 @@ def text_blocks(blocks: Iterable[bytes], where: str, returns_end_lines: bool = F
 
 
 def lines_of(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Yield the lines of what `text_blocks` yields."""
+    """Yield the lines of the pieces that `text_blocks` yields."""
     for piece in pieces:
         lines = piece.decode().split("\n")
         yield from lines if lines[-1] else lines[:-1]
@@ -160,13 +160,13 @@ def _refuse_endless(start: bytes, head: bytes, where: str, lines: int, begun: bo
     size = f"{LONGEST_LINE >> 20} MiB"
     if not begun:
         raise DataError(f"{where} has no word in its first {size}; give a file with sentences")
-    for _ in _checked(start, head, where, lines):  # if it is no text, that says more
+    for _ in _checked(start, head, where, lines):  # if it is not text, that error is more helpful
         pass
     raise DataError(f"{where} line {lines + 1} is longer than {size}; give a text with one sentence a line")
 
 
 def _checked(data: bytes, head: bytes, where: str, lines: int) -> Iterator[bytes]:
-    """Yield lines that are text; what is wrong in one is raised after the lines before it were handed out."""
+    """Yield lines that are text; an error in a line is raised after the lines before it."""
     if not lines:
         _refuse_foreign(head, where)
     try:
@@ -183,9 +183,9 @@ def _checked(data: bytes, head: bytes, where: str, lines: int) -> Iterator[bytes
 
 
 def _error_in(line: bytes, at: int, where: str, number: int) -> DataError:
-    """Return what is wrong with the byte `at` of a line and what follows."""
+    """Return an error about the byte `at` of a line and the following ones."""
     if line[at] == 0:
-        return DataError(f"{where} line {number} has a NUL byte, so it is no text; give a UTF-8 text file")
+        return DataError(f"{where} line {number} has a NUL byte, so it is not text; give a UTF-8 text file")
     try:
         line[at:].decode()
     except UnicodeDecodeError as error:
@@ -196,7 +196,7 @@ def _error_in(line: bytes, at: int, where: str, number: int) -> DataError:
             )
     return DataError(
         f"{where} is not UTF-8: line {number}, byte {at + 1} (0x{line[at]:02x}); "
-        "convert it from the encoding it has, for example with: iconv -f LATIN1 -t UTF-8"
+        "convert it from its encoding, for example with: iconv -f LATIN1 -t UTF-8"
     )
 
 
@@ -212,7 +212,7 @@ def _refuse_foreign(head: bytes, where: str) -> None:
 
 
 def _wide_encoding(head: bytes) -> str:
-    """Return UTF-16 or UTF-32 by their mark, or UTF-16 of mostly Latin letters by its zeros; else ""."""
+    """Recognise UTF-16 and UTF-32 by their marks, and UTF-16 of mostly Latin letters by its zeros; else return ""."""
     if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "UTF-32"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -1,4 +1,4 @@
-"""Which corpus and which text the words of the command line mean."""
+"""Resolves the arguments of the command line to a corpus name and its text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sritool.errors import UsageError
 
 @dataclass(frozen=True)
 class Inputs:
-    """The words of the command line that say what to prepare."""
+    """The arguments of the command line that say what to prepare."""
 
     names: Sequence[str] = ()  # a built-in corpus, or files, or one folder, or "-"
     splits: Mapping[str, Path | Sequence[Path]] = field(default_factory=dict)  # --train, --valid, --test
@@ -26,14 +26,14 @@ class Inputs:
 
 
 def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[str, Source]:
-    """Return the corpus's name and source that the words of the command line mean.
+    """Return the corpus name and the source that the arguments of the command line mean.
 
-    A single word that is a built-in name means that corpus, even where a file is called so, and one that begins with
-    ``hf://`` a data set of the Hugging Face hub; any other word is a file, ``-`` for standard input, or a folder of
-    files whose names tell their splits. The options say how files are read and cut.
+    A single built-in name means that corpus, even if a file has the same name; a word that begins with ``hf://``
+    means a data set of the Hugging Face hub. Any other word is a file, ``-`` for standard input, or a folder of files
+    whose names tell their splits. The options say how to read files and how to cut splits.
 
     Raises:
-        UsageError: They contradict each other, name nothing or lack ``--name``.
+        UsageError: The arguments contradict each other, name no text or lack ``--name``.
     """
     options = options or FileOptions()
     words = list(inputs.names)
@@ -42,7 +42,7 @@ def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[s
         what = (
             f"a sample of {words[0]} is drawn from all of it"
             if words[:1] and words[0] in NAMED
-            else ("files and standard input are never read whole in any case")
+            else "files and standard input are always streamed"
         )
         raise UsageError(f"--streaming is for a data set of the hub, hf://OWNER/NAME: {what}; leave it out")
     if of_hub:
@@ -68,14 +68,14 @@ def _choose_named(word: str, inputs: Inputs, options: FileOptions) -> Source:
     if options.given:
         raise UsageError(f"{options.given[0]} is for files of your own; leave it out with {word}")
     if (inputs.name or word) == "tiny" and options.seed:
-        raise UsageError("tiny is the sample of seed 0; give another one a name of its own: --name NAME")
+        raise UsageError("tiny is the sample of seed 0; give another seed its own name: --name NAME")
     return named_source(word, inputs.folder, options.seed)
 
 
 def _choose_hub(words: Sequence[str], inputs: Inputs, options: FileOptions) -> tuple[str, Source]:
     if len(words) > 1 or inputs.folder is not None or inputs.splits:
         raise UsageError(
-            f"{SCHEME}… stands alone: its splits are those of the hub; leave the other files out"
+            f"{SCHEME}… stands alone: its splits are those of the hub; leave out the other files"
         )
     if options.form is not None:
         raise UsageError(f"--input-format is for files of your own; leave it out with {words[0]}")
@@ -98,7 +98,7 @@ def _choose_files(words: Sequence[str], inputs: Inputs, options: FileOptions) ->
         return file_source(inputs.splits, options)
     paths = [Path(word) for word in words]
     if len(paths) > 1 and STDIN in paths:
-        raise UsageError("'-' stands alone; with files beside it, say which split it is: --train - …")
+        raise UsageError("'-' stands alone; to combine it with files, say which split it is: --train - …")
     if len(paths) == 1 and paths[0].is_dir():
         return folder_source(paths[0], options)
     return file_source(assign(paths), options)

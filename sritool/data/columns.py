@@ -1,7 +1,7 @@
-"""Which columns of a table hold the text and which the label: by name, by number, or by what stands in them.
+"""Finds the columns of a table that hold text and label: by name, by number, or by their content.
 
-A label's column has few distinct short values. What was taken as what is said in words, so that a misread file is
-seen at once; where it cannot be told, the file is refused.
+A label column has few distinct short values. The choice is reported, so that a misread file is noticed at once; an
+ambiguous file is refused.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from dataclasses import dataclass
 from sritool.data.fields import TEXT_NAMES, FieldNames, find_fields, is_number, some_of
 from sritool.errors import DataError
 
-Rows = Sequence[Sequence[str]]  # of cells; a blank row has none
+Rows = Sequence[Sequence[str]]  # rows of cells; a blank row has none
 
-SAMPLE = 1_000  # rows that columns are judged by
-FEWEST = 10  # rows below which nothing is refused for what stands in it
+SAMPLE = 1_000  # rows used to judge columns
+FEWEST = 10  # with fewer rows, no table is refused for its content
 _MOST_CLASSES = 200
 _LONGEST_CLASS = (40, 4)  # characters and words
-_FEWEST_WORDS = 1.5  # on average, of a column of text among several
+_FEWEST_WORDS = 1.5  # average words of a text column in a table of several columns
 _NAME = re.compile(r"[^\W\d]\w*|")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a table keeps what."""
+    """The columns of a table that hold text and label."""
 
-    texts: tuple[int, ...]  # columns of text, whose cells are joined
-    label: int | None  # the column of the label
-    header: tuple[str, ...] | None  # names of the columns, if the first row that is not blank is a header
-    description: str  # what was taken as what, in words
-    open_ended: bool = False  # whether a row with more cells has them from a mark in its text
+    texts: tuple[int, ...]  # text columns; their cells are joined
+    label: int | None  # the label column
+    header: tuple[str, ...] | None  # column names, if the first non-blank row is a header
+    description: str  # which columns were taken as text and label, in words
+    open_ended: bool = False  # whether extra cells of a row come from separators inside its text
 
 
 def find_columns(rows: Rows, where: str, names: FieldNames) -> Columns:
-    """Return where a table, called `where` in errors, keeps text and label.
+    """Return the columns of a table, called `where` in errors, that hold text and label.
 
-    It is told by the table's first rows, a header among them if there is one, and by the names that the user gives.
+    The table's first rows, including any header, and the names that the user gives decide.
 
     Raises:
-        DataError: A column is not there, or it cannot be told which is which.
+        DataError: A column does not exist, or text and label cannot be told apart.
     """
     rows = [row for row in rows if is_filled(row)]
     if not rows:
@@ -65,17 +65,17 @@ def find_columns(rows: Rows, where: str, names: FieldNames) -> Columns:
 
 
 def is_filled(row: Sequence[str]) -> bool:
-    """Return whether a row has anything but blank cells."""
+    """Return whether a row has a cell that is not blank."""
     return any(map(str.strip, row))
 
 
 def label_columns(rows: Rows) -> list[int]:
-    """Return the columns that have few distinct short values, as labels have; rows are of one width."""
+    """Return the columns with few distinct short values, like labels; all rows have the same width."""
     return [index for index, column in enumerate(zip(*rows, strict=True)) if is_label_column(column)]
 
 
 def is_label_column(column: Sequence[str]) -> bool:
-    """Return whether cells are few distinct short values, but for a tenth: rows with such cells are refused later."""
+    """Return whether cells have few distinct short values; a tenth may be empty or long, and are refused later."""
     characters, words = _LONGEST_CLASS
     cells = [cell.strip() for cell in column]
     short = [cell for cell in cells if cell and len(cell) <= characters and len(cell.split()) <= words]
@@ -93,7 +93,7 @@ def _header_of(rows: Rows, where: str, names: FieldNames) -> tuple[str, ...] | N
     body = [row for row in rows[1:] if len(row) == len(cells)]
     distinct = len(set(cells) - {""}) == sum(map(bool, cells))
     are_words = distinct and all(len(cell.split()) <= 1 for cell in cells)
-    # A label may be called "text": what stands under the name of a text has several words.
+    # "text" may also be a label in the first row of data; below a header, texts have several words.
     usual = [index for index, cell in enumerate(lower) if cell in TEXT_NAMES and names.text not in given]
     if any(are_words or _mean_words([row[index] for row in body]) >= _FEWEST_WORDS for index in usual):
         return cells
@@ -101,14 +101,14 @@ def _header_of(rows: Rows, where: str, names: FieldNames) -> tuple[str, ...] | N
         raise DataError(f"{where} has no column {given[0]!r}; its first row is {some_of(cells)}")
     if not distinct or len(body) < FEWEST or not all(map(_NAME.fullmatch, cells)):
         return None
-    # A name stands above the labels, and is none of them.
+    # The name above the labels is not one of them.
     above = any(cells[index] not in {row[index].strip() for row in body} for index in label_columns(body))
     texts = any(_mean_words([row[index] for row in body]) >= 3 for index in range(len(cells)))
     return cells if above and texts else None
 
 
 def _judged(rows: Rows, header: tuple[str, ...] | None, where: str, names: FieldNames) -> Columns:
-    """Return columns by what stands in them, but for those that the user names."""
+    """Return the columns that the user names, and judge the others by their content."""
     width = len(rows[0])
     text_at, label_at = (_place(name, header, width, where) for name in (names.text, names.label))
     if label_at is None and names.labels and width > 1:
@@ -128,10 +128,10 @@ def _judged(rows: Rows, header: tuple[str, ...] | None, where: str, names: Field
 
 def _judged_label(rows: Rows, text_at: int | None, header: Sequence[str] | None, where: str) -> int | None:
     found = [index for index in label_columns(rows) if index != text_at]
-    if len(rows) < FEWEST:  # too few to judge by: the first, as most tables have it
+    if len(rows) < FEWEST:  # too few to judge; most tables have the label first
         last = len(rows[0]) - 1
         return last if len(rows) > 3 and found == [last] else None if text_at == 0 else 0
-    # Only one value says nothing, unless no other column can be a label: files may be sorted by label.
+    # A constant column counts only if no other column can be a label: files may be sorted by label.
     telling = [index for index in found if len({row[index] for row in rows}) > 1] or found
     if len(telling) != 1 and text_at is None:
         raise _unclear(rows, header, where)
@@ -143,20 +143,20 @@ def _unclear(rows: Rows, header: Sequence[str] | None, where: str) -> DataError:
     names = "NAME" if header else "N"
     return DataError(
         f"{where} has {len(rows[0])} columns, and which is text and which label cannot be told ({shown}); "
-        f"say --text-column {names}, and --label-column {names} or --no-labels"
+        f"give --text-column {names}, and --label-column {names} or --no-labels"
     )
 
 
 def _place(name: str | None, header: Sequence[str] | None, width: int, where: str) -> int | None:
-    """Return the place of a column that the user names."""
+    """Return the index of a column that the user names."""
     if name is None:
         return None
     lower = [cell.lower() for cell in header or ()]
     if name.lower() in lower:
         return lower.index(name.lower())
     if not is_number(name) or int(name) > width:
-        there = some_of(header) if header else f"{width}"
-        raise DataError(f"{where} has no column {name!r}; it has {there}")
+        columns = some_of(header) if header else f"{width}"
+        raise DataError(f"{where} has no column {name!r}; it has {columns}")
     return int(name) - 1
 
 

@@ -1,4 +1,4 @@
-"""``corpus.json``: what a prepared corpus is, and digests of its files."""
+"""``corpus.json``: a description of a prepared corpus, and digests of its files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST = 1 << 53
 
 def _on_one_line(text: str) -> str:
     if CONTROL.search(text):
-        raise ValueError("it is no text of one line")
+        raise ValueError("it is not one line of text")
     return text
 
 
@@ -30,7 +30,7 @@ OneLine = Annotated[str, AfterValidator(_on_one_line)]
 
 
 class OtherVersionError(DataError):
-    """A prepared corpus of a version that this sritool does not read: whole, and not to be replaced unasked."""
+    """A prepared corpus of a version that this sritool cannot read: intact, so not replaced unless asked."""
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True))
@@ -41,7 +41,7 @@ class SplitInfo:
     words: Count  # words as the text separates them, without </s>
     tokens: Count  # tokens without </s>
     predictions: Count  # tokens with </s>
-    unknown: Count  # tokens that are <unk>, those included that the text itself marks so
+    unknown: Count  # tokens that are <unk>, including those marked in the text itself
     oov: Count  # tokens that are <unk> because the vocabulary lacks them
     empty: Count  # lines without a word, which were dropped
     dropped: Count  # lines over max_length that were dropped
@@ -49,7 +49,7 @@ class SplitInfo:
     cleaned: Count  # lines whose control characters became spaces
     longest: Count  # tokens of the longest line before cutting
     chunked: Count = 0  # lines over max_length that became several sentences
-    parts: Count = 0  # sentences that these became
+    parts: Count = 0  # sentences made from those lines
 
     @property
     def oov_share(self) -> float:
@@ -59,12 +59,12 @@ class SplitInfo:
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class CorpusInfo:
-    """Where a prepared corpus came from and what is in it; see `options.PrepareOptions` for how it was made."""
+    """Origin and content of a prepared corpus; see `options.PrepareOptions` for how it was made."""
 
     name: OneLine  # the corpus's name
     source: str  # files, hub set or grammar that the text came from
     tokenizer: OneLine
-    vocabulary: Count  # words or pieces with <unk>, without <pad>, <s>, </s>
+    vocabulary: Count  # number of words or pieces, with <unk>, without <pad>, <s>, </s>
     max_length: Count
     min_count: Count
     vocab_size: Count | None
@@ -72,20 +72,20 @@ class CorpusInfo:
     split_punctuation: bool
     drop_long: bool
     labels: tuple[str, ...]  # names of the labels, by index
-    notes: tuple[str, ...]  # what a reader of figures has to know
+    notes: tuple[str, ...]  # remarks that matter for reading figures
     splits: Annotated[Mapping[OneLine, SplitInfo], Field(min_length=1)]  # counts of each split
-    # Of tokenizer, labels and sentences; the same for the same content, wherever it came from.
+    # Hash of tokenizer, labels and sentences; equal content has the same hash, whatever its origin.
     content_hash: OneLine
     chunk: bool = False
     format_version: Count = FORMAT_VERSION  # version of the format on disk
 
     @property
     def held_out(self) -> str:
-        """The split that figures are of: test, or valid where there is none."""
+        """The split that figures are measured on: test, or valid if there is no test."""
         return "test" if "test" in self.splits else "valid"
 
     def to_json(self, files: Mapping[str, str]) -> str:
-        """Return the content of ``corpus.json``: all this, shares of unknown words, and SHA-256 of files by name."""
+        """Return the content of ``corpus.json``: these fields, shares of unknown words, SHA-256 of files by name."""
         values = asdict(self)
         for split, counts in self.splits.items():
             values["splits"][split]["oov_share"] = round(counts.oov_share, 6)
@@ -95,16 +95,16 @@ class CorpusInfo:
 
 
 def parse_info(path: Path, text: str) -> tuple[CorpusInfo, dict[str, str]]:
-    """Return what the ``corpus.json`` of a corpus in `path` says, and the digests of the corpus's files.
+    """Parse the ``corpus.json`` of a corpus in `path`; return its info and the digests of its files.
 
     Raises:
-        OtherVersionError: Another version of sritool made it.
-        ValueError: It says something that we do not write.
+        OtherVersionError: Another version of sritool wrote it.
+        ValueError: It holds something that sritool does not write.
     """
     try:
         values = json.loads(text)
     except RecursionError as error:
-        raise ValueError("corpus.json is nested too deep") from error
+        raise ValueError("corpus.json is nested too deeply") from error
     version = values.get("format_version") if isinstance(values, dict) else None
     if type(version) is not int or not 0 <= version < _MOST:
         raise ValueError("corpus.json has no format version")

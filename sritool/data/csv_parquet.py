@@ -1,4 +1,4 @@
-"""Sentences and labels out of TSV, CSV and Parquet, some rows at a time; a wrong row is named by its number."""
+"""Reads sentences and labels from TSV, CSV and Parquet, some rows at a time; errors give the row number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sritool.data.fields import FieldNames, checked_label, fields_taken, find_fi
 from sritool.data.sentences import CHUNK, Chunk, in_chunks
 from sritool.errors import DataError, UsageError
 
-_HEAD = 20  # lines that tell how cells are parted
+_HEAD = 20  # lines used to find the delimiter
 
 
 def parse_tsv(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
@@ -33,26 +33,26 @@ def parse_csv(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterato
 
 
 def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[list[str]]:
-    """Yield rows; a cell may go on over many lines, which a block may end between."""
-    csv.field_size_limit(LONGEST_LINE)  # characters: an open quote takes in all that follows
+    """Yield rows; a cell may span many lines and blocks."""
+    csv.field_size_limit(LONGEST_LINE)  # characters; an unclosed quote swallows all that follows
     lines = (line for block in blocks for line in io.StringIO(block.decode(), newline=""))
     head = list(islice(lines, _HEAD))
     reader = csv.reader(chain(head, lines), strict=True, delimiter=_delimiter_of(head))
-    line = 0  # the last one of the row before
+    line = 0  # last line of the previous row
     try:
         for row in reader:
             yield row
             line = reader.line_num
     except csv.Error as error:
-        reason = str(error).replace("\t", "a tab")  # where that is the mark between cells
+        reason = str(error).replace("\t", "a tab")  # if the delimiter is a tab
         raise DataError(
-            f"{where} is not CSV: the row that begins in line {line + 1} ({reason}); mend it, for example its "
+            f"{where} is not CSV: the row that begins in line {line + 1} ({reason}); fix it, for example its "
             "quotes, or give --input-format"
         ) from error
 
 
 def _delimiter_of(lines: Sequence[str]) -> str:
-    """Return what parts the cells: the first of comma, semicolon, tab and bar that all lines have, or a comma."""
+    """Return the delimiter: the first of comma, semicolon, tab and bar that all lines have, or else a comma."""
     filled = [line for line in lines if line.strip()]
     return next((mark for mark in ",;\t|" if all(mark in line for line in filled)), ",")
 
@@ -62,7 +62,7 @@ def _parse_rows(
 ) -> Iterator[Chunk]:
     """Yield the sentences of a table.
 
-    Errors call a row `unit`, and give `advice` on one without a label. `joint` is put between cells of text.
+    Errors call a row `unit`, and give `advice` if it has no label. `joint` joins text cells.
     """
     numbered = enumerate(rows, 1)
     first = list(islice(numbered, SAMPLE))
@@ -71,16 +71,14 @@ def _parse_rows(
     body = chain(first, numbered)
     if columns.header:
         if columns.label is not None:
-            advice = (
-                f"column {columns.header[columns.label]!r} is empty there; fill it, or take none: --no-labels"
-            )
+            advice = f"column {columns.header[columns.label]!r} is empty there; fill it, or give --no-labels"
         next(row for _, row in body if is_filled(row))
 
     def pairs() -> Iterator[tuple[str, str]]:
         for number, row in body:
             place = f"{where} {unit} {number}"
             if row and width and len(row) != width:
-                raise DataError(f"{place} has {len(row)} columns, its header {width}; mend it")
+                raise DataError(f"{place} has {len(row)} columns, its header {width}; fix it")
             text, label = _text_in(row, columns, joint), ""
             if columns.label is not None:
                 cell = row[columns.label] if len(row) > max(1, columns.label) else ""
@@ -92,7 +90,7 @@ def _parse_rows(
 
 
 def _text_in(row: Sequence[str], columns: Columns, joint: str) -> str:
-    """Return the cells of text; of a row beyond the usual width, those that follow belong to the last one."""
+    """Return the joined text cells; extra cells of a row that is too wide belong to the last one."""
     last = columns.texts[-1]
     cells = [row[index] for index in columns.texts if index < len(row)]
     if columns.open_ended and (columns.label is None or columns.label < last):
@@ -104,8 +102,8 @@ def read_parquet(path: Path, names: FieldNames) -> Iterator[Chunk]:
     """Yield the sentences of a Parquet file.
 
     Raises:
-        UsageError: It is standard input, which cannot be read from its end.
-        DataError: There is no such file, it is damaged, or a row has no text or no label.
+        UsageError: The path is standard input, which cannot be read from its end.
+        DataError: The file is missing or damaged, or a row has no text or no label.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -120,15 +118,15 @@ def read_parquet(path: Path, names: FieldNames) -> Iterator[Chunk]:
             yield from chunks_of_rows(batches, text, label, where)
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())[:120]
-        raise DataError(f"{where} is no whole Parquet file ({reason}); get it again") from error
+        raise DataError(f"{where} is not a whole Parquet file ({reason}); get it again") from error
 
 
 def chunks_of_rows(
     batches: Iterable[Any], text: str, label: str | None, where: str, classes: Sequence[str] = ()
 ) -> Iterator[Chunk]:
-    """Yield the sentences of batches of rows, each a ``pyarrow.RecordBatch``, out of columns `text` and `label`.
+    """Yield the sentences in columns `text` and `label` of batches of rows, each a ``pyarrow.RecordBatch``.
 
-    Where the label's column holds numbers of classes, `classes` are their names. Errors call the source `where`.
+    If the label column holds class numbers, `classes` are the class names. Errors call the source `where`.
 
     Raises:
         DataError: A row has no text or no label.
@@ -154,12 +152,12 @@ def chunks_of_rows(
 
 
 def _strings(column: Any, name: str, where: str, done: int) -> Any:
-    """Return a column as strings. Raises: DataError if it cannot be one, or has missing values."""
+    """Return a column as strings. Raises: DataError if it cannot be converted, or has missing values."""
     import pyarrow as pa
 
     if column.null_count:
         row = done + 1 + column.is_null().index(True).as_py()
-        raise DataError(f"{where} row {row} has nothing under {name!r}; mend it, or name another column")
+        raise DataError(f"{where} row {row} has nothing under {name!r}; fix it, or name another column")
     try:
         column.validate(full=True)
         return column.cast(pa.string())
@@ -168,10 +166,10 @@ def _strings(column: Any, name: str, where: str, done: int) -> Any:
             f"{where} has no text under {name!r}, but {column.type}; name another column"
         ) from error
     except pa.ArrowInvalid as error:
-        if "UTF8" not in str(error):  # which Arrow looks at last
+        if "UTF8" not in str(error):  # Arrow checks this last
             raise
         values = enumerate(column.cast(pa.binary()).to_pylist(), done + 1)
         row = next(row for row, value in values if value.decode(errors="ignore").encode() != value)
         raise DataError(
-            f"{where} row {row} is not UTF-8 under {name!r}; write the file anew in UTF-8"
+            f"{where} row {row} is not UTF-8 under {name!r}; save the file again in UTF-8"
         ) from error

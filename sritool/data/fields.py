@@ -1,4 +1,4 @@
-"""Where tables and JSON objects keep text and label, and what a label may be."""
+"""Names of the columns or keys that hold text and label, and checks of labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LABEL_NAMES = (
     *("label", "sentiment", "class"),
     *("category", "target", "polarity", "emotion", "intent", "topic"),
 )
-LONGEST_LABEL = 200  # characters; more is text where a label should be
+LONGEST_LABEL = 200  # characters; anything longer is text in the place of a label
 ANOTHER_LABEL = "--no-labels leaves it out, --label-column names another"
 
 
@@ -23,24 +23,24 @@ ANOTHER_LABEL = "--no-labels leaves it out, --label-column names another"
 class FieldNames:
     """The column or key of a table or JSON object that holds the text, and the label."""
 
-    # Names, or numbers from 1 on; None: the usual names, or what stands in the columns.
+    # Names, or numbers from 1; None: decided by the usual names, or by the columns' content.
     text: str | None = None
     label: str | None = None
     labels: bool = True  # whether labels are wanted at all
 
 
 def is_number(name: str) -> bool:
-    """Return whether a column is given by its number."""
+    """Return whether this is a column number instead of a name."""
     return name.isdecimal() and name.isascii() and 0 < int(name) < 10_000
 
 
 def find_fields(there: Sequence[str], where: str, names: FieldNames) -> tuple[str, str | None]:
-    """Return which of the columns or keys that are there is the text's, and which the label's, if any.
+    """Return which of the existing columns or keys hold the text and the label, if any.
 
-    Small and capital letters are the same. Errors call the file, or its line, `where`.
+    Case does not matter. Errors call the file, or its line, `where`.
 
     Raises:
-        DataError: A name that was given is not there, or no usual name of the text.
+        DataError: A given name does not exist, or the text has none of the usual names.
     """
     text = _first_of(names.text, TEXT_NAMES, there)
     if text is None:
@@ -54,7 +54,7 @@ def find_fields(there: Sequence[str], where: str, names: FieldNames) -> tuple[st
 
 
 def fields_taken(text: str, label: str | None) -> str:
-    """Return what was taken as what, in words."""
+    """Return which fields were taken as text and label, in words."""
     return f"text: {some_of([text])}; " + ("no labels" if label is None else f"label: {some_of([label])}")
 
 
@@ -69,10 +69,10 @@ def _first_of(given: str | None, usual: Sequence[str], there: Sequence[str]) -> 
 
 
 def checked_label(cell: str, needed: bool, place: str, advice: str) -> str:
-    """Return what stands in a label's place, without white space around it.
+    """Return the label in a cell, without surrounding white space.
 
     Raises:
-        DataError: It is longer than a label, or it is `needed` and missing; then the message ends in the advice.
+        DataError: The label is too long, or it is `needed` but missing; then the message ends with the advice.
     """
     label = cell.strip()
     if needed and not label:
@@ -83,6 +83,6 @@ def checked_label(cell: str, needed: bool, place: str, advice: str) -> str:
 
 
 def some_of(names: Sequence[str], most: int = 12) -> str:
-    """Return some names for an error or a note, which is one line that any terminal shows."""
+    """Return some names for an error or a note, as one printable line."""
     shown = ", ".join(name[:40] for name in names[:most]) + (", …" if len(names) > most else "")
     return "".join(character if character.isprintable() else "?" for character in shown) or "none"

@@ -1,4 +1,4 @@
-"""What the names of files and folders tell: format, split and label."""
+"""Derives format, split and label from the names of files and folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPLIT_WORDS = {
     "test": ("test",),
 }
 LABEL_WORDS = ("pos", "neg", "positive", "negative", "neutral")
-UNLABELLED = "unsup"  # what the movie reviews of Maas et al. 2011 call texts without a label
+UNLABELLED = "unsup"  # folder of texts without a label in the movie reviews of Maas et al. 2011
 FORMATS = ("text", "tsv", "csv", "jsonl", "parquet")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _FORM_OF_SUFFIX = {
@@ -32,12 +32,12 @@ Files = Mapping[str, tuple[Path, ...]]  # of each split
 
 
 def form_of(path: Path, form: str | None = None) -> str:
-    """Return the format of a file: the one asked for, or else the one that its ending tells, or else plain text."""
+    """Return the format of a file: `form` if given, else by its ending, else plain text."""
     return form or _FORM_OF_SUFFIX.get(suffix_of(path), "text")
 
 
 def suffix_of(path: Path) -> str:
-    """Return a file's ending in small letters, without that of its compression: ``.tsv`` of ``train.tsv.gz``."""
+    """Return a file's ending in lower case, ignoring compression: ``.tsv`` for ``train.tsv.gz``."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED:
         suffixes.pop()
@@ -45,14 +45,14 @@ def suffix_of(path: Path) -> str:
 
 
 def split_of(path: Path) -> str | None:
-    """Return the split that a file's name tells, as ``ptb.valid.txt`` or ``snli_1.0_dev.jsonl`` do; else None."""
+    """Return the split that a file name such as ``ptb.valid.txt`` or ``snli_1.0_dev.jsonl`` tells, or None."""
     words = set(re.split(r"[^a-z]+", path.name.lower()))
     found = [split for split, names in SPLIT_WORDS.items() if words.intersection(names)]
     return found[0] if len(found) == 1 else None
 
 
 def labels_of_names(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Return the label of each file, where the names are alike but for a label; else nothing.
+    """Return the label of each file if the names differ only in a label; otherwise nothing.
 
     A label is one of `LABEL_WORDS` anywhere in the name (``rt-polarity.pos``), or an ending of one digit
     (``sentiment.train.0``).
@@ -73,11 +73,12 @@ def labels_of_names(paths: Sequence[Path]) -> tuple[str, ...]:
 
 
 def assign(paths: Sequence[Path]) -> Files:
-    """Return each split's files by what their names tell; a single file is the training text whatever its name,
-    and so are files of one label each.
+    """Assign files to splits by their names.
+
+    A single file is the training text whatever its name, and so are files of one label each.
 
     Raises:
-        UsageError: A name tells no split, or a split has files of different kinds, which may be the same text.
+        UsageError: A name does not tell the split, or a split has files of different kinds, perhaps of the same text.
     """
     if len(paths) == 1 or (labels_of_names(paths) and not any(map(split_of, paths))):
         return {"train": tuple(paths)}
@@ -88,11 +89,11 @@ def assign(paths: Sequence[Path]) -> Files:
             raise UsageError(
                 f"cannot tell from its name which split {path} is; give it with --train, --valid or --test"
             )
-        others = files.get(split, ())
-        alike = not others or suffix_of(others[0]) == suffix_of(path) or labels_of_names([*others, path])
+        before = files.get(split, ())
+        alike = not before or suffix_of(before[0]) == suffix_of(path) or labels_of_names([*before, path])
         if not alike:
-            raise UsageError(f"{others[0]} and {path} are both {split}; say which: --{split} FILE")
-        files[split] = (*others, path)
+            raise UsageError(f"{before[0]} and {path} are both {split}; say which: --{split} FILE")
+        files[split] = (*before, path)
     return {split: files[split] for split in SPLIT_WORDS if split in files}
 
 
@@ -100,7 +101,7 @@ def split_files(folder: Path) -> Files:
     """Return the files of a folder by split.
 
     Raises:
-        UsageError: There is no such folder, or files of different kinds for one split.
+        UsageError: The folder does not exist, or a split has files of different kinds.
         DataError: There is no training file.
     """
     paths = [path for path in list_folder(folder) if suffix_of(path) in (*SUFFIXES, *_LABEL_SUFFIXES)]
@@ -112,16 +113,16 @@ def split_files(folder: Path) -> Files:
 
 
 def label_folders(folder: Path) -> dict[str, Path]:
-    """Return the folder of each label: folders with files in them, where there are two or more; else nothing."""
+    """Return the folder of each label: the subfolders with files, if there are at least two; otherwise nothing."""
     filled = {path.name: path for path in folders_in(folder) if path.name != UNLABELLED and list_folder(path)}
     return filled if len(filled) > 1 else {}
 
 
 def list_folder(folder: Path) -> list[Path]:
-    """Return the files right in a folder, hidden ones left out, in the order of their names.
+    """Return the files directly in a folder, without hidden ones, sorted by name.
 
     Raises:
-        UsageError: There is no such folder.
+        UsageError: The folder does not exist.
     """
     if not folder.is_dir():
         raise UsageError(f"no such folder: {folder}; give the folder that holds the files")
@@ -129,7 +130,7 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Return the folders right in a folder, as `list_folder` does with files."""
+    """Return the folders directly in a folder, without hidden ones, sorted by name."""
     return [path for path in _shown(folder) if path.is_dir()]
 
 

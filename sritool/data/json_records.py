@@ -1,4 +1,4 @@
-"""Sentences and labels out of JSON: an object a line, one array of objects, or one object of columns."""
+"""Reads sentences and labels from JSON: one object per line, one array of objects, or one object of columns."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sritool.errors import DataError
 
 
 def parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
-    """Yield the sentences of objects; of a key that is there twice the last value counts; see `readers.parse`."""
+    """Yield the sentences of objects; the last value of a repeated key counts; see `readers.parse`."""
     records = _records(blocks, where)
     first: list[tuple[str, Any]] = []
     while all(record is None for _, record in first) and (more := list(islice(records, SAMPLE))):
         first += more
     text, label, description = "", None, ""
     objects = [(place, record) for place, record in first if isinstance(record, dict)]
-    if objects:  # a key may be missing from some, which are named below
+    if objects:  # objects that lack a key are reported below
         keys = list(dict.fromkeys(chain(*(record for _, record in objects))))
         text, label = find_fields(keys, objects[0][0], names)
         description = fields_taken(text, label)
@@ -59,7 +59,7 @@ def _records(blocks: Iterable[bytes], where: str) -> Iterator[tuple[str, Any]]:
 
 
 def _of_columns(text: str) -> list[Any] | None:
-    """Return the records of one object of columns, as data-frame libraries write; None for any other text."""
+    """Return the records of one object of columns, as data-frame libraries write it; None for any other text."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -83,12 +83,12 @@ def _value(text: str, where: str, line: int) -> Any:
         raise DataError(
             f"{where} line {line} is not JSON ({reason}); write one whole {{...}} a line"
         ) from error
-    return "null" if value is None else value  # which is no object either
+    return "null" if value is None else value  # None means a blank line; a string is refused too
 
 
 def _text_of(value: Any, name: str, place: str) -> str:
     if not isinstance(value, str):
-        raise DataError(f"{place} has no string under {name!r}; mend it, or name another: --text-column")
+        raise DataError(f"{place} has no string under {name!r}; fix it, or name another: --text-column")
     return _whole(value, place)
 
 
@@ -101,5 +101,5 @@ def _whole(text: str, place: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"{place} has half a character (a lone surrogate); mend it") from error
+        raise DataError(f"{place} has half a character (a lone surrogate); fix it") from error
     return text

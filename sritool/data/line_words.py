@@ -1,4 +1,4 @@
-"""Some lines of raw text as lists of numbers of words, or as text for pieces: what needs no other lines."""
+"""Turns lines of raw text into word numbers, or into text for pieces: all steps that need no other lines."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from sritool.data.tokenizer import LONGEST_WORD
 
 
 class LineWords(NamedTuple):
-    """What is kept of some lines: those with a word."""
+    """The content of some lines; only lines with a word are kept."""
 
-    # A pyarrow.ListArray of places in `words`; for pieces, a pyarrow.StringArray of words joined by one space.
+    # A pyarrow.ListArray of indices into `words`; for pieces, a pyarrow.StringArray of words joined by one space.
     content: Any
-    # A pyarrow.StringArray of the different words as they are first met, "" for a longer one; None for pieces.
+    # A pyarrow.StringArray of distinct words in order of appearance, "" for one that is too long; None for pieces.
     words: Any
-    labels: npt.NDArray[np.int32]  # each line's label, a place in `label_names`; -1 for none  [lines]
-    label_names: Sequence[str] | None  # the different labels as they are first met; None where there are none
-    cleaned: npt.NDArray[np.uint8]  # 1 where a line had control characters, which became spaces  [lines]
-    keys: Keys  # equal for equal sentences; they decide to which split a line goes that is cut from train  [lines]
-    read: int  # lines that were read
-    empty: int  # lines of these without a word
+    labels: npt.NDArray[np.int32]  # index of each line's label in `label_names`; -1 for none  [lines]
+    label_names: Sequence[str] | None  # distinct labels in order of appearance; None without labels
+    cleaned: npt.NDArray[np.uint8]  # 1 if control characters of a line became spaces  [lines]
+    keys: Keys  # equal for equal sentences; they assign lines to splits that are cut from train  [lines]
+    read: int  # number of lines read
+    empty: int  # lines without a word
     empty_cleaned: int  # lines without a word that had control characters
-    longest: int  # words of the longest line
+    longest: int  # number of words in the longest line
 
 
 def line_words(chunk: Chunk, options: PrepareOptions, seed: int) -> LineWords:
-    """Clean some lines and cut them into words; the seed is that of the keys."""
+    """Clean some lines and cut them into words; `seed` is used for the keys."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -63,7 +63,7 @@ def line_words(chunk: Chunk, options: PrepareOptions, seed: int) -> LineWords:
 
 
 def _by_place(words: Any) -> tuple[Any, Any]:
-    """Return lists of words as lists of places among the different ones, and these."""
+    """Return lists of words as lists of indices into the distinct words, and the distinct words."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

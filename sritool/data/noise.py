@@ -1,8 +1,8 @@
-"""Noise on sentences, words in and words out: swaps, words left out, words replaced.
+"""Noise on sentences: swapped, dropped or replaced words.
 
-Version k of a sentence is version k − 1 with one more change, so that curves over k are of the same sentences, ever
-noisier. The changes depend on seed, kind, index and words alone: not on a model, the other sentences (but for the
-words that `replace` puts in), or any library's generator.
+Version k of a sentence is version k − 1 with one more change, so that a curve over k follows the same sentences with
+increasing noise. The changes depend only on seed, kind, index and words: not on a model, a library's random
+generator, or other sentences (except for the words that `replace` inserts).
 
 Source: the swaps are those of Pang et al. 2021, section 4.2.
 """
@@ -20,11 +20,11 @@ from sritool.errors import UsageError
 Words = tuple[str, ...]
 
 KINDS = ("swap", "drop", "replace")
-_BITS = 64  # of a random number
+_BITS = 64  # bits of a random number
 
 
 class Unigram:
-    """Words of a text, each drawn as often as it stands there."""
+    """Words of a text, drawn with their frequencies in it."""
 
     def __init__(self, sentences: Iterable[str]) -> None:
         counts = Counter(word for text in sentences for word in text.split())
@@ -33,11 +33,11 @@ class Unigram:
         self._place = {word: index for index, word in enumerate(self._words)}
 
     def has_other(self, word: str) -> bool:
-        """Return whether there is another word than this."""
+        """Return whether there is a word other than this one."""
         return len(self._words) > (word in self._place)
 
     def other(self, word: str, below: Callable[[int], int]) -> str:
-        """Return a word of the text that is not this one; `below` draws a whole number below its argument."""
+        """Draw a word of the text other than this one; `below` draws a whole number below its argument."""
         begin = end = 0
         if word in self._place:
             place = self._place[word]
@@ -51,24 +51,24 @@ class Unigram:
 def versions(
     words: Sequence[str], largest: int, kind: str, key: str, unigram: Unigram | None = None
 ) -> list[Words]:
-    """Return a sentence with 0, 1, …, `largest` changes; fewer versions where it has no room for more.
+    """Return a sentence with 0, 1, …, `largest` changes; fewer versions if no more changes are possible.
 
-    `swap` exchanges the words at two distinct random positions, which takes two words or more. A later swap may undo
-    an earlier one, and equal words may change places. `drop` leaves out one more word, never the last one left.
-    `replace` puts another word of `unigram` in the place of one that is still its own.
+    `swap` exchanges the words at two distinct random positions, which takes at least two words. A later swap may undo
+    an earlier one, and equal words may be swapped. `drop` removes one more word, but never the last one.
+    `replace` replaces one more of the original words by another word from `unigram`.
 
     Args:
         words: The sentence.
-        largest: The most changes.
+        largest: Maximum number of changes.
         kind: One of `KINDS`.
-        key: What the random numbers depend on beside kind and words: seed and index of the sentence.
-        unigram: Where the words that `replace` puts in are drawn from.
+        key: Seed and index of the sentence; together with kind and words it determines the random numbers.
+        unigram: Source of the words that `replace` inserts.
 
     Returns:
         At most largest + 1 versions, the sentence itself first.
 
     Raises:
-        UsageError: There is no such kind.
+        UsageError: The kind does not exist.
     """
     check_kind(kind)
     below = _below(f"{key} {kind} {' '.join(words)}")
@@ -81,7 +81,7 @@ def versions(
 
 
 def check_kind(kind: str) -> None:
-    """Raise a UsageError unless there is noise of this kind."""
+    """Raise a UsageError if the kind of noise does not exist."""
     if kind not in KINDS:
         raise UsageError(f"no noise {kind!r}; choose one of {', '.join(KINDS)}")
 
@@ -104,15 +104,15 @@ def _drops(words: Words, below: Callable[[int], int]) -> Iterator[Words]:
 
 def _replacements(words: Words, below: Callable[[int], int], unigram: Unigram) -> Iterator[Words]:
     changed = list(words)
-    own = [place for place, word in enumerate(words) if unigram.has_other(word)]
-    while own:
-        place = own.pop(below(len(own)))
+    unchanged = [place for place, word in enumerate(words) if unigram.has_other(word)]
+    while unchanged:
+        place = unchanged.pop(below(len(unchanged)))
         changed[place] = unigram.other(words[place], below)
         yield tuple(changed)
 
 
 def _below(key: str) -> Callable[[int], int]:
-    """Return what draws whole numbers from a key, one after the other: uniform in [0, n) up to n·2^−64."""
+    """Return a function that draws successive whole numbers from a key: uniform in [0, n) up to n·2^−64."""
     numbers = _numbers(key)
     return lambda bound: (next(numbers) * bound) >> _BITS
 

@@ -1,6 +1,6 @@
-"""What is done to text before it is cut into words or pieces, many sentences at once by pyarrow's kernels.
+"""Normalises text before it is cut into words or pieces, many sentences at once with pyarrow's kernels.
 
-White space is what `str.split` and Arrow's `utf8_split_whitespace` both take for it. Sentences are a
+White space is what both `str.split` and Arrow's `utf8_split_whitespace` split on. Sentences are a
 ``pyarrow.StringArray``.
 """
 
@@ -15,26 +15,25 @@ import numpy.typing as npt
 
 from sritool.data.arrays import values_of
 
-# All control characters but white space that ends or parts words, and the byte order mark of a file that was
-# joined to another one.
+# All control characters except white space between words, and the byte order mark of a file appended to another.
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff]")
 _CONTROL_RE2 = r"[\x00-\x08\x0e-\x1f\x7f-\x{9f}\x{feff}]"
 _HTML_BREAK = r"(?i:<br\s*/?>)"
 _ESCAPE = rf"\\r\\n|\\n|\\\"|{_HTML_BREAK}"
 _BREAKS = re.compile(r"[\t-\r\u2028\u2029]")
-# Words with their inner apostrophes and hyphens, numbers with their points, or one other character.
+# Words with inner apostrophes and hyphens, numbers with decimal points and commas, or any other character.
 _PUNCTUATED = re.compile(r"<unk>|\w+(?:['’-]\w+|(?<=\d)[.,]\d+)*|[^\w\s]")
 
 # Han, kana, bopomofo; Thai, Lao, Tibetan, Burmese, Khmer. Korean has spaces.
 _UNSPACED = re.compile(
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u312f\u3400-\u9fff\U00020000-\U0003ffff]"
 )
-_UNSPACED_SHARE = 0.3  # of the characters
-_LONGEST_UNSPACED = 4.0  # characters on average: text that was cut into words has two or so
+_UNSPACED_SHARE = 0.3  # share of the characters
+_LONGEST_UNSPACED = 4.0  # average characters per word; text already cut into words has about two
 
 
 def words_are_separated(words: Iterable[str]) -> bool:
-    """Return whether what stands between white space are words, and not clauses of a script without spaces."""
+    """Return whether white space separates words, instead of clauses of a script without spaces."""
     total = characters = unspaced = 0
     for word in words:
         found = len(_UNSPACED.findall(word))
@@ -45,25 +44,25 @@ def words_are_separated(words: Iterable[str]) -> bool:
 
 
 def split_punctuation(text: str) -> str:
-    """Make marks words of their own: ``A dog runs.`` becomes ``A dog runs .``"""
+    """Separate punctuation from words: ``A dog runs.`` becomes ``A dog runs .``"""
     return " ".join(_PUNCTUATED.findall(text))
 
 
 def without_control(text: str) -> str:
-    """Make control characters spaces, so that no text can steer a terminal that shows it."""
+    """Replace control characters by spaces, so that text cannot control a terminal that shows it."""
     return _CONTROL.sub(" ", text)
 
 
 def without_escapes(text: str) -> str:
-    r"""Return text with a space for what stands for a line end (``\n``, ``<br />``), and ``"`` for ``\"``."""
+    r"""Replace written line ends (``\n``, ``<br />``) by a space, and ``\"`` by ``"``."""
     return re.sub(_ESCAPE, lambda found: '"' if found[0] == '\\"' else " ", text)
 
 
 def unescaped(texts: Any, plain: bool) -> tuple[Any, int]:
-    """Return `without_escapes` of each sentence, and how many sentences that changed.
+    """Return `without_escapes` of each sentence, and the number of sentences that changed.
 
-    Where they are `plain`, their form writes no escapes, or has been decoded. Then backslashes may be TeX, and stay;
-    but ``<br />`` is never a word.
+    `plain` sentences come from a format without escapes, or were decoded already. Their backslashes may be TeX and
+    are kept; ``<br />`` is replaced all the same.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -81,7 +80,7 @@ def unescaped(texts: Any, plain: bool) -> tuple[Any, int]:
 
 
 def rewritten_notes(count: int, plain: bool) -> list[str]:
-    """Return how many sentences `unescaped` changed, in words; nothing for none."""
+    """Return a note on how many sentences `unescaped` changed, if any."""
     what = "<br /> became a space" if plain else r"\n, \" or <br /> were read as what they stand for"
     return [f"lines whose {what}: {count:,}"] if count else []
 
@@ -92,18 +91,18 @@ def label_name(label: str) -> str:
 
 
 def comparison_form(text: str) -> str:
-    """Return what equal sentences have in common: the words in small letters."""
+    """Return the form in which equal sentences agree: lower-case words joined by one space."""
     return " ".join(text.lower().split())
 
 
 def is_ascii(texts: Any) -> bool:
-    """Return whether all sentences are plain ASCII, for which kernels are faster."""
+    """Return whether all sentences are ASCII, for which there are faster kernels."""
     data = texts.buffers()[2]
     return data is None or data.to_pybytes().isascii()
 
 
 def control_rows(texts: Any) -> npt.NDArray[np.uint8]:
-    """Return which sentences hold control characters: [sentences], 0 or 1."""
+    """Return which sentences contain control characters: [sentences], 0 or 1."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -114,9 +113,9 @@ def control_rows(texts: Any) -> npt.NDArray[np.uint8]:
 
 
 def normal_form(text: str, lowercase: bool, punctuation: bool) -> str:
-    """Return a sentence without control characters, its words parted by one space.
+    """Return a sentence without control characters, its words separated by one space.
 
-    It may be written in `lowercase`, and marks of `punctuation` become words of their own.
+    `lowercase` writes it in lower case; `punctuation` separates punctuation from words.
     """
     text = without_control(text)
     text = text.lower() if lowercase else text
@@ -124,14 +123,16 @@ def normal_form(text: str, lowercase: bool, punctuation: bool) -> str:
 
 
 def normal_forms(texts: Any, lowercase: bool, punctuation: bool, plain: bool = False) -> Any:
-    """Return sentences of the same words as `normal_form` of each; their white space may be as it was.
+    """Return sentences with the same words as their `normal_form`; white space may be unchanged.
 
-    `plain` ones are known to have no control characters.
+    `plain` sentences are known to have no control characters.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if punctuation or (lowercase and not is_ascii(texts)):  # Arrow knows no final sigma, for one
+    if punctuation or (
+        lowercase and not is_ascii(texts)
+    ):  # Arrow does not handle, for example, the final sigma
         forms = [normal_form(text, lowercase, punctuation) for text in texts.to_pylist()]
         return pa.array(forms, pa.string())
     if not plain:
@@ -152,7 +153,7 @@ def words_of(texts: Any) -> Any:
 
 
 def comparison_bytes(texts: Any) -> list[bytes]:
-    """Return `comparison_form` of each sentence, in UTF-8; they have no control characters."""
+    """Return `comparison_form` of each sentence in UTF-8; the sentences must have no control characters."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -161,7 +162,7 @@ def comparison_bytes(texts: Any) -> list[bytes]:
     joined = pc.ascii_lower(pc.ascii_trim_whitespace(texts))
     data = np.frombuffer(joined.buffers()[2] or b"", np.uint8)
     spaces = data == ord(" ")
-    if (spaces[1:] & spaces[:-1]).any() or (data < ord(" ")).any():  # words are parted by more than one space
+    if (spaces[1:] & spaces[:-1]).any() or (data < ord(" ")).any():  # not only single spaces between words
         joined = pc.fill_null(pc.binary_join(words_of(joined), " "), "")
     found: list[bytes] = joined.cast(pa.binary()).to_pylist()
     return found

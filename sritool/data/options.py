@@ -1,4 +1,4 @@
-"""How text becomes ids: the options of `sritool preprocess` that a corpus is prepared with."""
+"""The options of `sritool preprocess` that determine how text becomes ids."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class PrepareOptions:
     """How text becomes ids; every field is kept in ``corpus.json``.
 
     Raises:
-        UsageError: A value is not possible.
+        UsageError: A value is not allowed.
     """
 
-    # "word", or "unigram" or "bpe" for pieces of SentencePiece; "sentencepiece" for those of a model that is given.
+    # "word"; "unigram" or "bpe" for SentencePiece pieces; "sentencepiece" for the pieces of a given model.
     tokenizer: str = "word"
-    # Most words with <unk>, or pieces with the special ones. None: all words, or 8,000 pieces.
+    # Largest number of words with <unk>, or of pieces with the special ones. None: all words, or 8,000 pieces.
     vocab_size: int | None = None
-    # How often a word of the vocabulary occurs in train at least. None: twice, so that words met once teach the model
-    # what an unknown word is like; or once, where the text marks unknown words itself.
+    # How often a word must occur in train. None: twice, so that words met once teach the model what an unknown word
+    # looks like; or once, if the text itself marks unknown words.
     min_count: int | None = None
-    max_length: int = DEFAULT_MAX_LENGTH  # most words or pieces of a sentence, </s> not counted
-    lowercase: bool = False  # write all text in small letters
-    split_punctuation: bool = False  # make marks words of their own: "runs." becomes "runs ."
-    drop_long: bool = False  # drop longer sentences, instead of cutting them
-    chunk: bool = False  # make several sentences of a longer one, instead of cutting it
+    max_length: int = DEFAULT_MAX_LENGTH  # most words or pieces in a sentence, </s> not counted
+    lowercase: bool = False  # convert all text to lower case
+    split_punctuation: bool = False  # separate punctuation from words: "runs." becomes "runs ."
+    drop_long: bool = False  # drop longer sentences instead of cutting them
+    chunk: bool = False  # divide a longer sentence into several instead of cutting it
 
     def __post_init__(self) -> None:
         if self.tokenizer not in (*TOKENIZERS, OWN_MODEL):
@@ -45,9 +45,9 @@ class PrepareOptions:
 
 
 def with_overrides(options: PrepareOptions, given: Mapping[str, object]) -> PrepareOptions:
-    """Return the options of a corpus with the fields that were `given` (not None), by name.
+    """Return the options of a corpus with the fields in `given` replaced, except those that are None.
 
-    A change from words to pieces drops what was meant for words.
+    A change from words to pieces drops the settings meant for words.
 
     Raises:
         UsageError: ``min_count`` is given for pieces.

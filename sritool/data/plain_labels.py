@@ -1,4 +1,4 @@
-"""Labels inside the lines of plain text, as public corpora have them; none is taken unless every line has one."""
+"""Finds labels inside lines of plain text, as in public corpora; none are used unless every line has one."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sritool.data.columns import SAMPLE, is_label_column
 from sritool.data.fields import checked_label, some_of
 from sritool.data.sentences import Chunk, in_chunks
 
-FEWEST = 4  # lines below which plain text is plain text
-_FASTTEXT_MARK = "__label__"  # a word of no language
+FEWEST = 4  # with fewer lines, no labels are looked for
+_FASTTEXT_MARK = "__label__"  # not a word of any language
 
 
 class Labelling(NamedTuple):
     """How the lines of a text hold labels."""
 
     pattern: re.Pattern[str]  # with groups `label` and `text`
-    how: str  # in words
-    has_marks: bool = False  # whether labels have fastText's mark, and a line may have several
+    how: str  # description for the user
+    has_marks: bool = False  # whether labels have fastText's mark; a line may then have several
 
     def cut(self, line: str) -> tuple[str, str]:
-        """Return the label and the text of a line; an empty label where it has none."""
+        """Return the label and the text of a line; the label is empty if there is none."""
         line = line.strip("\r\n ")
         found = self.pattern.fullmatch(line)
         if found is None:
@@ -46,7 +46,7 @@ LABELLINGS = (
 
 
 def labelling_of(lines: Sequence[str]) -> Labelling | None:
-    """Return how a text's first lines hold labels: few distinct short ones, one in every line; None: they do not."""
+    """Return how the first lines of a text hold labels, few distinct short ones and one per line; None if not."""
     filled = [line for line in lines if line.strip()]
     if len(filled) < FEWEST:
         return None
@@ -60,14 +60,14 @@ def labelling_of(lines: Sequence[str]) -> Labelling | None:
 
 
 def _are_classes(labels: Sequence[str]) -> bool:
-    """Return whether these are single words, few of them different, and more than one."""
+    """Return whether these are single words, with few distinct values but more than one."""
     return (
         all(len(label.split()) == 1 for label in labels) and len(set(labels)) > 1 and is_label_column(labels)
     )
 
 
 def parse_labelled(chunks: Iterable[Chunk], where: str) -> Iterator[Chunk]:
-    """Yield the lines of plain text, called `where` in errors, their labels cut off where every line has one."""
+    """Yield the lines of plain text, called `where` in errors; labels are cut off if every line has one."""
     stream = iter(chunks)
     first: list[Chunk] = []
     while sum(len(chunk.texts) for chunk in first) < SAMPLE and (chunk := next(stream, None)) is not None:

@@ -1,4 +1,4 @@
-"""Raw sentences to a tokenizer, encoded splits and their counts; text of any length, some lines at a time."""
+"""Turns raw sentences into a tokenizer, encoded splits and counts, some lines at a time for text of any length."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from sritool.data.workers import ordered_map
 from sritool.errors import DataError, UsageError
 
 Encoded = tuple[IdArray, npt.NDArray[np.int64], npt.NDArray[np.int64] | None]
-"""Ids of some lines in a row, how many each line has, and words of each line where an id is a piece."""
+"""Flat ids of some lines, ids per line, and words per line if ids are pieces."""
 
-MOST_UNKNOWN = 0.1  # share of unknown tokens above which a split is warned of
-MOST_REPEATED = 0.1  # share of sentences that are in train too; short ones recur in any text
+MOST_UNKNOWN = 0.1  # share of unknown tokens above which a split gets a warning
+MOST_REPEATED = 0.1  # the same for sentences that are in train too; short ones recur in any text
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A corpus in memory, ready to be stored; or the splits are views of `files` already."""
+    """A corpus ready to be stored; its splits are in memory, or views of `files` that are already written."""
 
     tokenizer: Tokenizer
     splits: Mapping[str, Split]
@@ -53,21 +53,21 @@ def prepare(
 ) -> Prepared:
     """Build the vocabulary from ``train``, unless one is given, and encode every split.
 
-    Lines without a word are dropped, longer ones than ``max_length`` are cut or dropped, and all are counted. Memory
-    holds the different words and, without a `store`, the ids.
+    Lines without a word are dropped, lines longer than ``max_length`` are cut or dropped, and both are counted.
+    Memory holds the distinct words and, without a `store`, the ids.
 
     Args:
         name: The corpus's name.
         text: Its sentences.
-        options: How they become ids.
-        folder: Where the temporary file may be; None: the system's folder for such files.
-        given: A vocabulary of the kind that the options name, as it is.
-        store: A folder where the splits are written; None: they stay in memory.
-        workers: Processes that cut lines into words or pieces; the result is the same.
+        options: How sentences become ids.
+        folder: Folder for the temporary file; None: the system's.
+        given: A vocabulary to use unchanged, of the kind that the options name; None: learn one.
+        store: Folder to write the splits to; None: keep them in memory.
+        workers: Processes that cut lines into words or pieces; the result does not depend on their number.
 
     Raises:
-        DataError: A split has no sentence left, or train fewer than two.
-        UsageError: Pieces are wanted of a text that marks unknown words.
+        DataError: A split has no sentence left, or train has fewer than two.
+        UsageError: Pieces are requested for a text that marks unknown words.
     """
     separated = True
     with RawLines(text, options, folder, workers) as raw:
@@ -125,7 +125,7 @@ def _encode(
     files: Mapping[str, SplitFiles],
     workers: int,
 ) -> dict[str, SplitBuilder]:
-    """Return every split with its counts; its sentences go to `files`, if any."""
+    """Return a builder of each split with its counts; with `files`, the sentences are written there."""
     builders = {name: SplitBuilder(tokenizer, options, raw.cleaned[name]) for name in raw.splits}
     place = {name: number for number, name in enumerate(labels)}
     places = np.array([place[label_name(label)] for label in raw.label_numbers], np.int32)
@@ -145,7 +145,7 @@ def _encoded(raw: RawLines, tokenizer: Tokenizer, workers: int) -> Iterator[tupl
     """Yield all lines and their ids."""
     if isinstance(tokenizer, WordTokenizer):
         ids = tokenizer.numbers_of(raw.word_numbers, missing=-1)
-        raw.word_numbers.clear()  # gigabytes, where there are very many
+        raw.word_numbers.clear()  # may take gigabytes
         for lines in raw.lines(*raw.splits):
             numbers, lengths = lists_of(lines.content)
             yield lines, (ids[numbers], lengths, None)
@@ -160,7 +160,7 @@ def _pieces_of(lines: Lines, tokenizer: Tokenizer) -> tuple[Lines, Encoded]:
 
 
 def _reading_notes(text: CorpusText) -> list[str]:
-    """Return what was taken as text and label, once for all splits that are alike."""
+    """Return notes on what was taken as text and label, merged over splits with the same note."""
     found: dict[str, list[str]] = {}
     for split, part in text.splits.items():
         for note in part.notes:
@@ -172,7 +172,7 @@ def _reading_notes(text: CorpusText) -> list[str]:
 
 
 def _label_notes(names: Sequence[str], splits: Mapping[str, Split]) -> list[str]:
-    """Return what is to be known of labels that can be no classes."""
+    """Return notes on labels that cannot be classes."""
     sentences = sum(len(split) for split in splits.values() if split.labels is not None)
     if len(names) == 1:
         return [f"every label is {names[0]}: there is nothing to tell apart"]
@@ -182,7 +182,7 @@ def _label_notes(names: Sequence[str], splits: Mapping[str, Split]) -> list[str]
 
 
 def _repeated_notes(raw: RawLines) -> list[str]:
-    """Return of which splits the figures do not tell of new text alone."""
+    """Return notes on splits that repeat sentences of train, so that their figures are not on new text alone."""
     notes = []
     for split, found in raw.in_train.items():
         warning = "warning: " if found > MOST_REPEATED * raw.sentences[split] else ""
@@ -194,7 +194,7 @@ def _repeated_notes(raw: RawLines) -> list[str]:
 
 
 def _unknown_notes(separated: bool, counts: Mapping[str, SplitInfo], options: PrepareOptions) -> list[str]:
-    """Return warnings of words that the model will not see: of a text without spaces, or of many unknown ones."""
+    """Return warnings about text without spaces between words, and about many unknown words."""
     notes = [] if separated else [f"warning: the text is {UNSEPARATED}; {CUT_IT}"]
     many = {split: info.oov_share for split, info in counts.items() if info.oov_share > MOST_UNKNOWN}
     if many:
@@ -212,5 +212,5 @@ def _described(split: str, text: CorpusText) -> str:
 def _require(found: int, split: str, fewest: int, why: str = "") -> None:
     if found < fewest:
         what = "no sentence" if not found else "one sentence only"
-        need = "" if fewest == 1 else f", and it takes {fewest} or more"
+        need = "" if fewest == 1 else f", and at least {fewest} are needed"
         raise DataError(f"{split} has {what}{need}{why}; give a file with more text")

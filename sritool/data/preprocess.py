@@ -1,4 +1,4 @@
-"""Prepare a corpus: choose the source, encode it, and store it in ``data/NAME/`` whole or not at all."""
+"""Prepares a corpus: encodes a source and stores it atomically in ``data/NAME/``."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class PreparedCorpus:
-    """What ``preprocess_corpus`` did."""
+    """Result of ``preprocess_corpus``."""
 
     path: Path  # the corpus's folder
-    info: CorpusInfo  # what is in it
-    fresh: bool  # whether it was written; False where the stored corpus was the same already, made in the same way
-    seconds: float  # time that it took
-    frequent: tuple[str, ...] = ()  # the most frequent words or pieces of train, the first one first
+    info: CorpusInfo  # its content
+    fresh: bool  # whether it was written; False if the same corpus, made in the same way, was already stored
+    seconds: float  # duration
+    frequent: tuple[str, ...] = ()  # most frequent words or pieces of train, in descending order
     examples: tuple[str, ...] = ()  # some prepared sentences of train
 
 
@@ -49,15 +49,15 @@ def preprocess_corpus(
 
     Args:
         name: The corpus's name.
-        source: Where its text comes from; None: the built-in corpus `name`.
+        source: Source of its text; None: the built-in corpus `name`.
         options: How it is encoded; None: the source's own defaults.
         data_dir: The folder of all corpora.
-        force: Replace a stored corpus of this name with other content.
-        tokenizer: A vocabulary to take as it is; None: one is learnt from train.
-        workers: Processes that cut text into words or pieces; the result is the same.
+        force: Replace a stored corpus of this name that has other content.
+        tokenizer: A vocabulary to use unchanged; None: learn one from train.
+        workers: Processes that cut text into words or pieces; the result does not depend on their number.
 
     Raises:
-        UsageError: A corpus with other content, or a folder that is no corpus, has the name.
+        UsageError: The name belongs to a corpus with other content, or to a folder that is not a corpus.
         DataError: The text cannot be used.
         SritoolError: `data_dir` cannot be written to.
     """
@@ -88,7 +88,7 @@ def preprocess_corpus(
     with staged(target, is_new) as folder:
         prepared = prepare(name, source.read(), options, data_dir, tokenizer, folder, workers)
         write_corpus(folder, prepared.tokenizer, prepared.info, prepared.files)
-        if name == "tiny":  # as text too, as the repository shows it in data/tiny
+        if name == "tiny":  # also as text, as in the repository's data/tiny
             from sritool.data.corpora.tiny import readable_files
 
             for file, text in readable_files().items():
@@ -99,7 +99,7 @@ def preprocess_corpus(
 
 
 def tiny_in_memory() -> Corpus:
-    """Return the bundled corpus, made anew and stored nowhere."""
+    """Generate the bundled corpus in memory, without storing it."""
     source = named_source("tiny")
     prepared = prepare("tiny", source.read(), source.options)
     return Corpus(DEFAULT_DATA_DIR / "tiny", prepared.info, prepared.tokenizer, splits={**prepared.splits})
@@ -108,7 +108,7 @@ def tiny_in_memory() -> Corpus:
 def _most_frequent(prepared: Prepared) -> tuple[str, ...]:
     counts = prepared.splits["train"].counts(len(prepared.tokenizer))
     counts[:UNK] = 0
-    ids = np.argsort(-counts, kind="stable")[: 2 * SHOWN_WORDS]  # a piece may be nothing but a space
+    ids = np.argsort(-counts, kind="stable")[: 2 * SHOWN_WORDS]  # a piece may be only a space
     words = [prepared.tokenizer.decode([int(index)]) for index in ids if counts[index]]
     return tuple([word for word in words if word][:SHOWN_WORDS])
 
@@ -120,7 +120,7 @@ def _first_sentences(prepared: Prepared) -> tuple[str, ...]:
 
 
 def check_corpus_name(name: str) -> None:
-    """Raise a UsageError unless `name` can be the name of a folder of ours."""
+    """Raise a UsageError if `name` is not a valid corpus name."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot name a corpus; use letters, digits, '.', '_' and '-', a letter or digit first"
@@ -130,11 +130,11 @@ def check_corpus_name(name: str) -> None:
 def _stored_info(target: Path, content: str, force: bool) -> CorpusInfo | None:
     """Return the corpus stored there, or None.
 
-    Its sentences are read only where that decides: not where `force` replaces it by other `content` in any case, so
-    that two corpora are not in memory at once.
+    Its sentences are not read if `force` replaces it by other `content` in any case, so that two corpora are never in
+    memory at once.
 
-    Raises: DataError if it is damaged or cannot be read; UsageError if it is of another version of sritool, which is
-    not damage, unless `force` replaces it.
+    Raises: DataError if it is damaged or cannot be read; UsageError if another version of sritool made it and `force`
+    is not set.
     """
     if not (target / INFO_FILE).exists():
         return None
@@ -156,10 +156,10 @@ def _stored_info(target: Path, content: str, force: bool) -> CorpusInfo | None:
 def _require_replaceable(
     target: Path, new: Path, stored: CorpusInfo | None, info: CorpusInfo, force: bool
 ) -> None:
-    """Raises: UsageError if the folder to be replaced holds a corpus of other content, or files that are not ours.
+    """Raises: UsageError if the folder to replace holds a corpus with other content, or files that are not ours.
 
-    Ours are those of the store, and any that the new folder has too: with the same content, or written by us
-    before as part of a ``stored`` corpus.
+    Our files are those of the store, and those that the new folder has too, if their content is equal or they belong
+    to a ``stored`` corpus.
     """
     if stored and stored.content_hash != info.content_hash and not force:
         raise UsageError(f"{target} holds another corpus; replace it with --force, or choose another --name")
@@ -172,5 +172,5 @@ def _require_replaceable(
         ours = twin.is_file() and path.is_file() and (stored or path.read_bytes() == twin.read_bytes())
         if path.name not in OWN_FILES and not ours:
             raise UsageError(
-                f"{path} is no file of ours; move it away, or choose another --name or --data-dir"
+                f"{path} was not written by sritool; move it away, or choose another --name or --data-dir"
             )

@@ -1,7 +1,7 @@
-"""The lines of a corpus in a temporary file, until its splits and its vocabulary are known.
+"""Keeps the lines of a corpus in a temporary file until its splits and vocabulary are known.
 
-Text is read once: standard input cannot be read again, and a file may change. The temporary file is in Arrow's format
-and has no name, so that a kill removes it too. Memory holds the different words.
+Text is read only once, because standard input cannot be read again and a file may change. The temporary file is in
+Arrow's format and has no name, so that it disappears even after a kill. Memory holds the distinct words.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sritool.data.sentences import CorpusText, Cut
 from sritool.data.workers import ordered_map
 from sritool.errors import DataError
 
-MOST_WORDS = 10_000_000  # different ones: about 1.3 GB of memory, and no vocabulary of a language
+MOST_WORDS = 10_000_000  # distinct words; about 1.3 GB of memory, and more than any language has
 MOST_LABELS = 1_000
 
 
@@ -34,13 +34,13 @@ class Lines(NamedTuple):
     """Some lines of one split, each with a word."""
 
     split: str  # the split's name
-    content: Any  # a pyarrow.ListArray of numbers of words; for pieces, a pyarrow.StringArray
+    content: Any  # a pyarrow.ListArray of word numbers; for pieces, a pyarrow.StringArray
     labels: npt.NDArray[np.int32]  # number of each line's label, -1 where the split has no labels  [lines]
-    cleaned: int  # how many of these lines had control characters, which became spaces
+    cleaned: int  # number of these lines whose control characters became spaces
 
 
 class RawLines:
-    """Reads a corpus into a temporary file, and hands its lines out by split."""
+    """Reads a corpus into a temporary file and yields its lines by split."""
 
     def __init__(
         self, text: CorpusText, options: PrepareOptions, folder: Path | None = None, workers: int = 1
@@ -48,29 +48,29 @@ class RawLines:
         """Read all text; arguments as in `prepare.prepare`.
 
         Raises:
-            DataError: The text cannot be read, or it has too few lines to cut splits from, or too many different
-                words or labels.
+            DataError: The text cannot be read, has too few lines to cut splits from, or too many distinct words or
+                labels.
         """
         import pyarrow as pa
 
         self._text, self._options, self._workers = text, options, workers
         self._from_train = ("train", *(text.cut.shares if text.cut else ()))
-        # All splits, those included that are cut from train.
+        # All splits, including those cut from train.
         self.splits = sorted({*text.splits, *self._from_train}, key=("train", "valid", "test").index)
-        # By words in the order in which they were first met. All that is too long for a word has the number of "".
+        # Number of each word, in order of appearance. All words that are too long have the number of "".
         self.word_numbers: defaultdict[str, int] = defaultdict(count().__next__)
         self.label_numbers: defaultdict[str, int] = defaultdict(count().__next__)
         self.labelled: set[str] = set()  # splits that have labels
         self.sentences = Counter[str]()  # lines with a word, by split
-        self.empty = Counter[str]()  # lines without a word, by split; those of train stay in train
-        self.cleaned = Counter[str]()  # those of them that had control characters, by split
-        self.longest = Counter[str]()  # words of the longest line, by split
+        self.empty = Counter[str]()  # lines without a word, by split; those of train stay there
+        self.cleaned = Counter[str]()  # empty lines that had control characters, by split
+        self.longest = Counter[str]()  # words in the longest line, by split
         content = pa.list_(pa.int32()) if options.tokenizer == "word" else pa.string()
         self._schema = pa.schema(
             {"content": content, "label": pa.int32(), "cleaned": pa.uint8(), "key": pa.uint64()}
         )
         self._split_of_batch: list[str] = []
-        self._borders: Borders | None = None  # of the splits of _from_train
+        self._borders: Borders | None = None  # between the splits in _from_train
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         try:
             with pa.ipc.new_stream(self._file, self._schema) as writer:
@@ -78,7 +78,7 @@ class RawLines:
                     self._read(split, writer)
             if text.cut:
                 self._cut(text.cut)
-            self.in_train = self._count_in_train()  # by split, of those with text of their own
+            self.in_train = self._count_in_train()  # sentences also in train, by split with its own text
         except BaseException:
             self._file.close()
             raise
@@ -101,7 +101,7 @@ class RawLines:
                 yield _lines_of(split, batch)
 
     def _batches(self) -> Iterator[tuple[str, Any]]:
-        """Yield the split of each batch as it was read, and the batch."""
+        """Yield each batch in the order of reading, with the split that it was read from."""
         import pyarrow as pa
 
         self._file.seek(0)
@@ -123,7 +123,7 @@ class RawLines:
                 )
 
     def _batch_of(self, lines: LineWords, split: str, where: str) -> Any:
-        """Count some lines, and return what is kept of them, with numbers of words and labels that hold for all."""
+        """Count some lines, and return them as a batch with word and label numbers of the whole corpus."""
         import pyarrow as pa
 
         self.empty[split] += lines.empty
@@ -140,7 +140,7 @@ class RawLines:
         return pa.record_batch(columns, schema=self._schema)
 
     def _numbered(self, lines: LineWords, where: str) -> Any:
-        """Return lists of places among the words of some lines as lists of numbers of words."""
+        """Convert lists of indices into the words of some lines to lists of word numbers."""
         import pyarrow as pa
 
         names = lines.words.to_pylist()
@@ -154,7 +154,7 @@ class RawLines:
         return pa.ListArray.from_arrays(lines.content.offsets, array_of(numbers[places]))
 
     def refuse_documents(self, split: str, where: str) -> None:
-        """Raise a DataError where a split, called `where` in it, has too few lines and the longest is a document."""
+        """Raise a DataError, calling the split `where`, if its longest line is a document rather than a sentence."""
         lines, words = self.sentences[split], self.longest[split]
         if words <= self._options.max_length:
             return
@@ -171,7 +171,7 @@ class RawLines:
         )
 
     def _cut(self, cut: Cut) -> None:
-        """Say which lines of train go to which split."""
+        """Assign the lines of train to splits."""
         where = self._text.splits["train"].where or "train"
         if self.sentences["train"] < len(cut.shares) + 2:
             self.refuse_documents("train", where)
@@ -185,16 +185,18 @@ class RawLines:
         return (values_of(batch.column("key"), np.uint64) for name, batch in self._batches() if name == split)
 
     def _count_in_train(self) -> dict[str, int]:
-        """Return `in_train`; memory holds the keys of the other splits."""
-        others = [split for split in self.splits if split in self._text.splits and split != "train"]
-        held = {split: np.concatenate([np.zeros(0, np.uint64), *self._keys_of(split)]) for split in others}
-        distinct = np.unique(np.concatenate([np.zeros(0, np.uint64), *held.values()]))
+        """Count the sentences of other splits that are also in train; memory holds the keys of those splits."""
+        held_out = [split for split in self.splits if split in self._text.splits and split != "train"]
+        held_out_keys = {
+            split: np.concatenate([np.zeros(0, np.uint64), *self._keys_of(split)]) for split in held_out
+        }
+        distinct = np.unique(np.concatenate([np.zeros(0, np.uint64), *held_out_keys.values()]))
         met = np.zeros(len(distinct), bool)
         for keys in self._keys_of("train") if len(distinct) else ():
             stays = keys if self._borders is None else keys[self._borders.places(keys) == 0]
             near = np.minimum(np.searchsorted(distinct, stays), len(distinct) - 1)
             met[near[distinct[near] == stays]] = True
-        return {split: int(np.isin(keys, distinct[met]).sum()) for split, keys in held.items()}
+        return {split: int(np.isin(keys, distinct[met]).sum()) for split, keys in held_out_keys.items()}
 
 
 def _lines_of(split: str, batch: Any) -> Lines:

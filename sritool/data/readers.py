@@ -1,7 +1,7 @@
-"""Sentences and labels out of text, TSV, CSV, JSON and Parquet files, one or many, compressed or not.
+"""Reads sentences and labels from text, TSV, CSV, JSON and Parquet files, one or many, compressed or not.
 
-Files are read some lines at a time, so that one larger than memory can be prepared. Python's `csv` and `json` read
-tables and records, because a wrong row can be named by its number at once, and standard input cannot be read twice.
+Files are read some lines at a time, so they may be larger than memory. Tables and records are parsed by Python's
+`csv` and `json`, because errors can then give the row number at once, and standard input cannot be read twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sritool.data.plain_labels import parse_labelled
 from sritool.data.sentences import Chunk, Sentences, StreamedSentences, chunk_of, in_memory
 from sritool.errors import DataError, UsageError
 
-_FILES = 1_000  # of one text each, that are read at a time
+_FILES = 1_000  # files of one text each that are read at a time
 
 
 def read_files(
@@ -32,14 +32,14 @@ def read_files(
 ) -> StreamedSentences:
     """Return the sentences of one or more files.
 
-    Reading raises a DataError where there is no such file, or it is empty, not UTF-8 or not of its form.
+    Reading raises a DataError if a file is missing, empty, not UTF-8 or not in its format.
 
     Args:
         paths: The files, ``-`` for standard input.
         form: One of `FORMATS`; None: by each file's ending.
-        names: Where tables and objects keep text and label; None: under the usual names.
-        recognise: Whether labels inside the lines of plain text are looked for.
-        file_labels: The label of each file, where a file holds the sentences of one label.
+        names: Columns or keys of text and label; None: the usual names.
+        recognise: Whether to look for labels inside the lines of plain text.
+        file_labels: The label of each file, if each file holds the sentences of one label.
     """
     where = ", ".join(map(name_of, paths[:3])) + (", …" if len(paths) > 3 else "")
 
@@ -62,9 +62,9 @@ def read_files(
 
 
 def read_folders(folders: Mapping[str, Path], labelled: bool = True) -> StreamedSentences:
-    """Return the texts of the folder of each label (``train/pos``, ``train/neg``), in which each text is a file.
+    """Return the texts in one folder per label (``train/pos``, ``train/neg``), where each file is one text.
 
-    Labels may be left out. Reading raises a DataError where a file is binary or not UTF-8.
+    Unless `labelled`, labels are left out. Reading raises a DataError if a file is binary or not UTF-8.
     """
     taken = f"label: the folder ({', '.join(folders)})" if labelled else "no labels"
     description = f"text: each whole file; {taken}"
@@ -80,12 +80,12 @@ def read_folders(folders: Mapping[str, Path], labelled: bool = True) -> Streamed
 
 
 def read_sentences(path: Path, form: str | None = None, names: FieldNames | None = None) -> Sentences:
-    """Read the sentences of one file into memory; arguments and errors as `read_files`."""
+    """Read the sentences of one file into memory; arguments and errors as in `read_files`."""
     return in_memory(read_files([path], form, names).chunks())
 
 
 def read_labelled(path: Path, form: str | None = None, names: FieldNames | None = None) -> Sentences:
-    """Do the same as `read_sentences`, but plain text with a tab in its first line is ``label<TAB>text``."""
+    """Read like `read_sentences`, but take plain text with a tab in its first line for ``label<TAB>text``."""
     form, names = form_of(path, form), names or FieldNames()
     if form != "text":
         return read_sentences(path, form, names)
@@ -99,16 +99,17 @@ def read_text(path: Path) -> str:
     """Return a file's text.
 
     Raises:
-        DataError: It cannot be read, or is empty, binary or not UTF-8; the message names the line and byte.
+        DataError: The file cannot be read, or is empty, binary or not UTF-8; the message names the line and byte.
     """
     return b"".join(text_blocks(read_blocks(path), name_of(path))).decode()
 
 
 def parse(blocks: Iterable[bytes], where: str, form: str, names: FieldNames) -> Iterator[Chunk]:
-    """Yield the sentences of a file's bytes, of any form but Parquet; the same whatever the sizes of the blocks.
+    """Yield the sentences in a file's bytes, in any format but Parquet; the sizes of the blocks do not matter.
 
     Raises:
-        DataError: They are empty, not UTF-8 or not of that form.
+        UsageError: The format does not exist.
+        DataError: The bytes are empty, not UTF-8 or not in that format.
     """
     parser = _PARSERS.get(form)
     if parser is None:
@@ -125,7 +126,7 @@ def _chunks_of_file(path: Path, form: str | None, names: FieldNames, recognise: 
 
 
 def _text_on_one_line(path: Path) -> str:
-    """Return a file's text, which may have no word."""
+    """Return a file's text on one line; it may be empty."""
     data = b"".join(read_blocks(path))
     blocks = text_blocks([data], str(path)) if data.strip(NO_WORD) else ()
     return b"".join(blocks).decode().replace("\n", " ")

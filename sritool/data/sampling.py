@@ -1,8 +1,8 @@
-"""Seeded choices among sentences: by their numbers, or by each sentence's text alone.
+"""Seeded selection of sentences, by index or by text.
 
-By text, sentences are ranked by a hash of seed and text. So equal sentences always fall together, order and number of
-the others do not matter, and no library's generator can change the outcome. Sentences that differ in white
-space or case only count as equal: later they may be.
+Selection by text ranks sentences by a hash of seed and text. Equal sentences therefore stay together, the order and
+number of the others do not matter, and no library's random generator can change the result. Sentences that differ
+only in white space or case count as equal, because preparation may make them equal.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ Indices = npt.NDArray[np.int64]
 def seeded_choice(
     of: int, count: int | None, seed: int | Sequence[int] = 0, among: Indices | None = None
 ) -> Indices:
-    """Return a random choice of the numbers below `of`, ascending; a larger choice with one seed holds the smaller.
+    """Return a random choice of numbers below `of`, ascending; a larger `count` includes the same numbers.
 
-    `count` numbers are chosen, or all, perhaps `among` some only. Choices that have to agree all have the usual seed.
+    `count` numbers are chosen, or all if None; only those in `among`, if given. Choices that must agree use the
+    default seed.
     """
     order = np.random.default_rng(seed).permutation(of)
     if among is not None:
@@ -36,16 +37,16 @@ def seeded_choice(
 
 
 def sample(part: Sentences, size: int, seed: int) -> Sentences:
-    """Return `size` sentences at random in their original order, or all where there are no more."""
+    """Return `size` random sentences in their original order, or all if there are no more."""
     if len(part.texts) <= size:
         return part
-    # The index in the hash, so that which of several equal sentences is chosen is random too.
+    # The hash includes the index, so that the choice among equal sentences is random too.
     ranks = shuffle_keys((f"{i} {comparison_form(text)}".encode() for i, text in enumerate(part.texts)), seed)
     return part.take(np.sort(np.argsort(ranks, kind="stable")[:size]))
 
 
 def unique(splits: Mapping[str, Sentences]) -> dict[str, Sentences]:
-    """Return each sentence once: test keeps it before valid, valid before train."""
+    """Keep each sentence once: in test rather than valid, in valid rather than train."""
     seen: set[str] = set()
     kept: dict[str, Sentences] = {}
     for name in sorted(splits, key=("test", "valid", "train").index):
@@ -61,7 +62,7 @@ def unique(splits: Mapping[str, Sentences]) -> dict[str, Sentences]:
 def split_by_ratio(
     part: Sentences, shares: Mapping[str, float], seed: int, where: str
 ) -> dict[str, Sentences]:
-    """Return `part` as ``train``, and the splits of `shares` cut from it; errors as `borders`."""
+    """Divide `part` into ``train`` and the splits of `shares`; errors as in `borders`."""
     keys = shuffle_keys((comparison_form(text).encode() for text in part.texts), seed)
     found = borders(lambda: [keys], shares, seed, where).places(keys)
     names = ("train", *shares)
@@ -69,9 +70,9 @@ def split_by_ratio(
 
 
 def shuffle_keys(sentences: Iterable[bytes], seed: int) -> Keys:
-    """Return a random number for each sentence, by which it is shuffled; equal sentences have equal ones.
+    """Return a random key for each sentence, to shuffle by; equal sentences have equal keys.
 
-    Sentences are what `normalise.comparison_form` returns, in UTF-8. The numbers are of shape [sentences], uint64.
+    Sentences are in `normalise.comparison_form`, in UTF-8. The keys have shape [sentences], uint64.
     """
     keyed = blake2b(digest_size=8, key=str(seed).encode()[:64])
     digests = []
@@ -83,10 +84,10 @@ def shuffle_keys(sentences: Iterable[bytes], seed: int) -> Keys:
 
 
 class Borders(NamedTuple):
-    """Where splits lie among the keys: that of the first name has all below the first border, and so on."""
+    """Ranges of keys of each split: the first split has all keys below the first border, and so on."""
 
-    keys: Keys  # the least key that is beyond each split but train  [splits] uint64
-    counts: Sequence[int]  # sentences of each split: train, and those of the shares
+    keys: Keys  # smallest key beyond each split but train  [splits] uint64
+    counts: Sequence[int]  # sentences of train and of each other split
     empty: np.uint64  # the key of an empty line, which stays in train
 
     def places(self, keys: Keys) -> npt.NDArray[np.uint8]:
@@ -99,17 +100,17 @@ class Borders(NamedTuple):
 def borders(
     keys: Callable[[], Iterable[Keys]], shares: Mapping[str, float], seed: int, where: str
 ) -> Borders:
-    """Return how sentences are divided among splits by their keys.
+    """Return how keys divide sentences among splits.
 
-    Each split gets one sentence at least. Equal sentences all go to one split: no test sentence has been trained
-    on. Empty lines stay in train. Memory is that of the smallest keys, half as many again as go to the new splits, or
-    of all where some sentences recur very often.
+    Each split gets at least one sentence. Equal sentences go to the same split, so that no test sentence is trained
+    on. Empty lines stay in train. Memory holds the smallest keys, 1.5 times as many as the new splits need, or all
+    keys if some sentences recur very often.
 
     Args:
-        keys: Gives what `shuffle_keys` returned with this seed, some at a time; asked several times.
+        keys: Returns the result of `shuffle_keys` with this seed, in parts; called several times.
         shares: The share of each split.
-        seed: That of the keys.
-        where: What errors call the text.
+        seed: The seed of the keys.
+        where: Name of the text in errors.
 
     Raises:
         DataError: There are too few different sentences.
@@ -120,29 +121,31 @@ def borders(
         last = np.uint64(min(int(part_of_all * 2**64), 2**64 - 1))  # keys are uniform
         low = [part[(part <= last) & (part != empty)] for part in keys()]
         distinct, counts = np.unique(np.concatenate([np.zeros(0, np.uint64), *low]), return_counts=True)
-        filled = np.concatenate(([0], np.cumsum(counts)))  # sentences among the first of the distinct ones
+        filled = np.concatenate(
+            ([0], np.cumsum(counts))
+        )  # number of sentences with the first n distinct keys
         ends, sure = _divide(filled, total, shares)
         if sure:
             break
     different = len(distinct)
     if different < len(shares) + 2:
-        there = {0: "no sentence", 1: "one sentence only"}.get(different, f"{different} different sentences")
+        found = {0: "no sentence", 1: "one sentence only"}.get(different, f"{different} different sentences")
         raise DataError(
-            f"{where} has {there}, too few to cut {' and '.join(shares)} from it; give a longer file"
+            f"{where} has {found}, too few to cut {' and '.join(shares)} from it; give a longer file"
         )
     sizes = np.diff(filled[ends]).tolist()
     return Borders(distinct[ends[1:]], [total - sum(sizes), *sizes], empty)
 
 
 def _divide(filled: Indices, total: int, shares: Mapping[str, float]) -> tuple[list[int], bool]:
-    """Return where each split ends among the smallest different keys, and whether more keys could not change that.
+    """Return where each split ends among the smallest distinct keys, and whether more keys cannot change that.
 
-    `filled` has the sentences among the first of these keys [keys + 1], and `total` is of all keys.
+    `filled` counts the sentences with the first n of these keys [keys + 1], and `total` those with any key.
     """
     ends, sure = [0], True
     for place, share in enumerate(shares.values(), 1):
         wanted = filled[ends[-1]] + max(round(share * total), 1)
-        most = len(filled) - 3 - (len(shares) - place)  # two are left for train, one for each split to come
+        most = len(filled) - 3 - (len(shares) - place)  # leave two for train and one for each later split
         found = int(np.searchsorted(filled, wanted))
         sure = sure and found <= most
         ends.append(max(min(found, most), ends[-1]))

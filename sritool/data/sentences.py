@@ -1,4 +1,4 @@
-"""Sentences as a source gives them: all in memory, or out of files that are read as they are needed."""
+"""Sentences from a source: all in memory, or streamed from files when needed."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any, NamedTuple
 
 from sritool.data.normalise import rewritten_notes, unescaped
 
-CHUNK = 10_000  # sentences that are worked on at a time
-LONGEST_CHUNK = 1 << 25  # characters after which a chunk has no further sentence
+CHUNK = 10_000  # sentences processed at a time
+LONGEST_CHUNK = 1 << 25  # characters after which a chunk ends
 
 
 class Chunk(NamedTuple):
-    """Some sentences in a row."""
+    """Some consecutive sentences."""
 
     texts: Any  # pyarrow.StringArray [sentences]
-    labels: Sequence[str] | None  # [sentences], None where the source has none
-    description: str = ""  # what of the source was taken as text and label, in words; said once
-    escaped: bool = False  # whether its form writes escapes for line ends and quotes
+    labels: Sequence[str] | None  # [sentences]; None if the source has no labels
+    description: str = ""  # which parts of the source were taken as text and label, in words
+    escaped: bool = False  # whether its format escapes line ends and quotes
 
 
 @dataclass(frozen=True)
 class Sentences:
-    """Sentences in memory, in order; `labels` beside them, or None where the source has none.
+    """Sentences in memory, in order, with their `labels`, or None if the source has no labels.
 
-    They have no `where` to name, and no `notes`.
+    `where` and `notes` are empty.
     """
 
     texts: Sequence[str]
@@ -49,16 +49,18 @@ class Sentences:
 
 @dataclass(frozen=True)
 class StreamedSentences:
-    """Sentences that are read anew each time that they are asked for. Escapes are replaced by what they stand for."""
+    """Sentences that are read again on each request; escapes are decoded."""
 
-    where: str  # what errors call them
-    read: Callable[[], Iterator[Chunk]]  # yields them in order, some at a time
-    notes: list[str] = field(default_factory=list, compare=False)  # what was taken as what, once all are read
+    where: str  # name in errors
+    read: Callable[[], Iterator[Chunk]]  # yields the sentences in order, some at a time
+    notes: list[str] = field(
+        default_factory=list, compare=False
+    )  # on text, label and escapes; set after reading
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield all sentences in order, some at a time; errors are those of `read`."""
         descriptions: dict[str, None] = {}
-        rewritten = {True: 0, False: 0}  # sentences of forms with escapes, and of others
+        rewritten = {True: 0, False: 0}  # sentences changed, by whether their format has escapes
         for chunk in self.read():
             if chunk.description:
                 descriptions[chunk.description] = None
@@ -72,7 +74,7 @@ class StreamedSentences:
 
 @dataclass(frozen=True)
 class Cut:
-    """Splits that have no text of their own and are cut from train: a share of its sentences each."""
+    """Splits without text of their own, each of which is cut from train as a share of its sentences."""
 
     shares: Mapping[str, float]
     seed: int
@@ -80,9 +82,9 @@ class Cut:
 
 @dataclass(frozen=True)
 class CorpusText:
-    """What a source yields: where from, in words for ``corpus.json``, and the splits by name.
+    """The text of a source: its origin, in words for ``corpus.json``, and the splits by name.
 
-    Where there is a `cut`, `splits` lacks the splits that it names.
+    The splits of a `cut` are not in `splits`.
     """
 
     source: str
@@ -94,7 +96,7 @@ class CorpusText:
 def chunk_of(
     texts: Sequence[str], labels: Sequence[str] | None, description: str = "", escaped: bool = False
 ) -> Chunk:
-    """Return sentences in memory as a chunk; the other arguments as in `Chunk`."""
+    """Return sentences in memory as a chunk; other arguments as in `Chunk`."""
     import pyarrow as pa
 
     return Chunk(pa.array(texts, pa.string()), labels, description, escaped)
@@ -103,7 +105,7 @@ def chunk_of(
 def in_chunks(
     pairs: Iterable[tuple[str, str]], labelled: bool, description: str, escaped: bool = False
 ) -> Iterator[Chunk]:
-    """Yield sentences that come one by one with their labels, `labelled` or not, as chunks."""
+    """Group (text, label) pairs into chunks; labels are dropped unless `labelled`."""
     texts: list[str] = []
     labels: list[str] = []
     size = 0
@@ -119,7 +121,7 @@ def in_chunks(
 
 
 def in_memory(chunks: Iterable[Chunk]) -> Sentences:
-    """Return chunks as sentences in memory; without labels where they have none."""
+    """Collect chunks into sentences in memory; without labels if the chunks have none."""
     texts: list[str] = []
     labels: list[str] | None = None
     for chunk in chunks:

@@ -1,6 +1,6 @@
-"""Where a corpus comes from: a built-in name, a folder of files, files, or standard input.
+"""Sources of a corpus: a built-in name, a folder of files, files, or standard input.
 
-A ``Source`` knows its default options and reads nothing until asked.
+A ``Source`` has default options and reads nothing until its `read` is called.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from sritool.errors import UsageError
 
 STDIN = Path("-")
 DEFAULT_SHARE = 0.05
-SHOWN = 6  # files that are named in corpus.json
+SHOWN = 6  # most files to name in corpus.json
 
 
 @dataclass(frozen=True)
 class Source:
-    """Something to prepare: how it is prepared by default, and what reads it."""
+    """A text to prepare: its default options and a function that reads it."""
 
     options: PrepareOptions
     read: Callable[[], CorpusText]
@@ -47,32 +47,32 @@ class Source:
 
 @dataclass(frozen=True)
 class FileOptions:
-    """How files are read and, where a split has no file of its own, how it is cut from train.
+    """How files are read, and how a split without a file is cut from train.
 
     Raises:
-        UsageError: The shares are not possible.
+        UsageError: The shares are not allowed.
     """
 
     form: str | None = None  # one of `file_names.FORMATS`; None: by each file's ending
-    names: FieldNames = field(default_factory=FieldNames)  # where tables and objects keep text and label
-    valid_share: float | None = None  # share of train that is cut off for validation; None: `DEFAULT_SHARE`
+    names: FieldNames = field(default_factory=FieldNames)  # columns or keys of text and label
+    valid_share: float | None = None  # share of train to cut off for validation; None: `DEFAULT_SHARE`
     test_share: float | None = None  # the same for test
-    seed: int = 0  # of the cut
+    seed: int = 0  # seed of the cut
 
     def __post_init__(self) -> None:
         shares = self.shares.values()
-        if not (min(shares) > 0 and sum(shares) < 0.9):  # nor is NaN
+        if not (min(shares) > 0 and sum(shares) < 0.9):  # also refuses NaN
             raise UsageError("--valid-share and --test-share are above 0 and together below 0.9; change them")
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of the sentences that each split takes where it is cut from train."""
+        """Share of the sentences for each split that is cut from train."""
         given = {"valid": self.valid_share, "test": self.test_share}
         return {split: DEFAULT_SHARE if share is None else share for split, share in given.items()}
 
     @property
     def given(self) -> list[str]:
-        """The command-line options that were given, but for the seed."""
+        """The command-line options that were given, except the seed."""
         named = {
             "--input-format": self.form,
             "--text-column": self.names.text,
@@ -90,7 +90,7 @@ class FileOptions:
         before: Iterable[str] = (),
         after: Iterable[str] = (),
     ) -> CorpusText:
-        """Return the text of some splits, those missing cut from train; notes stand before and after what is cut."""
+        """Return a text with missing splits cut from train; `before` and `after` are notes around that on the cut."""
         missing = {split: share for split, share in self.shares.items() if split not in splits}
         if not missing:
             return CorpusText(source, splits, (*before, *after))
@@ -102,9 +102,9 @@ class FileOptions:
 def file_source(
     files: Mapping[str, Path | Sequence[Path]], options: FileOptions, notes: Sequence[str] = ()
 ) -> Source:
-    """Return the source of one or more files a split, with notes on their choice.
+    """Return the source of one or more files per split, with notes on their choice.
 
-    Where ``valid`` or ``test`` has none, it is cut from ``train``.
+    A missing ``valid`` or ``test`` is cut from ``train``.
 
     Raises:
         UsageError: The files and options contradict each other.
@@ -121,7 +121,7 @@ def file_source(
     for split in ("valid", "test"):
         if split in paths and f"--{split}-share" in options.given:
             raise UsageError(
-                f"--{split}-share is for cutting {split} from train, and it has a file; leave one out"
+                f"--{split}-share is for cutting {split} from train, but it has a file; leave one out"
             )
     return Source(PrepareOptions(), partial(_read_files, paths, options, notes))
 
@@ -129,8 +129,8 @@ def file_source(
 def folder_source(folder: Path, options: FileOptions) -> Source:
     """Return the source of a folder of files whose names tell their splits (train, valid or dev or val, test).
 
-    It may also have folders of labels with one text a file, right in it or in folders of splits. Other files with
-    text in the folder are named in a note. Errors are those of `split_files` and `file_source`.
+    The folder may instead contain one folder per label with one text per file, directly or inside folders of splits.
+    A note names text files that are left out. Errors are those of `split_files` and `file_source`.
     """
     list_folder(folder)
     labelled = _label_folders(folder)
@@ -144,7 +144,7 @@ def folder_source(folder: Path, options: FileOptions) -> Source:
 
 
 def _label_folders(folder: Path) -> dict[str, Mapping[str, Path]]:
-    """Return the folders of labels of each split; none where the folder holds files of sentences instead."""
+    """Return the label folders of each split; none if the folder holds files of sentences instead."""
     splits = {split_of(path): label_folders(path) for path in folders_in(folder) if split_of(path)}
     found: dict[str, Mapping[str, Path]] = {
         split: splits[split] for split in SPLIT_WORDS if splits.get(split)
@@ -193,8 +193,8 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _recurring(files: Files) -> list[str]:
-    """Return which splits have one and the same file, or have one twice."""
-    owners: dict[tuple[int, int], list[tuple[str, Path]]] = {}  # by what the system calls the file
+    """Return notes on files that appear in two splits, or twice in one."""
+    owners: dict[tuple[int, int], list[tuple[str, Path]]] = {}  # by device and inode
     for split in SPLIT_WORDS:
         for path in files.get(split, ()):
             if path != STDIN:

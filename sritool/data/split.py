@@ -1,4 +1,4 @@
-"""One split of a corpus in memory: the ids of its sentences, and how ids of lines become them."""
+"""One split of a corpus in memory, and the builder that makes it from the ids of lines."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Sentences as targets: word ids and then ``</s>``, which is missing where the sentence was cut.
+    """Sentences as targets: word ids followed by ``</s>``, which is missing if the sentence was cut.
 
-    The arrays of a stored corpus are read-only views of its files. Of several files, ids and offsets are a
-    `arrays.Joined`, and what goes over a whole split takes them in pieces; labels and counts of words are copied.
+    The arrays of a stored corpus are read-only views of its files. With several files, ids and offsets are
+    `arrays.Joined`, which code that reads a whole split takes in pieces; labels and word counts are copied.
     """
 
-    ids: IdArray  # all sentences in a row  [predictions] int32
-    offsets: OffsetArray  # where each sentence begins, and where the last one ends  [sentences + 1] int64
+    ids: IdArray  # all sentences, concatenated  [predictions] int32
+    offsets: OffsetArray  # start of each sentence, and end of the last one  [sentences + 1] int64
     labels: Ints | None  # index of each sentence's label in ``CorpusInfo.labels``  [sentences] int64
-    # Original words of each sentence, </s> counted where it is there; None: every id is a word.  [sentences] int64
+    # Original words of each sentence, plus </s> if present; None: every id is a word.  [sentences] int64
     word_counts: Ints | None = None
 
     def __len__(self) -> int:
@@ -39,7 +39,7 @@ class Split:
 
     @cached_property
     def lengths(self) -> Ints:
-        """Predictions of each sentence, ``</s>`` included: [sentences] int64."""
+        """Predictions per sentence, ``</s>`` included: [sentences] int64."""
         lengths = np.empty(len(self), np.int64)
         for begin in range(0, len(self), PIECE):
             lengths[begin : begin + PIECE] = np.diff(self.offsets[begin : begin + PIECE + 1])
@@ -47,7 +47,7 @@ class Split:
 
     @property
     def words(self) -> Ints:
-        """Original words of each sentence, ``</s>`` counted where it is there: [sentences] int64."""
+        """Original words of each sentence, plus ``</s>`` if present: [sentences] int64."""
         return self.lengths if self.word_counts is None else self.word_counts
 
     @property
@@ -57,7 +57,7 @@ class Split:
 
     @cached_property
     def ended(self) -> npt.NDArray[np.bool_]:
-        """Whether each sentence has its ``</s>``, or was cut before it: [sentences] bool."""
+        """Whether each sentence ends in ``</s>``, so was not cut: [sentences] bool."""
         ended = np.empty(len(self), np.bool_)
         for begin in range(0, len(self), PIECE):
             last = self.offsets[begin + 1 : begin + PIECE + 1] - 1
@@ -65,7 +65,7 @@ class Split:
         return ended
 
     def counts(self, types: int) -> Ints:
-        """Return how often each id below `types` stands there: [types] int64."""
+        """Return how often each id below `types` occurs: [types] int64."""
         return sum(
             (np.bincount(ids, minlength=types) for ids in pieces_of(self.ids)), np.zeros(types, np.int64)
         )
@@ -75,7 +75,7 @@ class Split:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def choice(self, count: int) -> Split:
-        """Return a fixed random choice of `count` of its sentences, in their order; itself where it has no more."""
+        """Return a fixed random choice of `count` sentences, in their order; the split itself if it has no more."""
         if count >= len(self):
             return self
         chosen = seeded_choice(len(self), count)
@@ -88,13 +88,13 @@ class Split:
 class Parts(NamedTuple):
     """Lines cut into parts."""
 
-    each: Ints  # parts of each line  [lines]
-    lengths: Ints  # [parts]
-    ends: npt.NDArray[np.bool_]  # whether a part is the last one of its line  [parts]
+    each: Ints  # number of parts of each line  [lines]
+    lengths: Ints  # tokens of each part  [parts]
+    ends: npt.NDArray[np.bool_]  # whether a part is the last of its line  [parts]
 
 
 def chunked(lengths: Ints, longest: int) -> Parts:
-    """Cut lines of so many tokens [lines] into parts of `longest`, of which the last one has what is left."""
+    """Cut lines with these numbers of tokens [lines] into parts of `longest`; the last part has the rest."""
     count = np.maximum(-(-lengths // longest), 1).astype(np.int64)
     last = np.cumsum(count) - 1
     of_parts = np.full(int(count.sum()), longest, np.int64)
@@ -105,13 +105,13 @@ def chunked(lengths: Ints, longest: int) -> Parts:
 
 
 class SplitBuilder:
-    """A split that grows by some lines at a time, with counts of what is lost on the way.
+    """Builds a split from batches of lines, and counts what is dropped or changed.
 
-    Memory is 4 bytes an id, and 4 a sentence for its length, words and label each, until `take` hands them over.
+    Until `take`, memory holds 4 bytes per id, and 4 per sentence for each of length, words and label.
     """
 
     def __init__(self, tokenizer: Tokenizer, options: PrepareOptions, cleaned: int = 0) -> None:
-        """Begin without a sentence; the tokenizer made the ids, and options say what becomes of long lines."""
+        """Start an empty split; `tokenizer` made the ids, and `options` say how to treat long lines."""
         self._tokenizer, self._options = tokenizer, options
         self.cleaned = cleaned  # lines whose control characters became spaces
         self._oov = self._unknown = self._ends = self._too_long = self._parts = self._longest = 0
@@ -122,11 +122,11 @@ class SplitBuilder:
 
     @property
     def predictions(self) -> int:
-        """Predictions that have not been taken."""
+        """Number of predictions not yet taken."""
         return len(self._ids)
 
     def take(self) -> Split:
-        """Return the sentences since the last call, and keep none of them; counts go on."""
+        """Return and clear the sentences added since the last call; counts continue."""
         offsets = offsets_of(np.frombuffer(self._lengths, np.int32))
         words = np.array(self._words, np.int64) if self._words else None
         labels = np.array(self._labels, np.int64) if self._labels else None
@@ -140,9 +140,9 @@ class SplitBuilder:
         """Add lines.
 
         Args:
-            flat: Ids of all lines in a row, -1 for a word that the vocabulary lacks. Shape [tokens].
-            lengths: Ids of each line. Shape [lines].
-            words: Words of each line's text, where a token is a piece. Shape [lines].
+            flat: Concatenated ids of all lines, -1 for a word that the vocabulary lacks. Shape [tokens].
+            lengths: Number of ids in each line. Shape [lines].
+            words: Number of words in each line's text, if a token is a piece. Shape [lines].
             labels: The label of each line. Shape [lines].
         """
         longest, drop = self._options.max_length, self._options.drop_long
@@ -184,22 +184,22 @@ class SplitBuilder:
             _append(self._labels, labels)
 
     def _words_of_parts(self, flat: IdArray, words: Ints, parts: Parts) -> Ints:
-        """Words that begin in each part, which add up to those of the whole lines: [parts]."""
+        """Count the words that begin in each part; they add up to the words of the whole lines: [parts]."""
         begun = np.concatenate(([0], np.cumsum(self._spaces[flat])))
         of_parts: Ints = np.diff(begun[offsets_of(parts.lengths)])
         first = offsets_of(parts.each)[:-1]
-        # A first word need have no space before it.
+        # The first word of a line may have no space before it.
         of_parts[first] += words - np.add.reduceat(of_parts, first)
         return np.maximum(of_parts, 0)
 
     @cached_property
     def _spaces(self) -> Ints:
-        """Spaces in each piece, one before each word but perhaps the first: [ids]."""
+        """Number of spaces in each piece, one before each word, except perhaps the first: [ids]."""
         surfaces = map(self._tokenizer.surface, range(len(self._tokenizer)))
         return np.array([surface.count(" ") for surface in surfaces], np.int64)
 
     def info(self, split: Split, empty: int) -> SplitInfo:
-        """Return counts of the split that was made of it, and of lines that were `empty` before."""
+        """Return the counts of the finished split; `empty` is the number of lines without a word."""
         options, too_long = self._options, self._too_long
         return SplitInfo(
             sentences=len(split),
@@ -223,9 +223,9 @@ def _append(numbers: array[int], more: npt.NDArray[Any]) -> None:
 
 
 def encode_split(tokenizer: Tokenizer, lines: Sequence[str], max_length: int) -> Split:
-    """Encode sentences in memory; order and number are kept. The text is taken as it is: no lowercasing.
+    """Encode sentences in memory, keeping order and number; the text is not lowercased.
 
-    An empty sentence becomes ``</s>`` alone. One of more than `max_length` ids is cut, and then has no ``</s>``.
+    An empty sentence becomes ``</s>`` alone. A sentence of more than `max_length` ids is cut and has no ``</s>``.
     """
     builder = SplitBuilder(tokenizer, PrepareOptions(max_length=max_length))
     flat, offsets = tokenizer.encode_many(lines)

@@ -1,4 +1,4 @@
-"""The Arrow files of a stored split: written as ``datasets`` does, and read as if a stranger had made them."""
+"""The Arrow files of a stored split: written as by ``datasets``, and read as untrusted input."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from sritool.data.corpus_info import CorpusInfo, SplitInfo
 from sritool.data.split import Split
 from sritool.data.tokenizer import EOS, FIRST_PREDICTED, offsets_of
 
-SHARD = 1 << 25  # ids of a file, 128 MB; a file holds whole sentences, and the last one may go beyond
+SHARD = 1 << 25  # ids per file, 128 MB; a file holds whole sentences, so it may slightly exceed this
 
 
 class SplitFiles:
-    """The files of one split while it is written: shards as they are ready, and what is beside them at the end.
+    """Writes the files of one split: shards when they are ready, and the metadata files at the end.
 
-    They are written as ``datasets`` saves them; its own way takes longer than all else.
+    The format is that of ``datasets``, whose own writer would take longer than all other steps.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Make a new folder. Raises: OSError if it cannot be made."""
+        """Create the folder. Raises: OSError if it cannot be created."""
         self._folder = folder
         self._shards: list[Path] = []
         self._columns: list[str] = []
@@ -52,11 +52,11 @@ class SplitFiles:
         self._columns = table.column_names
 
     def split(self) -> Split:
-        """Return what was written, views of the files."""
+        """Return the sentences written so far, as views of the files."""
         return _split_of([_read_table(path) for path in self._shards])
 
     def finish(self, info: CorpusInfo) -> None:
-        """Give the shards their last names, and say what is in them. Raises: OSError if that cannot be written."""
+        """Give the shards their final names, and write the metadata. Raises: OSError if this fails."""
         names = [f"data-{number:05d}-of-{len(self._shards):05d}.arrow" for number in range(len(self._shards))]
         for path, name in zip(self._shards, names, strict=True):
             path.rename(path.with_name(name))
@@ -86,11 +86,11 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_split(files: Sequence[Path], counts: SplitInfo, types: int, labels: int) -> Split:
-    """Read a split of so many `types` of ids and `labels`: views of its Arrow files, which memory need not hold.
+    """Read a split with this many `types` of ids and `labels`, as views of its Arrow files that may exceed memory.
 
     Raises:
         OSError: A file cannot be read.
-        ValueError: There is no file, one is not as we write it, or there is something that no text becomes.
+        ValueError: There is no file, a file is not in our format, or its values cannot come from text.
     """
     import pyarrow as pa
 
@@ -107,7 +107,7 @@ def read_split(files: Sequence[Path], counts: SplitInfo, types: int, labels: int
 def _split_of(tables: Sequence[Any]) -> Split:
     """Return the rows of some tables as one split.
 
-    Raises: ValueError if they have other columns than the first one.
+    Raises: ValueError if their columns differ.
     """
     names = tables[0].column_names
     if any(table.column_names != names for table in tables):
@@ -130,7 +130,7 @@ def _split_of(tables: Sequence[Any]) -> Split:
 
 
 def _read_table(file: Path) -> Any:
-    """Map one Arrow file. What the library would unpack, or leave unchecked, is refused."""
+    """Map one Arrow file; refuse content that the library would decompress, or not check."""
     import pyarrow as pa
 
     kinds = {"ids": pa.list_(pa.int32()), "label": pa.int64(), "words": pa.int64()}
@@ -145,7 +145,7 @@ def _read_table(file: Path) -> Any:
             names, types = stream.schema.names, {field.name: field.type for field in stream.schema}
             ours = {name: kinds.get(name) for name in names}
             if "ids" not in names or len(types) < len(names) or types != ours:
-                raise ValueError("it has other columns than ids, label and words, or other types")
+                raise ValueError("it has columns other than ids, label and words, or of other types")
             table = stream.read_all()
     table.validate(full=True)
     if table.column("ids").null_count:
@@ -154,10 +154,10 @@ def _read_table(file: Path) -> Any:
 
 
 def _names_codec(batch: bytes) -> bool:
-    """Whether the description of a record batch names a codec: how large the data would become, it says alone.
+    """Whether the metadata of a record batch names a codec; only the batch itself says how large it is unpacked.
 
-    The library unpacks such a batch before anyone can ask for its size. The description is a FlatBuffers table
-    (Arrow's format/Message.fbs), which begins with the distance to the list of places of its fields.
+    The library decompresses such a batch before its size can be checked. The metadata is a FlatBuffers table (Arrow's
+    format/Message.fbs), which begins with the offset of the list of its fields' places.
     """
 
     def field(table: int, number: int) -> int:
@@ -175,7 +175,7 @@ def _names_codec(batch: bytes) -> bool:
 
 def _check_split(split: Split, counts: SplitInfo, types: int, labels: int) -> None:
     if len(split) != counts.sentences or split.predictions != counts.predictions:
-        raise ValueError("it holds other numbers of sentences than corpus.json says")
+        raise ValueError("its numbers of sentences and predictions are not those in corpus.json")
     if not len(split) or split.lengths.min() < 1:
         raise ValueError("it holds an empty sentence, or none at all")
     ends = 0
@@ -189,4 +189,4 @@ def _check_split(split: Split, counts: SplitInfo, types: int, labels: int) -> No
         raise ValueError("it holds labels that corpus.json does not name")
     counted = split.word_counts
     if counted is not None and not 0 <= counted.min() <= counted.max() < 1 << 31:
-        raise ValueError("it holds absurd counts of words")
+        raise ValueError("its word counts are out of range")

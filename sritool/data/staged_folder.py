@@ -1,9 +1,8 @@
-"""A folder that appears whole or not at all.
+"""Atomic replacement of a folder.
 
-`staged` hands out an empty folder beside the target and puts it in the target's place at the end, by two renames: the
-old folder moves aside, the new one moves in. A run that is killed leaves the old folder or the new one. Where it was
-killed between the two renames the old folder lies aside; `recover`, which every reader and every writer calls first,
-moves it back.
+`staged` provides an empty folder beside the target and finally replaces the target by two renames: the old folder
+moves aside, the new one moves in. A killed run leaves either the old folder or the new one. If it was killed between
+the two renames, the old folder is still aside; `recover`, which every reader and writer calls first, moves it back.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from sritool.files import cannot_write, sync_folder
 from sritool.locks import Lock
 
 _ABANDONED_AFTER = 86_400.0  # seconds
-_LOCK = ".lock"  # in a folder that is being written: held by its writer
+_LOCK = ".lock"  # in a folder being written; held by its writer
 
 
 @contextlib.contextmanager
 def staged(target: Path, settle: Callable[[Path], bool] = lambda _: True) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `target` when the block ends without an exception.
+    """Yield an empty folder that replaces `target` when the block ends without an exception.
 
     Args:
-        target: The folder to write. Behind a link, what the link points to is replaced.
-        settle: Asked at the end with the new folder, while no other process can replace `target`. Where it answers
-            no, or raises, the old folder stays.
+        target: The folder to write. If it is a link, the folder that it points to is replaced.
+        settle: Called at the end with the new folder, while no other process can replace `target`. If it returns
+            False or raises, the old folder stays.
 
     Raises:
-        SritoolError: The parent folder cannot be written to; raised before the block is entered where possible.
+        SritoolError: The parent folder cannot be written to; raised before the block is entered if possible.
     """
     target = target.resolve() if target.is_symlink() else target
     parent = target.parent
@@ -58,17 +57,17 @@ def staged(target: Path, settle: Callable[[Path], bool] = lambda _: True) -> Ite
             sync_folder(parent)
     except OSError as error:
         raise SritoolError(cannot_write(parent, error, "another folder with --data-dir")) from error
-    finally:  # whatever a Ctrl-C cut short is done here
+    finally:  # also completes what a Ctrl-C interrupted
         writing.release()
         replacing.release()
         shutil.rmtree(new, ignore_errors=True)
         if parent_is_new:
             with contextlib.suppress(OSError):
-                parent.rmdir()  # only where it is still empty
+                parent.rmdir()  # only succeeds if still empty
 
 
 def recover(target: Path) -> None:
-    """Move the old folder back if a killed run had moved it aside and no new one took its place."""
+    """Move the old folder back if a killed run moved it aside without replacing it."""
     if target.exists() or not _beside(target, "old"):
         return
     with contextlib.suppress(OSError), _lock_of(target) as replacing:
@@ -77,7 +76,7 @@ def recover(target: Path) -> None:
 
 
 def _lock_of(target: Path) -> Lock:
-    """Return a lock, still to be taken; while it is held, no other process replaces the folder."""
+    """Return a lock, not yet acquired; while it is held, no other process replaces the folder."""
     return Lock(target.with_name(f".{target.name}.lock"))
 
 
@@ -102,7 +101,7 @@ def _swap(new: Path, target: Path) -> None:
 
 
 def _beside(target: Path, kind: str) -> list[Path]:
-    """List unfinished folders (kind "new") or those that were moved aside ("old")."""
+    """List the unfinished folders (kind "new") or those moved aside ("old")."""
     prefix = f".{target.name}.{kind}-"
     with contextlib.suppress(OSError):
         return sorted(path for path in target.parent.iterdir() if path.name.startswith(prefix))
@@ -110,7 +109,7 @@ def _beside(target: Path, kind: str) -> list[Path]:
 
 
 def _clear_leftovers(target: Path) -> None:
-    """Remove what killed runs left. Called while the target is locked, so that "old" folders are nobody's."""
+    """Remove leftovers of killed runs. The target must be locked, so that no process uses the "old" folders."""
     for folder in _beside(target, "old"):
         shutil.rmtree(folder, ignore_errors=True)
     for folder in _beside(target, "new"):
@@ -119,12 +118,12 @@ def _clear_leftovers(target: Path) -> None:
             if lock.acquire():
                 old = time.time() - folder.stat().st_mtime >= _ABANDONED_AFTER
                 lock.release()
-                if old or not lock.unsupported:  # without locks only its age tells that nobody writes it
+                if old or not lock.unsupported:  # without locks, only its age shows that it is abandoned
                     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sync_tree(folder: Path) -> None:
-    """Flush a folder to the disk: its files, and the names in each folder of it."""
+    """Flush a folder to disk: its files, and the entries of each subfolder."""
     for path in folder.rglob("*"):
         if path.is_dir():
             sync_folder(path)

@@ -1,8 +1,8 @@
-"""Prepared corpora on disk: one folder each, written whole or not at all, read without ``datasets``.
+"""Prepared corpora on disk: one folder each, written atomically, read without ``datasets``.
 
-    data/NAME/corpus.json                    what it is (CorpusInfo)
+    data/NAME/corpus.json                    its description (CorpusInfo)
     data/NAME/tokenizer.json [.model]        the vocabulary, or the SentencePiece model
-    data/NAME/{train,valid,test}/*.arrow     ids, and label and words where there are any
+    data/NAME/{train,valid,test}/*.arrow     ids, and label and words if there are any
 
 The folder is a Hugging Face ``DatasetDict``: ``datasets.load_from_disk("data/NAME")`` opens it.
 """
@@ -36,23 +36,25 @@ OWN_FILES = frozenset({INFO_FILE, TOKENIZER_FILE, MODEL_FILE, "dataset_dict.json
 
 @dataclass(eq=False)
 class Corpus:
-    """A prepared corpus, whose info and tokenizer are checked; each split is read when it is first asked for."""
+    """A prepared corpus with checked info and tokenizer; each split is read on first use."""
 
     path: Path  # its folder
     info: CorpusInfo  # what ``corpus.json`` says
     tokenizer: Tokenizer  # its vocabulary or model
-    files: Mapping[str, str] = field(default_factory=dict)  # their SHA-256, by name; none for one in memory
-    splits: MutableMapping[str, Split] = field(default_factory=dict)  # those in memory, by name
+    files: Mapping[str, str] = field(
+        default_factory=dict
+    )  # SHA-256 of its files by name; empty for one in memory
+    splits: MutableMapping[str, Split] = field(default_factory=dict)  # splits already in memory, by name
 
     def split(self, name: str) -> Split:
         """Return the sentences of a split.
 
         Raises:
-            DataError: There is no such split or its file is damaged.
+            DataError: The split does not exist, or its file is damaged.
         """
         if name not in self.info.splits:
-            there = ", ".join(self.info.splits)
-            raise DataError(f"corpus {self.info.name} has no split {name!r}; it has {there}")
+            known = ", ".join(self.info.splits)
+            raise DataError(f"corpus {self.info.name} has no split {name!r}; it has {known}")
         if name not in self.splits:
             folder = self.path / name
             try:
@@ -66,17 +68,17 @@ class Corpus:
 
 
 def find_corpus(name: str, data_dir: Path) -> Path | None:
-    """Return the folder of a prepared corpus by its name in `data_dir` or its path; None where there is none."""
+    """Return the folder of a prepared corpus, given its name in `data_dir` or its path; None if there is none."""
     path = Path(name) if "/" in name else data_dir / name
     recover(path)
     return path if (path / INFO_FILE).is_file() else None
 
 
 def load_corpus(path: Path) -> Corpus:
-    """Open a prepared corpus: its info and tokenizer now, its splits when asked for.
+    """Open a prepared corpus: read its info and tokenizer now, its splits on first use.
 
     Raises:
-        DataError: There is none or it is damaged.
+        DataError: There is no corpus, or it is damaged.
     """
     path = Path(path)
     recover(path)
@@ -86,7 +88,7 @@ def load_corpus(path: Path) -> Corpus:
         info, files = parse_info(path, (path / INFO_FILE).read_text(encoding="utf-8"))
         tokenizer = _read_tokenizer(path, files)
         if tokenizer.kind != info.tokenizer or len(tokenizer) != info.vocabulary + UNK:
-            raise ValueError("it has another vocabulary than corpus.json says")
+            raise ValueError("its vocabulary is not the one in corpus.json")
     except (OSError, ValueError, RecursionError, CheckpointError) as error:
         raise _damaged(path, error) from error
     return Corpus(path, info, tokenizer, files)
@@ -97,7 +99,7 @@ def _read_tokenizer(folder: Path, files: Mapping[str, str]) -> Tokenizer:
     _check_digests(folder, (TOKENIZER_FILE, MODEL_FILE)[: 1 + has_model], files)
     state = json.loads((folder / TOKENIZER_FILE).read_text(encoding="utf-8"))
     if not isinstance(state, dict):
-        raise ValueError(f"{TOKENIZER_FILE} is no object")
+        raise ValueError(f"{TOKENIZER_FILE} is not an object")
     model = {"model": (folder / MODEL_FILE).read_bytes()} if has_model else {}
     return tokenizer_from_state(state | model)
 
@@ -138,10 +140,10 @@ def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequ
 def write_corpus(
     folder: Path, tokenizer: Tokenizer, info: CorpusInfo, files: Mapping[str, SplitFiles]
 ) -> None:
-    """Write a corpus into a folder that holds the files of its splits and nothing else; ``corpus.json`` comes last.
+    """Write a corpus into a folder that holds only the files of its splits; ``corpus.json`` comes last.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The corpus cannot be written.
     """
     for file in files.values():
         file.finish(info)
@@ -156,7 +158,7 @@ def write_corpus(
 
 
 def is_unreadable(error: BaseException | None) -> bool:
-    """Return whether the system did not let a file be read that is there, which is no damage."""
+    """Return whether the system refused to read an existing file, which is not damage."""
     return isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR)
 
 

@@ -1,4 +1,4 @@
-"""How much text the ids of sentences stand for: characters and bytes, which no tokenizer changes."""
+"""Size of the text behind ids, in characters and bytes, which do not depend on the tokenizer."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from sritool.data.normalise import words_are_separated
 from sritool.data.split import Split
 from sritool.data.tokenizer import UNK, Tokenizer
 
-SAMPLE = 200  # sentences that tell whether words are separated
+SAMPLE = 200  # sentences used to decide whether words are separated
 
 Counts = npt.NDArray[np.float64]
 
 
 class TextSize(NamedTuple):
-    """The text of some sentences."""
+    """Size of the text of some sentences."""
 
-    characters: Counts  # of each sentence, the end of its line counted as one  [sentences]
+    characters: Counts  # of each sentence, its line end counted as one  [sentences]
     bytes: Counts  # the same in UTF-8  [sentences]
-    unknown: int  # how many tokens are <unk>, whose text is not known; each counts as one character
+    unknown: int  # number of <unk> tokens, whose text is not known; each counts as one character
     separated: bool  # whether white space separates its words
 
 
 def text_size(tokenizer: Tokenizer, split: Split, examples: npt.NDArray[np.int64]) -> TextSize:
-    """Return the size of some sentences of a split, which are given by their indices [sentences].
+    """Return the text size of the sentences of a split with these indices [sentences].
 
-    Each token counts with the space beside it, after a word and before a piece, so that a sentence has one character
-    more than its text: the end of its line, which ``</s>`` stands for.
+    Each token counts with its space, after a word or before a piece. A sentence therefore has one character more than
+    its text: the line end, which ``</s>`` stands for.
     """
     surfaces = [tokenizer.surface(index) for index in range(len(tokenizer))]
     characters = np.array([len(text) for text in surfaces], np.float64)

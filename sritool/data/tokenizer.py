@@ -1,4 +1,4 @@
-"""Text to word ids and back: whitespace words, or SentencePiece pieces for raw text.
+"""Converts text to ids and back: whitespace words, or SentencePiece pieces for raw text.
 
 Ids 0-3 are the same in every tokenizer. ``<pad>`` and ``<s>`` are never predicted, so a generator's output
 layer covers the ids from ``FIRST_PREDICTED`` on. ``encode`` adds neither ``<s>`` nor ``</s>``.
@@ -19,20 +19,20 @@ from sritool.errors import CheckpointError, DataError
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 FIRST_PREDICTED = EOS
-LONGEST_WORD = 200  # characters; a longer "word" is data gone wrong, and never enters a vocabulary
+LONGEST_WORD = 200  # characters; a longer "word" is corrupt data and never enters a vocabulary
 
 OWN_MODEL = "sentencepiece"
-"""Kind of the pieces of a model that was not trained here, whose own kind and special ids may be any."""
+"""Kind of a model that was not trained here; its own kind and special ids may be any."""
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""What moves a terminal's cursor, ends a line or has no place in a text at all."""
+"""Characters that move a terminal's cursor, end a line or are never part of text."""
 
 IdArray = npt.NDArray[np.int32]
 OffsetArray = npt.NDArray[np.int64]
 
 
 class Tokenizer(Protocol):
-    """What the rest of the program needs of a tokenizer.
+    """Interface of a tokenizer.
 
     Attributes:
         kind: ``word``, ``unigram``, ``bpe`` or ``sentencepiece``.
@@ -41,21 +41,21 @@ class Tokenizer(Protocol):
     kind: str
 
     def __len__(self) -> int:
-        """Number of ids, the four special ones included."""
+        """Number of ids, including the four special ones."""
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of one sentence, without ``<s>`` and ``</s>``; what the vocabulary lacks is ``UNK``."""
+        """Return the ids of one sentence, without ``<s>`` and ``</s>``; a word not in the vocabulary is ``UNK``."""
         ids: list[int] = self.encode_many([text])[0].tolist()
         return ids
 
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
-        """Return the ids of all lines in a row [total] int32, and where each begins [lines + 1] int64."""
+        """Return the concatenated ids of all lines [total] int32, and their offsets [lines + 1] int64."""
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of one sentence: up to the first ``</s>``, without ``<pad>`` and ``<s>``."""
+        """Return the text of one sentence up to the first ``</s>``, without ``<pad>`` and ``<s>``."""
 
     def surface(self, index: int) -> str:
-        """Return the text of one id with the space that is beside it; "?" for ``<unk>``, "" for what is no text."""
+        """Return the text of one id with its space; "?" for ``<unk>``, "" for an id without text."""
 
     def vocabulary(self) -> list[str]:
         """Return the word or piece of each id."""
@@ -65,19 +65,19 @@ class Tokenizer(Protocol):
 
 
 class WordTokenizer(Tokenizer):
-    """Words as the text separates them by white space; the index of a word is its id.
+    """Words separated by white space; the index of a word is its id.
 
     A literal ``<unk>`` in text is the unknown word. A literal ``<pad>``, ``<s>`` or ``</s>`` in text is
-    unknown too: those ids mark structure and no text may forge them.
+    unknown too, since text must not forge the ids that mark structure.
     """
 
     kind = "word"
 
     def __init__(self, words: Sequence[str]) -> None:
-        """Make a tokenizer of its vocabulary by id, which begins with the four special words.
+        """Create a tokenizer from its words in order of id, the four special words first.
 
         Raises:
-            DataError: It begins otherwise, repeats a word or holds one that is empty or has a space.
+            DataError: The special words are missing, or a word is repeated, empty or has a space.
         """
         self.words = tuple(words)
         if self.words[: len(SPECIALS)] != SPECIALS:
@@ -92,7 +92,7 @@ class WordTokenizer(Tokenizer):
         return len(self.words)
 
     def numbers_of(self, words: Iterable[str], missing: int = UNK) -> IdArray:
-        """Return the id of each word; of one that the vocabulary lacks, `missing`. A literal ``<unk>`` is UNK."""
+        """Return the id of each word, `missing` if the vocabulary lacks it. A literal ``<unk>`` is UNK."""
         return np.fromiter(map(self._ids.get, words, repeat(missing)), dtype=np.int32)
 
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
@@ -115,19 +115,19 @@ class WordTokenizer(Tokenizer):
 class SentencePieceTokenizer(Tokenizer):
     """Pieces of a SentencePiece model.
 
-    One that was trained here has our special ids and no normalisation but that of white space. One that was not is
-    used as it is, but that its special pieces come first, so that ids 0-3 are those of every tokenizer.
+    A model trained here has our special ids and normalises only white space. A model from elsewhere is used
+    unchanged, except that its special pieces are moved first, so that ids 0-3 are those of every tokenizer.
     """
 
     def __init__(self, kind: str, model: bytes) -> None:
-        """Make a tokenizer of a model.
+        """Create a tokenizer from a model.
 
         Args:
             kind: ``unigram`` or ``bpe``; ``sentencepiece`` for a model that was not trained here.
             model: A serialised SentencePiece model.
 
         Raises:
-            DataError: The bytes are not a model, or one with other special ids.
+            DataError: The bytes are not a model, or its special ids are not ours.
         """
         from sentencepiece import SentencePieceProcessor
 
@@ -144,8 +144,11 @@ class SentencePieceTokenizer(Tokenizer):
         if special != [PAD, BOS, EOS, UNK] and kind != OWN_MODEL:
             raise DataError("the SentencePiece model has other special ids; train it with sritool preprocess")
         others = sorted({*range(processor.GetPieceSize())} - {*special})
-        self._theirs = [*special, *others]  # by our id; -1 for a special piece that the model lacks
-        self._ours = np.zeros(processor.GetPieceSize(), np.int32)  # by the model's id
+        self._theirs = [
+            *special,
+            *others,
+        ]  # the model's id by ours; -1 for a special piece that the model lacks
+        self._ours = np.zeros(processor.GetPieceSize(), np.int32)  # our id by the model's
         self._ours[others] = np.arange(UNK + 1, len(self._theirs))
         for ours, index in enumerate(special):
             if index >= 0:
@@ -162,21 +165,21 @@ class SentencePieceTokenizer(Tokenizer):
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of pieces; an unknown character reads ``<unk>``."""
         text = self._processor.DecodeIds([self._theirs[index] for index in content(ids)])
-        # A model that we did not train can make anything of its pieces, escape sequences too.
+        # A model from elsewhere may decode its pieces to anything, even escape sequences.
         return CONTROL.sub(" ", str(text))
 
     def surface(self, index: int) -> str:
         return self._piece(index).replace("\u2581", " ") if index > UNK else "?" if index == UNK else ""
 
     def vocabulary(self) -> list[str]:
-        """Return the pieces; a space is written as SentencePiece does."""
+        """Return the pieces, with spaces in SentencePiece's notation."""
         return [*SPECIALS, *(self._piece(index) for index in range(UNK + 1, len(self)))]
 
     def _piece(self, index: int) -> str:
         return str(self._processor.IdToPiece(self._theirs[index]))
 
     def check_pieces(self) -> None:
-        """Raise a DataError unless every piece is text, as it need not be in a model that is not of our making."""
+        """Raise a DataError unless every piece is text, which a model from elsewhere does not guarantee."""
         try:
             for index in range(self._processor.GetPieceSize()):
                 self._processor.IdToPiece(index)
@@ -189,23 +192,23 @@ class SentencePieceTokenizer(Tokenizer):
 
 
 def content(ids: Iterable[int]) -> list[int]:
-    """Return the ids up to the first ``</s>``, without it, ``<pad>`` and ``<s>``."""
+    """Return the ids before the first ``</s>``, without ``<pad>`` and ``<s>``."""
     return [index for index in takewhile(EOS.__ne__, map(int, ids)) if index > EOS]
 
 
 def offsets_of(lengths: Sequence[int] | OffsetArray | IdArray) -> OffsetArray:
-    """Return where each of consecutive stretches begins, and where the last one ends: [n + 1] int64."""
+    """Return the start of each of consecutive stretches, and the end of the last one: [n + 1] int64."""
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(np.asarray(lengths, dtype=np.int64), out=offsets[1:])
     return offsets
 
 
 def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
-    """Return the tokenizer whose ``state()`` this is.
+    """Create a tokenizer from its ``state()``.
 
     Raises:
-        CheckpointError: It is nothing of the kind, or has words that no text here can have: longer than
-            `LONGEST_WORD`, or with control characters, which would reach the terminal with the samples.
+        CheckpointError: The state is not valid, or has words that prepared text never has: longer than
+            `LONGEST_WORD`, or with control characters, which samples would send to the terminal.
     """
     try:
         kind = state["kind"]

@@ -1,4 +1,4 @@
-"""The vocabulary of a corpus: its most frequent words, or a SentencePiece model, learnt from train."""
+"""The vocabulary of a corpus, learnt from train: its most frequent words, or a SentencePiece model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sritool.data.tokenizer import (
 from sritool.errors import DataError, UsageError
 
 DEFAULT_PIECES = 8_000
-MOST_TO_LEARN = 1_000_000  # sentences that SentencePiece is trained on: its memory grows with them
+MOST_TO_LEARN = 1_000_000  # most sentences to train SentencePiece on; its memory grows with them
 MARKED = SPECIALS[UNK]
 
 UNSEPARATED = "in a script without spaces between words"
@@ -38,7 +38,7 @@ CUT_IT = "cut it into pieces: --tokenizer unigram"
 
 
 def learn_words(raw: RawLines, options: PrepareOptions) -> tuple[WordTokenizer, int]:
-    """Return the vocabulary of train, and the fewest times that a word of it was met.
+    """Return the vocabulary of train, and the minimum count of its words.
 
     Raises:
         DataError: No word occurs often enough.
@@ -57,12 +57,12 @@ def learn_words(raw: RawLines, options: PrepareOptions) -> tuple[WordTokenizer, 
 
 
 def read_words(path: Path) -> WordTokenizer:
-    """Read a vocabulary: a word a line; what stands after it, like a count, is not read.
+    """Read a vocabulary with one word per line; anything after the word, such as a count, is ignored.
 
-    The special ones are there anyway, whether or not the file has them.
+    The special words are added, whether or not the file has them.
 
     Raises:
-        DataError: There is no word, or one twice.
+        DataError: The file has no word, or a word twice.
     """
     lines = (line.split() for line in read_sentences(path, form="text").texts)
     words = [line[0] for line in lines if line and line[0] not in SPECIALS]
@@ -70,20 +70,20 @@ def read_words(path: Path) -> WordTokenizer:
     if repeated:
         raise DataError(f"{path} has the word {repeated[0]!r} more than once; give each word one line")
     if not words:
-        raise DataError(f"{path} has no word; give a word a line")
+        raise DataError(f"{path} has no word; give one word per line")
     if any(len(word) > LONGEST_WORD or CONTROL.search(word) for word in words):
         raise DataError(
-            f"{path} has a word with control characters, or of more than {LONGEST_WORD}; leave it out"
+            f"{path} has a word with control characters, or of more than {LONGEST_WORD} characters; leave it out"
         )
     return WordTokenizer([*SPECIALS, *words])
 
 
 def read_pieces(path: Path) -> SentencePieceTokenizer:
-    """Read a SentencePiece model, to be used as it is.
+    """Read a SentencePiece model that is to be used unchanged.
 
     Raises:
         UsageError: The path is a folder.
-        DataError: There is no such file, or it is no such model.
+        DataError: The file is missing, or is not such a model.
     """
     try:
         tokenizer = SentencePieceTokenizer(OWN_MODEL, b"".join(read_blocks(path)))
@@ -92,7 +92,7 @@ def read_pieces(path: Path) -> SentencePieceTokenizer:
         if error.__cause__ is None or isinstance(error.__cause__, OSError):
             raise
         raise DataError(
-            f"{path} is no SentencePiece model; give a .model file that spm_train or sritool wrote"
+            f"{path} is not a SentencePiece model; give a .model file that spm_train or sritool wrote"
         ) from error
     return tokenizer
 
@@ -100,9 +100,9 @@ def read_pieces(path: Path) -> SentencePieceTokenizer:
 def ranked_words(
     counts: Iterable[tuple[str, int]], vocab_size: int | None = None, min_count: int = 1
 ) -> WordTokenizer:
-    """Return a vocabulary: the most frequent words, equally frequent ones in alphabetical order.
+    """Return a vocabulary of the most frequent words; equally frequent ones are in alphabetical order.
 
-    Words come with how often each was met. `vocab_size` counts ``<unk>`` too; None: all words.
+    `counts` has (word, count) pairs. `vocab_size` includes ``<unk>``; None: all words.
 
     Raises:
         DataError: No word is left.
@@ -120,11 +120,11 @@ def ranked_words(
 
 
 def learn_pieces(raw: RawLines, options: PrepareOptions) -> SentencePieceTokenizer:
-    """Return a SentencePiece model of train, or of a seeded choice of its lines where there are very many.
+    """Train a SentencePiece model on train, or on a seeded choice of its lines if there are very many.
 
     Raises:
         UsageError: The text marks unknown words, which pieces would spell out.
-        DataError: SentencePiece cannot make a model of it.
+        DataError: SentencePiece cannot train a model on the text.
     """
 
     def texts() -> Iterable[str]:
@@ -143,12 +143,12 @@ def learn_pieces(raw: RawLines, options: PrepareOptions) -> SentencePieceTokeniz
 
 
 def train_pieces(lines: Iterable[str], kind: str, vocab_size: int) -> SentencePieceTokenizer:
-    """Train a SentencePiece model of kind ``unigram`` or ``bpe``; the same for the same lines.
+    """Train a SentencePiece model of kind ``unigram`` or ``bpe``; equal lines give the same model.
 
-    `vocab_size` counts the four special pieces too; there are fewer where the text has no more.
+    `vocab_size` includes the four special pieces; the model has fewer if the text does not allow as many.
 
     Raises:
-        DataError: The text has more different characters than that, or is otherwise unfit.
+        DataError: The text has more distinct characters than that, or is otherwise unsuitable.
     """
     from sentencepiece import SentencePieceTrainer
 
@@ -176,15 +176,13 @@ def train_pieces(lines: Iterable[str], kind: str, vocab_size: int) -> SentencePi
 
 
 def _why_no_pieces(reason: str, kind: str, vocab_size: int) -> str:
-    """Return in our words why SentencePiece makes no model: its own name options that we do not have."""
+    """Explain why SentencePiece fails; its own messages name options that sritool does not have."""
     needed = re.search(r"required_chars|too small|smaller than required", reason, re.IGNORECASE)
     if needed:
         least = [int(number) for number in re.findall(r"\d+", reason) if int(number) > vocab_size]
         advice = f"--vocab-size {min(least)} or more" if least else "a larger --vocab-size"
-        return (
-            f"the text has more different characters than {vocab_size:,} {kind} pieces can be; give {advice}"
-        )
+        return f"the text has more different characters than {vocab_size:,} {kind} pieces can cover; give {advice}"
     return (
-        f"SentencePiece cannot make {vocab_size:,} {kind} pieces of this text: is it long enough?; "
+        f"SentencePiece cannot make {vocab_size:,} {kind} pieces of this text, which may be too short; "
         "give more text, another --vocab-size or --tokenizer word"
     )

@@ -1,7 +1,7 @@
 """Pretrained word vectors in the text formats of word2vec, GloVe and fastText (.vec), compressed or not.
 
-Each line has a word and its numbers. word2vec and fastText begin with a line that says how many words and numbers
-there are. The file is read as a stream, and memory holds the vectors of wanted words alone.
+Each line has a word and its numbers. word2vec and fastText begin with a line that gives the numbers of words and
+dimensions. The file is streamed; memory holds only the vectors of wanted words.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ import numpy.typing as npt
 from sritool.data.blocks import lines_of, name_of, read_blocks, text_blocks
 from sritool.errors import DataError, quoted
 
-_BLANK = " \t\r\v\f"  # what a line may end in; other white space may be a word
+_BLANK = " \t\r\v\f"  # stripped from line ends; other white space may be a word
 
 
 class WordVectors(NamedTuple):
-    """Vectors of the words that were wanted and found."""
+    """Vectors of the wanted words that were found."""
 
-    ids: npt.NDArray[np.int64]  # of the words  [found]
+    ids: npt.NDArray[np.int64]  # ids of the words  [found]
     vectors: npt.NDArray[np.float32]  # [found, width]
 
 
 def vector_width(path: Path) -> int:
-    """Return how many numbers each vector of a file has, from its first lines.
+    """Return the dimension of the vectors in a file, from its first lines.
 
     Raises:
-        DataError: It cannot be read, or is no such file.
+        DataError: The file cannot be read, or has no word vectors.
     """
     return _Lines(path).width
 
 
 def read_vectors(path: Path, wanted: Mapping[str, int]) -> WordVectors:
-    """Read the vectors of some words, given with their ids; of a word that comes twice, the first.
+    """Read the vectors of the words in `wanted`, which maps them to ids; of a repeated word, the first vector.
 
     Raises:
-        DataError: It cannot be read, or a line is damaged; the message names the line.
+        DataError: The file cannot be read, or a line is damaged; the message names the line.
     """
     lines = _Lines(path)
     found: dict[int, npt.NDArray[np.float32]] = {}
@@ -48,14 +48,14 @@ def read_vectors(path: Path, wanted: Mapping[str, int]) -> WordVectors:
         if index is None or index in found:
             continue
         word, *numbers = line.rsplit(lines.separator, lines.width)
-        if word in wanted:  # else a word with a space in it, as GloVe has some
+        if word in wanted:  # else a word that contains a space, as in GloVe
             found[index] = _numbers(numbers, path, number)
     vectors = np.array([*found.values()], np.float32).reshape(len(found), lines.width)
     return WordVectors(np.array([*found], np.int64), vectors)
 
 
 class _Lines:
-    """The lines of a file that have a vector, with their numbers; each has a word and `width` numbers at least."""
+    """Numbered lines of a file that have a vector: a word and at least `width` numbers."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -90,7 +90,7 @@ class _Lines:
                 found = line.count(self.separator)
                 if found < self.width:
                     raise DataError(
-                        f"{self._path} line {number} has {found} numbers, not {self.width} as the others; "
+                        f"{self._path} line {number} has {found} numbers, not {self.width} like the others; "
                         "get the whole file"
                     )
                 met += 1
@@ -113,7 +113,7 @@ def _numbers(texts: list[str], path: Path, line: int) -> npt.NDArray[np.float32]
     try:
         vector = np.array([*map(float, texts)], np.float32)
     except ValueError as error:
-        raise DataError(f"{path} line {line} has something else than numbers; get the whole file") from error
+        raise DataError(f"{path} line {line} has something other than numbers; get the whole file") from error
     if not np.isfinite(vector).all():
         raise DataError(f"{path} line {line} has a number that is not finite; leave that line out")
     return vector

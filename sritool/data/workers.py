@@ -1,4 +1,4 @@
-"""The same work on many items by several processes, whose results come in the order of the items."""
+"""Parallel map over many items with several processes; results come in the order of the items."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from sritool.errors import SritoolError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ALONE = 8  # items that are worked on before other processes are started, which takes half a second
-_AHEAD = 2  # items in work for each process: memory holds so many
-_work: Callable[[Any], Any]  # of a worker process
+ALONE = 8  # items processed before other processes are started, which takes half a second
+_AHEAD = 2  # items in memory per process
+_work: Callable[[Any], Any]  # in a worker process
 
 
 def ordered_map(work: Callable[[Item], Result], items: Iterable[Item], workers: int = 1) -> Iterator[Result]:
-    """Yield `work` of each item, in order; the results do not depend on the number of processes.
+    """Yield `work(item)` for each item, in order; the results do not depend on the number of processes.
 
-    With several workers, items are read some ahead, and the function, what it takes and what it gives are pickled. An
-    error that the items raise comes after the results of all items before it.
+    With several workers, some items are read ahead, and the function, its arguments and its results are pickled. An
+    error raised by `items` comes after the results of all items before it.
 
     Raises:
-        SritoolError: A process ended in the middle.
+        SritoolError: A worker process ended unexpectedly.
     """
     given = iter(items)
     if workers == 1:
@@ -43,13 +43,13 @@ def ordered_map(work: Callable[[Item], Result], items: Iterable[Item], workers: 
 
 
 def _by_processes(work: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (work,))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _set_up, (work,))
     pending: deque[Future[Result]] = deque()
     error: Exception | None = None
     try:
         while error is None:
             try:
-                pending.append(pool.submit(_worked, next(items)))
+                pending.append(pool.submit(_run_work, next(items)))
             except Exception as found:
                 error = found
             if len(pending) >= workers * _AHEAD:
@@ -60,26 +60,26 @@ def _by_processes(work: Callable[[Item], Result], items: Iterator[Item], workers
             raise error
     except BrokenProcessPool as broken:
         raise SritoolError(
-            "a worker process ended in the middle: memory may be short; give fewer with --workers"
+            "a worker process ended unexpectedly, perhaps for lack of memory; give fewer --workers"
         ) from broken
     finally:
         pool.shutdown(wait=error is not None, cancel_futures=True)
 
 
-def _begin(work: Callable[[Any], Any]) -> None:
-    """Set a worker process up: it leaves Ctrl-C to its parent, and ends with it however that ends."""
+def _set_up(work: Callable[[Any], Any]) -> None:
+    """Set up a worker process: it leaves Ctrl-C to its parent, and ends when the parent ends."""
     global _work
     _work = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
 
 
-def _end_with(sentinel: Any) -> None:
+def _end_after(sentinel: Any) -> None:
     connection.wait([sentinel])
-    os._exit(1)  # noqa: TID251 - of a worker, which must not outlive the program
+    os._exit(1)  # noqa: TID251 - a worker must not outlive the program
 
 
-def _worked(item: Any) -> Any:
+def _run_work(item: Any) -> Any:
     return _work(item)

@@ -1,1 +1,1 @@
-"""Metrics of a trained model over sentences, and the record of what was measured."""
+"""Metrics of a trained model over sentences, and the record of measurements."""

@@ -1,7 +1,7 @@
 """Active units: the dimensions of z whose posterior mean varies with the sentence.
 
-A mean over a few chains holds their noise too, and dimensions look active that are not. The covariance of the means
-over two halves of the chains is free of it: `au` counts by that, `au-naive` by the variance of the means.
+A mean over a few chains includes their noise, so inactive dimensions may look active. The covariance of the means
+over two halves of the chains is free of that noise: `au` counts by it, `au-naive` by the variance of the means.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _RESAMPLES = 200
 
 
 def between_variance(first: Array, second: Array) -> Array:
-    """Covariance over sentences of two [n, latent], dimension by dimension: [latent]."""
+    """Covariance over sentences of two arrays [n, latent], dimension by dimension: [latent]."""
     products = (first - first.mean(0)) * (second - second.mean(0))
     covariance: Array = products.sum(0) / max(1, len(first) - 1)
     return covariance
@@ -25,9 +25,9 @@ def active_units(first: Array, second: Array | None = None) -> int:
     """Count the dimensions of z whose mean varies with the sentence: Var_x(E_q[z]) > 0.01.
 
     Args:
-        first: E_q[z] of each sentence, exact, or the mean over half of its chains. Shape [n, latent].
-        second: The mean over the other half; None: `first` is exact. The covariance of the two holds no
-            within-sentence noise, which in a mean over R chains adds Var_q(z)/R to the variance.
+        first: Exact E_q[z] of each sentence, or the mean over half of its chains. Shape [n, latent].
+        second: The mean over the other half; None: `first` is exact. The covariance of the two is free of
+            within-sentence noise, which adds Var_q(z)/R to the variance of a mean over R chains.
 
     Source: Burda et al. 2016; the covariance of halves is ours.
     """
@@ -37,11 +37,12 @@ def active_units(first: Array, second: Array | None = None) -> int:
 def chains_decide(first: Array, second: Array) -> bool:
     """Whether more chains would hardly change which dimensions count as active, by means over two halves [n, latent].
 
-    Each lies four standard deviations of the chains' noise from the threshold, or that noise is a quarter of the
-    threshold. What the choice of sentences adds does not fall with more chains, and is left to the standard error.
+    That is so if each dimension lies more than four standard deviations of the chains' noise from the threshold, or
+    if that deviation is at most a quarter of the threshold. The noise from the choice of sentences does not fall with
+    more chains; the standard error covers it.
     """
     variance = between_variance(first, second)
-    noise = np.var(first - second, axis=0, ddof=1) / 2  # of a half's mean
+    noise = np.var(first - second, axis=0, ddof=1) / 2  # of the mean over a half
     deviation = np.sqrt((noise**2 + 2 * noise * variance.clip(0)) / len(first))
     far = np.abs(variance - ACTIVE_VARIANCE) > 4 * deviation
     return bool((far | (deviation <= ACTIVE_VARIANCE / 4)).all())
@@ -50,7 +51,7 @@ def chains_decide(first: Array, second: Array) -> bool:
 def active_unit_estimate(
     metric: str, first: Array, second: Array | None, chains: int, estimator: str, seed: int
 ) -> Estimate:
-    """`active_units` with its error by bootstrap over the sentences, of which there are two at least."""
+    """Return `active_units` with its error by bootstrap over the sentences, at least two."""
     count, random = len(first), np.random.default_rng(seed)
     resampled = []
     for _ in range(_RESAMPLES):

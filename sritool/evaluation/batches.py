@@ -1,4 +1,4 @@
-"""The loop over batches that every measurement goes through: progress, batches that are on record, finite figures."""
+"""The loop over batches of every measurement: progress, batches on record, and the check for finite figures."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sritool.evaluation.record import FinishedBatches
 from sritool.processes import measuring
 from sritool.runs.model import Report
 
-# What a sentence may lack: k̂ of few draws, figures of weights without z, and signed weights that sum to 0.
+# Figures that may be missing: k̂ of few draws, figures of weights without z, signed weights that sum to 0.
 _MAY_LACK = ("pareto_k", "effective_sample_size", "log_likelihood_signed", "sign_ratio", "folded_share")
 
 
 Work = Callable[[Indices], Mapping[str, Tensor]]
-"""Sentences of a batch → figures of them by name, [batch, …] each."""
+"""Sentences of a batch → their figures by name, [batch, …] each."""
 
 
 def over_batches(
@@ -31,11 +31,11 @@ def over_batches(
 ) -> Iterator[tuple[Indices, dict[str, Array]]]:
     """Measure batch by batch, and yield each batch with its figures in float64 as soon as it is done.
 
-    A batch that a measurement before this one finished is taken from `finished`; a new one is written down there,
-    under the label, which progress is told under too. Within `measuring_together`, each process measures every so
-    many of the others, and all of them get all figures.
+    Batches that an earlier measurement finished are taken from `finished`; new ones are recorded there under `label`,
+    which progress reports show too. Within `measuring_together`, the processes share the batches, and each gets all
+    figures.
 
-    Raises: NumericalError if a sentence has a figure that is not finite.
+    Raises: NumericalError if a figure of a sentence is not finite.
     """
     done, total = 0, sum(len(batch) for batch in batches)
     left = []
@@ -90,5 +90,5 @@ def measured_batches(
 
 
 def told_as(report: Report, before: str = "", after: str = "") -> Report:
-    """Return a report that is told the same, with these words before and after what is done."""
+    """Return a progress callback that adds these words before and after the label."""
     return lambda label, done, total: report(f"{before}{label}{after}", done, total)

@@ -1,7 +1,7 @@
 """The bidirectional check: is `adaptive` right on sentences whose log p(x) is known from both sides?
 
 Sentences simulated from the model come with an exact draw of their posterior: the z that they were made from. So
-annealed importance sampling bounds their log-likelihood below, and run in reverse from that z, above.
+annealed importance sampling bounds their log-likelihood from below and, run in reverse from that z, from above.
 
 Source: Grosse, Ghahramani and Adams 2015, "Sandwiching the marginal likelihood using bidirectional Monte Carlo".
 """
@@ -31,33 +31,33 @@ from sritool.model.random import Stream
 from sritool.runs.model import Report, TrainedModel
 
 _ROWS = 512  # chains that are annealed at a time
-_BATCH = 8  # sentences side by side, so that progress moves
+_BATCH = 8  # sentences at a time, so that progress moves
 _UNIT = "nats/sentence"
-_ERRORS = 2.0  # standard errors that a difference is given
+_ERRORS = 2.0  # standard errors by which a difference may be below 0
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Mean log p(x) of simulated sentences between bounds from both sides; every figure in nats a sentence.
+    """Mean log p(x) of simulated sentences between bounds from both sides; every figure in nats per sentence.
 
-    Differences are paired: their standard errors are over sentences of the difference itself.
+    Differences are paired: their standard errors are those of the difference itself, over sentences.
     """
 
     sentences: int
     rungs: int
     chains: int
-    lower: Estimate  # mean log p̂(x) by forward annealing: at most the truth, in the mean
+    lower: Estimate  # mean log p̂(x) by forward annealing: at most the truth, in expectation
     adaptive: Estimate  # by `adaptive`, at most the truth as well
     upper: Estimate  # by reverse annealing: at least the truth
     width: Estimate  # upper − lower
     above_lower: Estimate  # adaptive − lower
-    below_upper: Estimate  # upper − adaptive: all that `adaptive` can be off by
-    verdict: str  # one line that says whether both are at least −2 standard errors
+    below_upper: Estimate  # upper − adaptive: the largest error of `adaptive`
+    verdict: str  # one line: whether both differences are at least −2 standard errors
     rows: dict[str, Array]  # of each sentence, by name: lower, adaptive, upper  [sentences]
 
 
 class Simulated(NamedTuple):
-    """Sentences of the model with the codes that they were made from: exact draws of their posteriors."""
+    """Sentences of the model, with the codes that they were made from: exact draws of their posteriors."""
 
     split: Split
     codes: Tensor  # [sentences, latent]
@@ -68,7 +68,8 @@ def certify(
 ) -> Certificate:
     """Bracket log p(x) of `count` sentences simulated from the model, and say whether `adaptive` lies inside.
 
-    There are so many independent chains of annealing a sentence; more `rungs` narrow the bracket.
+    Each sentence has `chains` independent chains of annealing, each way; more `rungs` narrow the bracket.
+
     Raises: UsageError if the model has no z: its likelihood is exact.
     """
     model.require_latent("certify")
@@ -84,9 +85,10 @@ def certify(
 
 
 def simulate(model: TrainedModel, count: int, seed: int) -> Simulated:
-    """Sentences with codes from the prior and words drawn; one as long as the corpus allows is cut, without </s>.
+    """Draw sentences from the model: codes from the prior, then words.
 
-    p(x|z) of a cut sentence is that of its words alone, so that the code stays an exact draw of its posterior.
+    A sentence is cut, without </s>, at the corpus's `max_length`. Its p(x|z) is then that of its words alone, so the
+    code is still an exact draw of its posterior.
     """
     longest = int(model.checkpoint.corpus["max_length"])
     like = model.generator.output_bias
@@ -140,7 +142,7 @@ def _verdict(above: Estimate, below: Estimate) -> str:
     high_enough, low_enough = (one.value >= -_ERRORS * one.standard_error for one in (above, below))
     if not high_enough:
         far = f"{-above.value:.3f} ± {above.standard_error:.3f} nats a sentence below annealing"
-        return f"adaptive lies {far}, which is a lower bound itself: take --samples higher"
+        return f"adaptive lies {far}, which is itself a lower bound: raise --samples"
     if not low_enough:
         return (
             f"adaptive lies {-below.value:.3f} ± {below.standard_error:.3f} nats a sentence above reverse annealing, "

@@ -1,4 +1,4 @@
-"""Whether the generator ignores z: one verdict, for every command that shows something of z."""
+"""Whether the generator ignores z: one verdict for all commands that show figures of z."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from sritool.evaluation.metrics import Estimate
 from sritool.runs.checkpoint import Checkpoint
 
 COLLAPSE_NATS = 0.1
-_LARGEST_ERROR = 0.2  # nats: of a figure that is less sure nothing follows
+_LARGEST_ERROR = 0.2  # nats: nothing follows from a less certain figure
 _BOUND = f"permuted is below {COLLAPSE_NATS} nats, or within two standard errors of that"
 IGNORES_Z = f"the generator ignores z, or nearly: {_BOUND}"
 
 
 def costs_nothing(permuted: float, error: float) -> bool:
-    """Tell whether another sentence's z, at this cost in nats a sentence with its error, is as good as one's own."""
-    known = math.isfinite(permuted) and error <= _LARGEST_ERROR  # which NaN is not
+    """Whether another sentence's z is as good as one's own, by `permuted` in nats per sentence and its error."""
+    known = math.isfinite(permuted) and error <= _LARGEST_ERROR  # false for NaN
     return known and permuted < COLLAPSE_NATS + 2 * error
 
 
 def ignores_z(estimates: Iterable[Estimate]) -> bool:
-    """Tell whether the generator ignores z, by `permuted` among these figures; not if it was not measured."""
+    """Whether the generator ignores z, by `permuted` among these estimates; False if it was not measured."""
     found = (e for e in estimates if e.metric == "permuted" and e.draws)  # without z there are no draws
     return any(costs_nothing(e.value, e.standard_error) for e in found)
 
 
 def has_collapsed(checkpoint: Checkpoint) -> bool:
-    """Tell whether the generator ignored z when it was last validated, by the checkpoint's own record."""
+    """Whether the generator ignored z at the last validation, by the checkpoint's own record."""
     last = checkpoint.metrics[-1] if checkpoint.metrics else {}
     if "permuted" not in last or not checkpoint.config.generator.latent:
         return False
@@ -38,9 +38,9 @@ def has_collapsed(checkpoint: Checkpoint) -> bool:
 
 
 def collapse_note(checkpoint: Checkpoint, estimates: Iterable[Estimate] = ()) -> str:
-    """Return the verdict in one line, "" where the generator uses z.
+    """Return the verdict in one line; "" if the generator uses z.
 
-    Where `permuted` is not among the estimates measured now, the checkpoint's last validation counts.
+    If `permuted` is not among the estimates, the checkpoint's last validation counts.
     """
     measured = [estimate for estimate in estimates if estimate.metric == "permuted"]
     if measured:

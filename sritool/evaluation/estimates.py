@@ -1,4 +1,4 @@
-"""From figures of sentences to the estimates of a table."""
+"""Turns figures of sentences into the estimates of a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sritool.likelihood.importance import CURVE, first_draws
 NATS = "nats/sentence"
 
 UNITS = {"ppl": "per token", "ppl-word": "per original word", "bpc": "bits/character", "bpb": "bits/byte"}
-"""Estimate that is a mean over sentences -> its unit, where that is not nats a sentence."""
+"""Estimate that is a mean over sentences -> its unit, where that is not nats per sentence."""
 
 TERMS: dict[str, Callable[[SentenceFigures], Array]] = {
     "posterior-kl": lambda of: of.posterior_kl,
@@ -33,26 +33,26 @@ TERMS: dict[str, Callable[[SentenceFigures], Array]] = {
     "kl-information": lambda of: of.kl_information,
     "kl-contraction": lambda of: of.kl - of.kl_information,
 }
-"""Metric that is a mean over sentences -> each sentence's term of it."""
+"""Metric that is a mean over sentences -> the function for each sentence's term."""
 
 WEIGHTED = tuple(name for name, needs in NEEDS.items() if "likelihood" in needs and "own codes" not in needs)
-"""Metrics that are estimated by importance weights; not `kl-information` and its like, which only subtract one."""
+"""Metrics estimated by importance weights; not those that only subtract such a figure, as `kl-information`."""
 
-_NEAR_CEILING = 1.0  # nats below log N within which a mutual information is called a bound
+_NEAR_CEILING = 1.0  # nats below log N within which a mutual information counts as a bound
 
 
 class Origin(NamedTuple):
-    """What the figures of a table were made with."""
+    """What produced the figures of a table."""
 
     estimator: str  # of log p(x); "exact" without z
     samples: int  # M; 0 where it is exact
-    sampler: str  # what the method's q(z|x) is called
-    chains: int  # draws of it a sentence; 0 without z
+    sampler: str  # name of the method's q(z|x)
+    chains: int  # draws from it per sentence; 0 without z
     seed: int
 
 
 def estimates_of(metric: str, figures: SentenceFigures, origin: Origin) -> list[Estimate]:
-    """The estimates of one metric; none where it could not be measured."""
+    """Return the estimates of one metric; none if it could not be measured."""
     if metric in ("bpc", "bpb") and figures.size is None:
         return []
     if metric in ("ppl", "nll", "bpc", "bpb"):
@@ -72,7 +72,7 @@ def estimates_of(metric: str, figures: SentenceFigures, origin: Origin) -> list[
 
 
 def _made_with(metric: str, origin: Origin) -> tuple[int, str]:
-    """Return how many draws of z a sentence a mean over sentences rests on, and what drew them."""
+    """How many draws of z per sentence a mean over sentences uses, and what drew them."""
     needs = set(NEEDS[metric])
     if metric in WEIGHTED:
         return origin.samples, origin.estimator
@@ -80,7 +80,7 @@ def _made_with(metric: str, origin: Origin) -> tuple[int, str]:
 
 
 def _bound(metric: str, figures: SentenceFigures) -> str:
-    """On which side of a figure the truth may lie far away; "" where it does not."""
+    """The side on which the truth may lie far from the figure, "≥" or "≤"; "" if neither."""
     if metric in ("mi-upper", "kl-aggregate"):
         side = "≤" if metric == "mi-upper" else "≥"
         return side if figures.kl_aggregate.any() else ""
@@ -92,19 +92,25 @@ def _bound(metric: str, figures: SentenceFigures) -> str:
 
 
 def _is_full(terms: Array) -> bool:
-    """Whether a mutual information is so near to log N, its largest value, that it may be far larger."""
+    """Whether a mutual information is so close to log N, its ceiling, that the truth may be far larger."""
     known = terms[~np.isnan(terms)]
-    # Without z all terms are 0, and that is exact.
+    # Without z, all terms are 0, which is exact.
     return bool(known.any() and known.mean() > math.log(len(known)) - _NEAR_CEILING)
 
 
 def sentence_terms(
     metric: str, figures: SentenceFigures, log_likelihood: Array | None = None
 ) -> Array | None:
-    """Return each sentence's term of an estimate: the figure is their mean, with the standard error of that.
+    """Return each sentence's term of an estimate; the figure is the mean of the terms, with its standard error.
 
-    They are from all draws, or from these log p̂(x) [n] in nats. Shape [n], NaN where a sentence was not measured;
-    None where the estimate has no terms, or needs characters that are not known.
+    Args:
+        metric: Name of the estimate.
+        figures: Figures of n sentences.
+        log_likelihood: log p̂(x) to use, nats [n]; None: that from all draws.
+
+    Returns:
+        Shape [n], NaN where a sentence was not measured. None if the estimate has no terms, or needs the number of
+        characters and that is unknown.
     """
     log_p = figures.log_likelihood if log_likelihood is None else log_likelihood
     size = figures.size
@@ -120,7 +126,7 @@ def sentence_terms(
 
 
 def likelihood_curve(figures: SentenceFigures, origin: Origin) -> list[tuple[Estimate, Estimate]]:
-    """PPL and NLL from the first M/8, M/4, M/2 and all M draws."""
+    """Return PPL and NLL from the first M/8, M/4, M/2 and all M draws."""
     found = {}
     for part, values in zip(CURVE, figures.log_likelihood_curve.T, strict=True):
         part_origin = origin._replace(samples=origin.samples and first_draws(origin.samples, part))
@@ -130,7 +136,7 @@ def likelihood_curve(figures: SentenceFigures, origin: Origin) -> list[tuple[Est
 
 
 def _weighed(metric: str, figures: SentenceFigures, origin: Origin, log_likelihood: Array) -> Estimate:
-    """A metric of log p(x), from these estimates of it."""
+    """A metric of log p(x), from these log p̂(x)."""
     terms = sentence_terms(metric, figures, log_likelihood)
     assert terms is not None
     unit, predictions = UNITS.get(metric, NATS), None
@@ -141,7 +147,7 @@ def _weighed(metric: str, figures: SentenceFigures, origin: Origin, log_likeliho
 
 
 def _likelihood(metric: str, figures: SentenceFigures, origin: Origin) -> list[Estimate]:
-    """A metric of log p(x): `ppl` per original word too, and each by signed weights, where there are any."""
+    """A metric of log p(x); `ppl` also per original word, and each also by signed weights, if there are any."""
     names = [metric]
     separated = figures.size is None or figures.size.separated
     if metric == "ppl" and separated and not np.array_equal(figures.words, figures.predictions):
@@ -154,7 +160,7 @@ def _likelihood(metric: str, figures: SentenceFigures, origin: Origin) -> list[E
 
 
 def _with_curve(estimate: Callable[[Array], Estimate], values: Array, figures: SentenceFigures) -> Estimate:
-    """The estimate from all draws, with how it came there and what the weights are like; values [n, 4]."""
+    """The estimate from all draws, with its curve and the weights' diagnostics; values [n, 4]."""
     whole = estimate(values[:, -1])
     sizes, tails = figures.effective_sample_size, figures.pareto_k
     if not is_measured(sizes):
@@ -171,7 +177,7 @@ def _with_curve(estimate: Callable[[Array], Estimate], values: Array, figures: S
 def _active_units(metric: str, figures: SentenceFigures, origin: Origin) -> list[Estimate]:
     if origin.chains == 0:
         return [Estimate(metric, 0.0, 0.0, "dimensions", len(figures.predictions), 0, origin.sampler)]
-    if len(figures.draws) < 2:  # of one sentence nothing varies
+    if len(figures.draws) < 2:  # nothing varies over one sentence
         return []
     if is_measured(figures.mean_code):
         return [active_unit_estimate(metric, figures.mean_code, None, 0, origin.sampler, origin.seed)]

@@ -24,22 +24,22 @@ from sritool.processes import measuring
 from sritool.runs.model import Report, TrainedModel, load_model
 from sritool.runs.names import run_name, run_names
 
-CHAINS = 16  # of annealing, each way
+CHAINS = 16  # of annealing, in each direction
 
 
 class Evaluation(NamedTuple):
-    """One checkpoint's figures."""
+    """Figures of one checkpoint."""
 
     run: str
     method: str
     data: str  # what they were measured on: `ptb test`, or the name of a text
-    total: int  # sentences there, whether or not all were measured
+    total: int  # sentences there, measured or not
     estimates: list[Estimate]
-    sentences: list[dict[str, object]]  # a row a sentence: index, nll, …, the text; of what was measured now
+    sentences: list[dict[str, object]]  # one row per sentence measured now: index, nll, …, text
     notes: list[str]
     # ppl and nll from M/8, M/4, M/2 and M draws; empty if not measured now
     curve: list[tuple[Estimate, Estimate]]
-    terms: dict[str, Array]  # of each sentence, by the estimate's name; of every figure if it was asked for
+    terms: dict[str, Array]  # of each sentence, by the estimate's name
 
 
 def evaluate(
@@ -48,7 +48,7 @@ def evaluate(
     """Measure each checkpoint on the same sentences with the same noise.
 
     Raises:
-        UsageError: No metric, or an unknown one, or the refinement of what has no encoder.
+        UsageError: No metric or an unknown one, or a refinement for a method without an encoder.
         DataError: The corpora differ, or the corpus is not the one that a model was trained on.
     """
     if not settings.metrics:
@@ -59,15 +59,15 @@ def evaluate(
     for model in models:
         likelihood_estimators.check_estimator(settings.estimator, model.method)
         if settings.refinement is not None:
-            model.method.refined(settings.refinement)  # refused before anything is measured
+            model.method.refined(settings.refinement)  # raises before anything is measured
     if settings.text is None:
         require_one_corpus(models)
     text = read_text(settings.text) if settings.text else None
     found = []
     for name in run_names(checkpoints):
-        model = models.pop(0)  # each is let go when it is measured
-        told = told_as(report, f"{name}: " if len(checkpoints) > 1 else "")
-        found.append(evaluate_model(model, settings, told, text)._replace(run=name))
+        model = models.pop(0)  # so that each is freed after its measurement
+        progress = told_as(report, f"{name}: " if len(checkpoints) > 1 else "")
+        found.append(evaluate_model(model, settings, progress, text)._replace(run=name))
     if not any(evaluation.estimates for evaluation in found):
         reason = next(note for note in found[0].notes if not note.startswith(IGNORES_Z))
         raise UsageError(f"{reason}; give other metrics")
@@ -81,10 +81,9 @@ def evaluate_model(
     text: Text | None = None,
     paired: bool = False,
 ) -> Evaluation:
-    """Measure one checkpoint: what is on record beside it is looked up, the rest is measured and kept.
+    """Measure one checkpoint: figures on record beside it are looked up, the others are measured and kept.
 
-    A text takes the place of the split. With `paired`, the terms of each sentence are needed, to compare with another
-    run.
+    A text replaces the split. With `paired`, the terms of each sentence are needed to compare with another run.
     """
     chosen = choose_sentences(model, settings.split, text, settings.limit, settings.data_dir)
     kept = record_of(model, chosen, settings)
@@ -110,7 +109,7 @@ def evaluate_model(
 
 
 def looked_up(model: TrainedModel, chosen: Chosen, kept: Evaluations, metrics: Sequence[str]) -> Evaluation:
-    """The figures on record of some metrics, with the terms of each sentence."""
+    """Return the figures on record of some metrics, with the terms of each sentence."""
     estimates, notes = kept.get(metrics)
     notes = [*filter(None, [collapse_note(model.checkpoint, estimates)]), *notes]
     head = run_name(model.path), model.method.name, chosen.data, len(chosen.split)
@@ -118,9 +117,10 @@ def looked_up(model: TrainedModel, chosen: Chosen, kept: Evaluations, metrics: S
 
 
 def record_of(model: HashedModel, chosen: Chosen, settings: EvaluationSettings) -> Evaluations:
-    """What is on record beside a checkpoint of these sentences and settings.
+    """Return the record beside a checkpoint for these sentences and settings.
 
-    Batches that an evaluation left which is on record are removed: it was killed just after that. Not with `again`.
+    Unless `again` is set, this removes leftover batches of evaluations on record, which were killed just after they
+    were recorded.
     """
     kept = Evaluations(model.path, key_of(model, chosen, settings))
     stale = any(kept.path.parent.glob(".evaluate-*.jsonl"))
@@ -131,7 +131,7 @@ def record_of(model: HashedModel, chosen: Chosen, settings: EvaluationSettings) 
 
 
 def _about(model: TrainedModel, chosen: Chosen, settings: EvaluationSettings) -> dict[str, object]:
-    """What a line of the record tells its readers beside the key."""
+    """What a line of the record tells people, besides the key."""
     count = len(chosen.examples)
     return {
         "checkpoint": model.path.name,
@@ -147,7 +147,7 @@ def _about(model: TrainedModel, chosen: Chosen, settings: EvaluationSettings) ->
 def certify(
     checkpoints: Sequence[Path], settings: EvaluationSettings, count: int, device: str, report: Report
 ) -> list[tuple[str, Certificate]]:
-    """Bracket `adaptive` of each checkpoint on `count` sentences simulated from it, by the run's name.
+    """Bracket `adaptive` on `count` sentences simulated from each checkpoint; return pairs (run name, certificate).
 
     Raises: UsageError if a model has no z, or another estimator is asked for.
     """
@@ -161,7 +161,7 @@ def certify(
 
 
 def require_one_corpus(models: Sequence[TrainedModel], advice: str = "evaluate them one by one") -> None:
-    """Refuse models that were trained on different corpora, and so have no split in common. Raises: DataError."""
+    """Refuse models trained on different corpora, which have no split in common. Raises: DataError."""
     corpora = {model.path: model.checkpoint.corpus for model in models}
     if len({corpus["content_hash"] for corpus in corpora.values()}) > 1:
         names = ", ".join(f"{run_name(path)}: {corpus['name']}" for path, corpus in corpora.items())
@@ -180,6 +180,6 @@ def _rows(
     for row, (index, text) in enumerate(zip(places, texts, strict=True)):
         values = {name: float(array[row]) for name, array in columns.items()}
         counts = {name: int(values.pop(name)) for name in ("predictions", "words")}
-        counts["words"] -= int(chosen.split.ended[index])  # </s> is a prediction and no word
+        counts["words"] -= int(chosen.split.ended[index])  # </s> is a prediction but not a word
         rows.append({"index": index, **counts, **values, "sentence": text})
     return rows

@@ -1,7 +1,7 @@
-"""Finished evaluations: what was measured once is looked up the next time.
+"""Finished evaluations: figures measured once are looked up the next time.
 
 A line of `evaluations.jsonl` beside the checkpoint holds one measurement: its key, what the key stands for, the
-estimates with their reliability, the notes, and the terms of each sentence, from which two runs are compared.
+estimates with their reliability, the notes, and the terms of each sentence, for comparisons of two runs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Measurement(NamedTuple):
 
     estimates: dict[str, list[Estimate]]
     notes: list[Note]
-    terms: dict[str, Array]  # of each sentence, by the estimate's name; empty in records of before
+    terms: dict[str, Array]  # of each sentence, by the estimate's name; empty in old records
 
 
 _ESTIMATES = TypeAdapter(dict[str, list[Estimate]])
@@ -63,7 +63,7 @@ class Evaluations(Record):
                 self._latest |= dict.fromkeys(found.estimates, found)
 
     def missing(self, metrics: Iterable[str], paired: bool = False) -> tuple[str, ...]:
-        """Those that are still to be measured; `paired`: or whose terms of each sentence are not on record."""
+        """Return the metrics still to be measured; with `paired`, also those whose terms are not on record."""
         return tuple(name for name in metrics if not self._has(name, paired))
 
     def _has(self, metric: str, with_terms: bool) -> bool:
@@ -74,7 +74,7 @@ class Evaluations(Record):
         return not (with_terms and lacking)
 
     def terms(self, metrics: Iterable[str]) -> dict[str, Array]:
-        """Terms of each sentence of the estimates of these metrics, by the estimate's name: [n] each."""
+        """Return each sentence's terms of these metrics' estimates, by the estimate's name: [n] each."""
         return {
             estimate.metric: self._latest[name].terms[estimate.metric]
             for name in metrics
@@ -84,26 +84,26 @@ class Evaluations(Record):
         }
 
     def measured_together(self) -> list[tuple[str, ...]]:
-        """The metrics of each measurement on record, in its order."""
+        """Return the metrics of each measurement on record, in its order."""
         distinct = {id(found): found for found in self._latest.values()}
         return [tuple(found.estimates) for found in distinct.values()]
 
     def get(self, metrics: Iterable[str]) -> tuple[list[Estimate], list[str]]:
-        """The estimates of these metrics, in the order of a table, and the notes on them."""
+        """Return the estimates of these metrics, in the order of a table, and the notes on them."""
         wanted = [name for name in NEEDS if name in set(metrics) and name in self._latest]
         estimates = [estimate for name in wanted for estimate in self._latest[name].estimates[name]]
         notes = [
             note.text
             for name in wanted
             for note in self._latest[name].notes
-            if name in note.metrics  # not of a figure that a later measurement replaced
+            if name in note.metrics  # no notes on figures that a later measurement replaced
         ]
         return estimates, list(dict.fromkeys(notes))
 
     def add(self, metrics: Sequence[str], measured: Measured, about: Mapping[str, Any]) -> None:
-        """Keep what was measured of the metrics that were asked for; a figure that is there already is replaced.
+        """Record the measured figures of these metrics; a figure already on record is replaced.
 
-        `about` is what the key stands for, for people who read the file.
+        `about` tells people who read the file what the key stands for.
         """
         found = Measurement({name: [] for name in metrics}, measured.notes, measured.terms)
         for estimate in measured.estimates:
@@ -116,24 +116,24 @@ class Evaluations(Record):
             self.append(head | dict(about) | _plain(found), sync=True)
 
     def batches(self, settings: EvaluationSettings) -> FinishedBatches:
-        """The finished batches of a measurement of this key that has not ended."""
+        """Return the finished batches of an unfinished measurement of this key."""
         sizes = (settings.chains, settings.batch_size, settings.memory)
         return FinishedBatches(self.path, self.key, settings.metrics, sizes)
 
     def notes_on(self, metrics: Sequence[str], measured: Sequence[str]) -> Iterator[str]:
-        """Which of these figures were measured before, and what is wrong with the file."""
+        """Note which of these figures were measured before, and problems with the file."""
         known = [name for name in metrics if name not in measured]
         if known:
             what = f"{', '.join(known)}: " if measured else ""
             yield f"{what}measured before, from {self.path.name}; --again measures anew"
         if self.damaged:
-            yield f"{self.damaged} damaged lines of {self.path} are not used"
+            yield f"{self.damaged} damaged lines of {self.path} are ignored"
         if not self.writable:
-            yield f"the figures are not kept, as {self.path} cannot be written"
+            yield f"the figures are not saved, as {self.path} cannot be written"
 
 
 class HashedModel(TrainedModel):
-    """A trained model that knows the hash of the very file it came from, under which its figures are kept.
+    """A trained model with the hash of the file it came from, under which its figures are kept.
 
     Attributes:
         content: SHA-256 of the file, in hexadecimal.
@@ -143,7 +143,7 @@ class HashedModel(TrainedModel):
 
     @classmethod
     def load(cls, path: Path | str, device: str = "cpu", gpu: str | None = None) -> Self:
-        """Load as `TrainedModel.load` does, also while a training run replaces the file."""
+        """Load as `TrainedModel.load` does, even while a training run replaces the file."""
         file = find_checkpoint(Path(path), Path("runs"))
         while True:
             content, model = content_hash(file), super().load(file, device, gpu)
@@ -156,7 +156,7 @@ load_hashed = HashedModel.load
 
 
 def key_of(model: HashedModel, chosen: Chosen, settings: EvaluationSettings) -> str:
-    """Stands for all that figures depend on beyond rounding."""
+    """Return the hash of everything that affects figures beyond rounding."""
     split, method = chosen.split, model.method
     sentences = (split.ids, split.offsets, split.words, chosen.examples)
     used = (decisive(settings, method, len(chosen.examples)), method.refinement, model.arithmetic)
@@ -164,11 +164,10 @@ def key_of(model: HashedModel, chosen: Chosen, settings: EvaluationSettings) -> 
 
 
 def decisive(settings: EvaluationSettings, method: Method, sentences: int) -> dict[str, object]:
-    """The settings that change what is measured on so many sentences, as plain values.
+    """Return the settings that change the figures of this many sentences, as plain values.
 
-    Noise is keyed by the sentence, so that batch size and memory change the order of sums and nothing else: they
-    are chosen by the machine, and are no reason to measure again. Nor is what the estimator at hand does not read,
-    and without z nothing is read at all.
+    Noise is keyed by the sentence, so batch size and memory, which depend on the machine, only change the order of
+    sums: they are left out. So are settings that the estimator does not read; without z, none is read.
     """
     if method.latent == 0:
         return {}
@@ -186,7 +185,7 @@ def decisive(settings: EvaluationSettings, method: Method, sentences: int) -> di
 
 
 def metric_of(estimate: Estimate) -> str:
-    """The metric that was asked for: `ppl` of `ppl-word`."""
+    """Return the metric behind an estimate: `ppl` for `ppl-word`."""
     name = estimate.metric
     return name if name in NEEDS else name.rpartition("-")[0]
 
@@ -198,7 +197,7 @@ def _measurement(entry: Mapping[str, Any]) -> Measurement:
 
 
 def _plain(measured: Measurement | None) -> dict[str, Any]:
-    """As JSON has it."""
+    """A measurement as JSON values."""
     if measured is None:
         return {}
     return {
@@ -209,7 +208,7 @@ def _plain(measured: Measurement | None) -> dict[str, Any]:
 
 
 def _fields(value: Any) -> Any:
-    """Fields by name; a number that JSON has no word for as its name, which pydantic reads."""
+    """Fields by name; inf and NaN, which JSON lacks, as strings that pydantic reads."""
     if isinstance(value, Estimate | Reliability):
         return {name: _fields(field) for name, field in value._asdict().items()}
     if isinstance(value, tuple):

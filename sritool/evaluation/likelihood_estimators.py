@@ -1,4 +1,4 @@
-"""Estimators of log p(x) by name: each a way to draw z with weights for the sentences of a batch."""
+"""Estimators of log p(x) by name; each draws weighted z for the sentences of a batch."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ class Encoding(Protocol):
     """A method with an encoder."""
 
     def proposal(self, conditional: Conditional, seed: int) -> DiagonalGaussian:
-        """q(z|x) of the batch."""
+        """Return q(z|x) of the batch."""
 
 
 class Estimator(NamedTuple):
-    """One of the table."""
+    """One estimator of the table `ESTIMATORS`."""
 
-    samples: int  # M unless asked otherwise
+    samples: int  # default M
     fits: Callable[[Method], bool] = lambda method: True
-    needs: str = ""  # what a method that it does not fit lacks
+    needs: str = ""  # what it needs of a method
 
 
 def weighted_draws(
     method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
 ) -> WeightedDraws:
-    """Draw z with weights w whose mean is p(x), by the estimator that the settings name; without z it is exact.
+    """Draw z with weights w whose mean is p(x), by the estimator of the settings; exact for a model without z.
 
-    Starts are draws of the method's own q(z|x): [chains, batch, latent].
+    `starts` are draws from the method's own q(z|x): [chains, batch, latent].
 
     Returns:
         M weighted draws of each sentence; `likelihood_figures` gives log p̂(x) in nats.
@@ -71,11 +71,11 @@ def weighted_draws(
         case "exact":
             return exact(conditional, starts[0])
         case name:
-            raise AssertionError(f"{name} is in ESTIMATORS, and how it draws is not here")
+            raise AssertionError(f"{name} is in ESTIMATORS, but not in weighted_draws")
 
 
 def check_estimator(name: str, method: Method | None = None, others: Sequence[str] = ()) -> None:
-    """Refuse an estimator that does not exist, or that does not fit the method; the caller takes `others`.
+    """Refuse an estimator that does not exist, or does not fit the method; `others` are also allowed by the caller.
 
     Raises: UsageError.
     """
@@ -90,7 +90,7 @@ def check_estimator(name: str, method: Method | None = None, others: Sequence[st
 
 
 def largest_batch(method: Method, settings: EvaluationSettings, time: int) -> int:
-    """Sentences of this length that fit into the settings' memory, each of them with one draw at least."""
+    """Return how many sentences of length `time` fit into the settings' memory, each with at least one draw."""
     like = method.generator.output_bias
     rows = rows_within(settings.memory, method.config.generator, time, like.element_size())
     if settings.estimator == "ais" and method.latent:
@@ -101,7 +101,7 @@ def largest_batch(method: Method, settings: EvaluationSettings, time: int) -> in
 def fitting_batches(
     method: Method, settings: EvaluationSettings, lengths: Indices, size: int
 ) -> Iterator[Indices]:
-    """Batches of at most `size` sentences of these lengths, none larger than the settings' memory allows."""
+    """Yield batches of at most `size` sentences of these lengths that fit into the settings' memory."""
     for part in evaluation_batches(lengths, size):
         fitting = largest_batch(method, settings, int(lengths[part[0]]))
         yield from (part[i : i + fitting] for i in range(0, len(part), fitting))
@@ -118,4 +118,4 @@ ESTIMATORS = {
     "encoder": Estimator(500, _encodes_with_density, "a method whose encoder gives a distribution"),
     "exact": Estimator(2, lambda method: method.latent == 0, "a model without z"),
 }
-"""Name -> estimator, in the order in which they are told; how each draws stands in `weighted_draws`."""
+"""Name -> estimator, in the order of listings; `weighted_draws` has the drawing itself."""

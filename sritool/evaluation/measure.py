@@ -1,7 +1,7 @@
-"""Measures of a model over sentences: what validation and `evaluate` share.
+"""Measures a model over sentences, for validation and `evaluate`.
 
-Each metric names what it needs. Each need is a stage, which is computed once, batch by batch, into `SentenceFigures`;
-these are reduced to estimates at the end, by `estimates`.
+Each metric names its needs. Each need is a stage, computed once, batch by batch, into `SentenceFigures`, which
+`estimates` reduces to estimates at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sritool.runs.model import Report
 
 
 class Measured(NamedTuple):
-    """Estimates, and the figures of sentences that they were computed from."""
+    """Estimates, the figures of sentences that they were computed from, and notes."""
 
     estimates: list[Estimate]
     figures: SentenceFigures
@@ -35,13 +35,13 @@ class Measured(NamedTuple):
 
     @property
     def terms(self) -> dict[str, Array]:
-        """Terms of each sentence of the estimates that have some, by the estimate's name; [n] each."""
+        """Each sentence's terms of the estimates that have terms, by the estimate's name; [n] each."""
         found = {e.metric: sentence_terms(e.metric, self.figures) for e in self.estimates}
         return {name: terms for name, terms in found.items() if terms is not None}
 
 
 def origin_of(method: Method, settings: EvaluationSettings) -> Origin:
-    """What the figures of this method are made with."""
+    """Return what produces the figures of this method."""
     if method.latent == 0:
         return Origin("exact", 0, "none: no z", 0, settings.seed)
     return Origin(
@@ -54,7 +54,7 @@ def origin_of(method: Method, settings: EvaluationSettings) -> Origin:
 
 
 def _possible(method: Method, settings: EvaluationSettings) -> tuple[EvaluationSettings, list[Note]]:
-    """The settings without metrics that this q(z|x) cannot give, and notes on those."""
+    """The settings without the metrics that this q(z|x) cannot give, and notes on those."""
     without: dict[str, list[str]] = {}
     for name in settings.metrics:
         if not method.has_density and "density" in NEEDS[name]:
@@ -86,12 +86,17 @@ def measure(
 ) -> Measured:
     """Measure a method on these sentences of a split, without dropout, in float32.
 
-    `examples` [n] are indices in the split, and the keys of the noise too. Batches of `finished` were measured
-    before; those of this call are written down there. Without the tokenizer that made the ids, bits per character
-    and byte are not measured.
+    Args:
+        method: The method.
+        split: Sentences as ids.
+        examples: Indices in the split, which also key the noise. Shape [n].
+        settings: Metrics and how to measure them.
+        report: Progress callback.
+        finished: Batches measured earlier; the batches of this call are recorded there.
+        tokenizer: What made the ids; without it, bits per character and byte are not measured.
 
     Raises:
-        UsageError: An unknown metric, or an estimator or a refinement that the method cannot have.
+        UsageError: An unknown metric, or an estimator or refinement that does not fit the method.
         NumericalError: A chain explodes, or a sentence's figure is not finite.
     """
     check_metrics(settings.metrics)

@@ -1,4 +1,4 @@
-"""What a table of figures must be read with: bounds that they break, and weights that cannot be believed."""
+"""Notes below a table of figures: broken bounds, weights that cannot be trusted, and other caveats."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sritool.methods.base import Method
 
 _SMALL_CORRECTION, _LARGE_CORRECTION = 0.01, 0.05  # nats
 _STILL_MOVING = 0.5  # nats between M/2 and M
-# What a chain's figure must reach besides, to be called believable.
+# Stricter limits for a chain's figure: effective sample size over M, and nats between M/2 and M.
 _EVEN_CHAINS, _AT_REST = 0.5, 0.05
 
 
@@ -26,7 +26,7 @@ class Note(NamedTuple):
     """A line below a table."""
 
     text: str
-    metrics: tuple[str, ...]  # that it is about
+    metrics: tuple[str, ...]  # the metrics it is about
 
 
 ON_WEIGHTS = tuple(name for name, needs in NEEDS.items() if "likelihood" in needs)
@@ -36,7 +36,7 @@ ON_WEIGHTS = tuple(name for name, needs in NEEDS.items() if "likelihood" in need
 def notes_on(
     figures: SentenceFigures, estimates: Sequence[Estimate], origin: Origin, method: Method
 ) -> list[Note]:
-    """One line each, the most general last."""
+    """Return the notes, one line each, the most general last."""
     metrics = {estimate.metric for estimate in estimates}
     notes = list(_of_few(figures, estimates))
     notes += _of_text(figures, metrics)
@@ -49,7 +49,7 @@ def notes_on(
 
 
 def _of_few(figures: SentenceFigures, estimates: Sequence[Estimate]) -> Iterator[Note]:
-    """What is undefined, or beyond all numbers, and why."""
+    """Figures that are undefined or overflow, and why."""
     alone = tuple(e.metric for e in estimates if e.sentences < 2 and math.isnan(e.standard_error))
     if alone:
         yield Note("the standard error of one sentence is undefined", alone)
@@ -66,11 +66,11 @@ def _of_text(figures: SentenceFigures, metrics: set[str]) -> Iterator[Note]:
     if metrics & {"bpc", "bpb"} and figures.size.unknown:
         yield Note(
             f"bpc, bpb: {figures.size.unknown:,} tokens are <unk>, whose text is not predicted: the figures "
-            "compare only with models that have the same unknown words",
+            "are comparable only between models with the same unknown words",
             ("bpc", "bpb"),
         )
     if "ppl" in metrics and not figures.size.separated:
-        yield Note("ppl-word is left out, as no spaces separate the words: bpc and bpb compare", ("ppl",))
+        yield Note("ppl-word is left out, as no spaces separate the words: compare bpc and bpb", ("ppl",))
 
 
 def _of_information(figures: SentenceFigures, metrics: set[str]) -> Iterator[Note]:
@@ -79,7 +79,7 @@ def _of_information(figures: SentenceFigures, metrics: set[str]) -> Iterator[Not
             count = int((~np.isnan(terms)).sum())
             yield Note(f"{name} is at most log {count} = {math.log(count):.2f} nats", (name,))
     if metrics & {"mi-upper", "kl-aggregate"} and figures.kl_aggregate.any():
-        fitted = "that of a Gaussian fitted to codes of other sentences: the least that there is"
+        fitted = "that of a Gaussian fitted to codes of other sentences; the true value is not lower"
         yield Note(f"kl-aggregate is {fitted}", ("mi-upper", "kl-aggregate"))
 
 
@@ -89,7 +89,7 @@ def _of_correction(figures: SentenceFigures, metrics: set[str]) -> Iterator[Note
     added = float(figures.posterior_kl_correction.mean())
     if abs(added) < _SMALL_CORRECTION:
         return
-    advice = "; --samples higher makes it smaller" if abs(added) > _LARGE_CORRECTION else ""
+    advice = "; more --samples make the correction smaller" if abs(added) > _LARGE_CORRECTION else ""
     yield Note(f"posterior-kl: corrected by {added:+.3f} nats for uneven weights{advice}", ("posterior-kl",))
 
 
@@ -99,7 +99,7 @@ def _of_kl(figures: SentenceFigures, metrics: set[str], method: Method) -> Itera
         return
     folded = float(np.nanmean(figures.folded))
     if folded > 0:
-        share = f"kl: {100 * folded:.1f} % of the steps fold, so that it may lie on either side of the truth"
+        share = f"kl: {100 * folded:.1f} % of the steps fold, so it may lie on either side of the truth"
         yield Note(share, concerned)
     if method.name == "sri":
         alone = kl_on_the_prior(evaluated(method.config.sampler, method.root), method.latent)
@@ -109,7 +109,7 @@ def _of_kl(figures: SentenceFigures, metrics: set[str], method: Method) -> Itera
 
 
 def _broken_bound(figures: SentenceFigures) -> Iterator[Note]:
-    """NLL ≤ recon + KL(q ‖ prior) for any q: a table that breaks it is wrong somewhere, and says so."""
+    """NLL ≤ recon + KL(q ‖ prior) for any q: if a table breaks this bound, a figure in it is wrong."""
     slack = figures.recon + figures.kl + figures.log_likelihood
     slack = slack[~np.isnan(slack)]
     if not len(slack):
@@ -117,8 +117,8 @@ def _broken_bound(figures: SentenceFigures) -> Iterator[Note]:
     error = slack.std(ddof=1) / np.sqrt(len(slack)) if len(slack) > 1 else np.inf
     if slack.mean() < -2 * error:
         broken = (
-            f"nll lies {-slack.mean():.2f} ± {error:.2f} nats above recon + kl, which is a bound: "
-            "take --samples higher, and do not trust kl where steps fold"
+            f"nll lies {-slack.mean():.2f} ± {error:.2f} nats above recon + kl, an upper bound: "
+            "raise --samples, and do not trust kl where steps fold"
         )
         yield Note(broken, ("nll", "kl", "elbo"))
 
@@ -142,17 +142,17 @@ def _of_weights(figures: SentenceFigures, origin: Origin) -> Iterator[str]:
         if lost:
             yield f"the signed weights of {lost} of {len(sizes)} sentences sum to 0 or less: more chains are needed"
     elif uneven:
-        yield "few draws carry the weight, so that the ppl is too high by more than M/2 against M shows"
+        yield "few draws carry the weight, so the ppl is too high by more than its change from M/2 to M shows"
 
 
 def _of_chains(figures: SentenceFigures, uneven: bool) -> str:
-    """What effective size, folds and signs mean for the perplexity that stands in the table."""
+    """What effective size, folds and signs mean for the perplexity in the table."""
     folded, ratio = float(figures.folded_share.mean()), float(figures.sign_ratio.mean())
     shown = f"sri: {100 * folded:.1f} % of the steps fold, signed to absolute weights {ratio:.2f}: "
     if folded == 0 and not uneven:
-        return shown + "the weights are even and nothing folds, so that the ppl can be believed"
+        return shown + "the weights are even and nothing folds, so the ppl can be believed"
     if folded == 0:
-        return shown + "few chains carry the weight, so that the ppl is too high, by nobody knows how much"
+        return shown + "few chains carry the weight, so the ppl is too high by an unknown amount"
     if not uneven:
         return shown + "the ppl is too low, as |det| of one branch is not the density; ppl-signed is unbiased"
     both = "few chains carry the weight, which makes the ppl too high, and folds make it too low"

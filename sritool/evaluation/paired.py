@@ -1,7 +1,7 @@
 """Differences between two models on the same sentences, with the standard error of the difference itself.
 
-How hard a sentence is, is common to all models, and is most of the standard error of a single figure. It cancels in
-the difference sentence by sentence.
+Most of the standard error of a single figure comes from how hard the sentences are, which is common to all models. It
+cancels in the difference sentence by sentence.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ ERRORS = 2.0
 """Standard errors beyond which a difference is marked."""
 
 PAIRED = tuple(name for name in NEEDS if "means" not in NEEDS[name])
-"""Metrics that have a term of each sentence. `au` counts dimensions over all sentences and has none."""
+"""Metrics that have a term per sentence. `au` counts dimensions over all sentences and has none."""
 
 
 class Difference(NamedTuple):
-    """A figure of one model minus that of another, on the sentences that both have."""
+    """A figure of one model minus that of another, on the sentences measured for both."""
 
     value: float
     standard_error: float
@@ -34,9 +34,9 @@ class Difference(NamedTuple):
 
 
 def difference(own: Array, reference: Array) -> Difference | None:
-    """Return the paired difference of two models' terms; None where they have no two sentences in common.
+    """Return the paired difference of two models' terms; None if they share fewer than two sentences.
 
-    Both are terms of the same sentences in the same order, as `sentence_terms` has them: [n].
+    Both are terms of the same sentences in the same order, from `sentence_terms`: [n].
     """
     if len(own) != len(reference):
         return None

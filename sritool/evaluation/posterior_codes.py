@@ -2,7 +2,7 @@
 
 They are a `Record`, `latents/KEY.jsonl`: KEY stands for the model's weights and settings and for how codes are drawn.
 A line holds a batch, written as soon as it is done: digests of its sentences (of their words and the key of their
-noise), and their codes. So a killed run goes on, and two runs may write at once. The folder may be deleted.
+noise), and their codes. So a killed run can continue, and two runs may write at once. The folder may be deleted.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from sritool.runs.bundled import records_folder
 from sritool.runs.model import Floats, Report, TrainedModel
 
 FOLDER = "latents"
-KEPT_FROM = 32  # sentences to encode at once: fewer are done again sooner than looked up
-_DIGEST = 16  # bytes that tell a sentence and its noise
+KEPT_FROM = 32  # sentences to encode: fewer are faster to encode again than to look up
+_DIGEST = 16  # bytes that identify a sentence and its noise
 
 
 class CodeSettings(NamedTuple):
-    """How a sentence's codes come from q(z|x)."""
+    """How a sentence's codes are drawn from q(z|x)."""
 
-    chains: int | None = None  # independent draws; None: the mean of q(z|x) as the method has it without
-    mean: bool = True  # of the draws; of an encoder without chains its own mean in any case
+    chains: int | None = None  # independent draws; None: the method's own mean of q(z|x)
+    mean: bool = True  # of the draws; an encoder without chains always gives its own mean
     seed: int = 0
-    dropout: bool = False  # in the chain's steps, as while training; nothing to an encoder
+    dropout: bool = False  # in the chain's steps, as in training; no effect on an encoder
 
     @property
     def rows(self) -> int:
-        """Codes a sentence."""
+        """Codes per sentence."""
         return 1 if self.mean or self.chains is None else self.chains
 
 
@@ -50,27 +50,27 @@ def codes_of_split(
     model: TrainedModel,
     split: Split,
     examples: Indices,
-    how: CodeSettings = CodeSettings(),  # noqa: B008 - a named tuple, nobody can change it
+    how: CodeSettings = CodeSettings(),  # noqa: B008 - a named tuple is immutable
     batch_size: int = 64,
     report: Report = lambda *_: None,
     keep: bool = True,
 ) -> Floats:
-    """Draw codes of these sentences [n] of a split, the noise of each keyed by its index there.
+    """Draw codes of these sentences [n] of a split; each one's noise is keyed by its index there.
 
-    With `keep`, codes are looked for on the disk, and new ones kept there.
+    With `keep`, codes on the disk are used, and new ones are kept there.
 
     Returns:
         Codes in the order of `examples`. Shape [n, how.rows, latent], float32.
 
     Raises:
-        UsageError: The model has no z, chains is below 1, or there is to be dropout in no chain.
+        UsageError: The model has no z, chains is below 1, or dropout is asked for without chains.
         NumericalError: A code is not finite.
     """
     model.require_latent("encode")
     if how.chains is not None and how.chains < 1:
         raise UsageError(f"chains is {how.chains}; give at least 1")
     if how.dropout and how.chains is None:
-        raise UsageError("dropout is drawn anew for each chain; give their number too, with --chains")
+        raise UsageError("dropout is drawn anew for each chain; give the number of chains too, with --chains")
     codes = np.empty((len(examples), how.rows, model.latent), dtype=np.float32)
     digests = [_digest(split, int(index)) for index in examples]
     kept = _record(model, how) if keep else None
@@ -84,11 +84,11 @@ def codes_of_split(
     def draw(part: Indices) -> dict[str, torch.Tensor]:
         return {"code": _draw(model, collate(split, examples[missing[part]]).to(model.device), how)}
 
-    def told(label: str, done: int, _: int) -> None:
+    def progress(label: str, done: int, _: int) -> None:
         report(label, before + done, len(examples))
 
     batches = evaluation_batches(split.lengths[examples[missing]], batch_size)
-    for part, found in over_batches("encoding", batches, draw, told):
+    for part, found in over_batches("encoding", batches, draw, progress):
         rows = missing[part]
         codes[rows] = found["code"]
         if kept is not None and len(missing) >= KEPT_FROM:
@@ -103,7 +103,7 @@ def codes_of_text(
     batch_size: int = 64,
     report: Report = lambda *_: None,
 ) -> Floats:
-    """Draw codes of sentences given as text, which are not kept on the disk: [n, how.rows, latent].
+    """Draw codes of sentences given as text, without keeping them on the disk: [n, how.rows, latent].
 
     Raises: UsageError if the model has no z, or chains is below 1.
     """
@@ -112,7 +112,7 @@ def codes_of_text(
 
 
 def _draw(model: TrainedModel, batch: Batch, how: CodeSettings) -> torch.Tensor:
-    """[batch, rows, latent]"""
+    """Codes of a batch: [batch, rows, latent]."""
     method, conditional = model.method, model.method.conditional(batch)
     if how.chains is None or (how.mean and method.has_exact_mean):
         return method.posterior_mean(conditional, how.seed)[:, None]
@@ -124,7 +124,7 @@ def _draw(model: TrainedModel, batch: Batch, how: CodeSettings) -> torch.Tensor:
 
 
 def _digest(split: Split, index: int) -> bytes:
-    """A sentence and the key of its noise."""
+    """Digest of a sentence and the key of its noise."""
     words = hashlib.blake2b(index.to_bytes(8, "little"), digest_size=_DIGEST)
     words.update(np.ascontiguousarray(split.targets(index)).tobytes())
     return words.digest()
@@ -143,7 +143,7 @@ def _record(model: TrainedModel, how: CodeSettings) -> Record:
 
 
 def _known(kept: Record, wanted: set[bytes], shape: tuple[int, ...]) -> dict[bytes, Floats]:
-    """The codes on record of these sentences, each of this shape, by the sentence's digest."""
+    """Codes on record of these sentences, each of this shape, by the sentence's digest."""
 
     def decode(entry: dict[str, Any]) -> list[tuple[bytes, Floats]]:
         arrays = unpacked(entry)

@@ -4,11 +4,11 @@
     .evaluate-KEY.jsonl   batches of an evaluation that is still running or was killed, see `FinishedBatches`
     latents/KEY.jsonl     codes of sentences, see `posterior_codes`
 
-A record is a file of JSON lines that end with a checksum. Lines are only ever appended, each in one write, so that
-two processes may write at once; a line that a kill cut or that was changed is left aside and counted. This needs
-neither locks nor shared memory, which the network file systems of clusters may not have (as SQLite's WAL mode does).
+A record is a file of JSON lines that end with a checksum. Lines are only appended, each in one write, so two
+processes may write at once. A line that was cut by a kill or changed is skipped and counted. Unlike SQLite's WAL
+mode, this needs neither locks nor shared memory, which network file systems of clusters may lack.
 
-KEY stands for everything that the content depends on, so that what is found under it can be used as it is.
+KEY stands for everything that the content depends on, so content found under it can be used as it is.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _NOT_READABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError,
 
 
 class Record:
-    """A file of lines with checksums. Where several processes measure together, the first one reads and writes.
+    """A file of lines with checksums. If several processes measure together, the first one reads and writes.
 
     Attributes:
         path: The file, which need not exist.
-        damaged: Lines that were read and cannot be used.
-        writable: False once a line could not be written; nothing is kept from then on.
+        damaged: Number of lines that cannot be used.
+        writable: False once a line could not be written; nothing is written from then on.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +55,7 @@ class Record:
         self._leads = measuring().is_first
 
     def read(self, decode: Callable[[dict[str, Any]], Entry]) -> Iterator[Entry]:
-        """Yield what `decode` makes of each whole line; a line that it cannot read counts as damaged."""
+        """Yield `decode` of each intact line; a line that it cannot read counts as damaged."""
         try:
             content = self.path.read_bytes() if self._leads else b""
         except OSError:
@@ -72,9 +72,9 @@ class Record:
                 yield entry
 
     def append(self, entry: Mapping[str, Any], sync: bool = False) -> None:
-        """Append plain values, at least one, as a line in one write; with `sync`, it is then on the disk.
+        """Append at least one plain value as a line in one write; with `sync`, the line is then on the disk.
 
-        A folder that cannot be written to is no reason to stop.
+        A folder that cannot be written to does not raise an error.
         """
         body = json.dumps(entry).encode("ascii")[:-1]
         if self.writable and self._leads:
@@ -92,35 +92,35 @@ class Record:
 
 
 class FinishedBatches(Record):
-    """Finished batches of a measurement, so that one that was killed goes on where it stopped.
+    """Finished batches of a measurement, so that a killed one continues where it stopped.
 
     A batch is written as soon as it is done. The measurement removes the file at its end.
 
     Attributes:
-        found: Batches that were there.
+        found: Number of batches on record at the start.
     """
 
     def __init__(self, beside: Path, *parts: object) -> None:
-        """Find what an earlier measurement finished.
+        """Read the batches that an earlier measurement finished.
 
         Args:
-            beside: The checkpoint, or any file of the folder where the record lies.
-            parts: All that the batches depend on, the checkpoint's `content_hash` among it.
+            beside: The checkpoint, or any file in the record's folder.
+            parts: Everything that the batches depend on, including the checkpoint's `content_hash`.
         """
         super().__init__(records_folder(beside) / f".evaluate-{fingerprint(VERSION, *parts)[:24]}.jsonl")
         self._known = dict(self.read(_batch))
         self.found = len(self._known)
 
     def get(self, stage: str, number: int) -> dict[str, NDArray[Any]] | None:
-        """The arrays of a batch of a stage, None if it is to be measured."""
+        """Return the arrays of a batch of a stage; None if it must be measured."""
         return self._known.get((stage, number))
 
     def add(self, stage: str, number: int, arrays: Arrays) -> None:
-        """Write a batch down."""
+        """Record a batch."""
         self.append({"stage": stage, "number": number, "arrays": packed(arrays)})
 
     def notes(self) -> Iterator[str]:
-        """What people are told of them."""
+        """Notes on damaged lines and on batches found."""
         if self.damaged:
             yield f"damaged lines of {self.path.name}: {self.damaged}; what they held was measured again"
         if self.found:
@@ -132,7 +132,7 @@ def _batch(entry: Mapping[str, Any]) -> tuple[tuple[str, int], dict[str, NDArray
 
 
 def packed(arrays: Arrays) -> dict[str, Any]:
-    """Arrays of numbers as JSON has them."""
+    """Convert arrays of numbers to JSON values."""
     return {
         name: {
             "dtype": array.dtype.str,
@@ -144,7 +144,7 @@ def packed(arrays: Arrays) -> dict[str, Any]:
 
 
 def unpacked(entry: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """The arrays again. Raises: ValueError, KeyError or TypeError for anything else."""
+    """Inverse of `packed`. Raises: ValueError, KeyError or TypeError for anything else."""
     found = {}
     for name, array in entry.items():
         dtype = np.dtype(array["dtype"])
@@ -155,7 +155,7 @@ def unpacked(entry: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal. Raises: CheckpointError if it cannot be read."""
+    """Return the SHA-256 of a file in hexadecimal. Raises: CheckpointError if it cannot be read."""
     try:
         return digest_of(path)
     except OSError as error:
@@ -163,7 +163,7 @@ def content_hash(path: Path) -> str:
 
 
 def fingerprint(*parts: object) -> str:
-    """SHA-256 of arrays, and of values whose `repr` tells them apart."""
+    """Return the SHA-256 of arrays, and of values that `repr` distinguishes."""
     digest = hashlib.sha256()
     for item in parts:
         if isinstance(item, (np.ndarray, Joined)):

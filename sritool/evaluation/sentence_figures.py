@@ -1,4 +1,4 @@
-"""Figures of each sentence: what the stages measure, and estimates and notes are computed from."""
+"""Figures of each sentence: the stages measure them, estimates and notes are computed from them."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from sritool.likelihood.importance import CURVE
 class SentenceFigures:
     """Figures of n sentences, in nats unless said otherwise; NaN where a sentence, or all, were not measured.
 
-    Each but the curves, draws and codes has the shape [n]. A curve has a column for each part of `CURVE`: what the
-    first M/8, M/4, M/2 and all M draws give.
+    All but the curves, draws and codes have the shape [n]. A curve has a column per part of `CURVE`: the figures from
+    the first M/8, M/4, M/2 and all M draws.
     """
 
-    predictions: Array  # tokens that are predicted, </s> too, a count
-    words: Array  # of the text, </s> too, a count
+    predictions: Array  # number of predicted tokens, including </s>
+    words: Array  # number of words of the text, including </s>
     size: TextSize | None = None  # of the text, where the tokenizer is known
-    unit_chains: int = 0  # draws of q(z|x) a sentence behind `half_means`
+    unit_chains: int = 0  # draws of q(z|x) per sentence behind `half_means`
     recon: Array = field(init=False)  # mean −log p(x|z) over the draws of q(z|x)
     recon_permuted: Array = field(init=False)  # the same with the draws of another sentence
     kl: Array = field(init=False)  # KL(q(z|x) ‖ p(z))
     folded: Array = field(init=False)  # share of the steps of the chain behind `kl` that fold
-    encoder_recon: Array = field(init=False)  # `recon` and `kl` of an encoder before it is refined
+    encoder_recon: Array = field(init=False)  # `recon` and `kl` of an encoder before its refinement
     encoder_kl: Array = field(init=False)
     log_likelihood_curve: Array = field(init=False)  # log p̂(x)  [n, 4]
     posterior_kl_curve: Array = field(init=False)  # KL(p(z|x) ‖ p(z))  [n, 4]
-    effective_sample_size: Array = field(init=False)  # of the weights behind them, a number of draws
-    pareto_k: Array = field(init=False)  # k̂ of these weights, without unit
+    effective_sample_size: Array = field(init=False)  # of the weights behind the curves, a number of draws
+    pareto_k: Array = field(init=False)  # k̂ of these weights, dimensionless
     log_likelihood_signed: Array = field(init=False)  # log p̂(x) by weights with signs
     sign_ratio: Array = field(init=False)  # signed over absolute weights
     folded_share: Array = field(init=False)  # of the steps of the chains that were weighed
-    posterior_kl_correction: Array = field(init=False)  # in it, for uneven weights
+    posterior_kl_correction: Array = field(init=False)  # included in `posterior_kl`, for uneven weights
     mi: Array = field(init=False)  # term of the mutual information of x and z ~ p(z|x)
-    kl_aggregate: Array = field(init=False)  # term of KL of the aggregate of these z to the prior
-    kl_information: Array = field(init=False)  # term of that of x and z ~ q(z|x)
+    kl_aggregate: Array = field(init=False)  # term of the KL of the aggregate posterior to the prior
+    kl_information: Array = field(init=False)  # term of the mutual information of x and z ~ q(z|x)
     draws: Array = field(init=False)  # of q(z|x)  [n, chains, latent]
     mean_code: Array = field(init=False)  # E_q[z], where it has a closed form  [n, latent]
     half_means: Array = field(init=False)  # else means over two halves of `unit_chains` draws  [n, 2, latent]
-    own_code: Array = field(init=False)  # the first of them  [n, latent]
+    own_code: Array = field(init=False)  # the first of the draws  [n, latent]
     own_conditional: Array = field(init=False)  # log p(x|z) of it
-    posterior_code: Array = field(init=False)  # nearly a draw of p(z|x)  [n, latent]
+    posterior_code: Array = field(init=False)  # nearly a draw from p(z|x)  [n, latent]
     posterior_conditional: Array = field(init=False)  # log p(x|z) of it
 
     def __post_init__(self) -> None:
@@ -77,7 +77,7 @@ class SentenceFigures:
             getattr(self, name)[chosen] = values
 
     def columns(self) -> dict[str, Array]:
-        """The figures that were measured, by name, [n] each: of curves the end, without draws and codes."""
+        """Return the measured figures by name, [n] each: the last column of curves, no draws or codes."""
         found = {}
         for name in self._measured:
             values = getattr(self, name.removesuffix("_curve"))
@@ -87,5 +87,5 @@ class SentenceFigures:
 
 
 def is_measured(values: Array) -> bool:
-    """Whether a figure is known of any sentence."""
+    """Whether a figure is known for any sentence."""
     return not bool(np.isnan(values).all())

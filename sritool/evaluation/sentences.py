@@ -1,4 +1,4 @@
-"""The sentences that a command on a checkpoint works on: some of a prepared split, or a text's first ones."""
+"""The sentences that a command on a checkpoint works on: some of a prepared split, or the first of a text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sritool.errors import DataError
 from sritool.processes import measuring
 from sritool.runs.model import TrainedModel
 
-SHOWN = 5  # words in a line for people
+SHOWN = 5  # most words shown in a line
 
 
 class Chosen(NamedTuple):
@@ -28,7 +28,7 @@ class Chosen(NamedTuple):
 
     split: Split
     examples: Indices  # their indices, in order
-    data: str  # what they are called: `ptb valid`, or the name of a text
+    data: str  # their name: `ptb valid`, or the name of a text
 
 
 class Text(NamedTuple):
@@ -39,7 +39,7 @@ class Text(NamedTuple):
 
 
 def read_text(path: Path) -> Text:
-    """A text file or "-", read by the first of several processes for all. Raises: DataError if it cannot be read."""
+    """Read a text file or "-", once for all processes. Raises: DataError if it cannot be read."""
     lines = [line.rstrip("\r") for line in read_sentences(path).texts] if measuring().is_first else []
     if measuring().size > 1:
         lines = json.loads(measuring().broadcast_bytes(json.dumps(lines).encode()))
@@ -47,11 +47,11 @@ def read_text(path: Path) -> Text:
 
 
 def unknown_words(model: TrainedModel, lines: Sequence[str]) -> str:
-    """A line on the words of these sentences that the model lacks and reads as <unk>; "" where it knows them all."""
+    """Return a line on the words that the model lacks and reads as <unk>; "" if it knows all of them."""
     words = [word for line in lines for word in line.split()]
     distinct = list(dict.fromkeys(words))
     alone = model.split(distinct)
-    marked = SPECIALS[UNK]  # by the text itself
+    marked = SPECIALS[UNK]  # not counted where the text itself has it
     unknown = {word for index, word in enumerate(distinct) if (alone.targets(index) == UNK).any()}
     lacking = [word for word in distinct if word in unknown and word != marked]
     if not lacking:
@@ -65,9 +65,9 @@ def unknown_words(model: TrainedModel, lines: Sequence[str]) -> str:
 def choose_sentences(
     model: TrainedModel, split: str, text: Text | None, limit: int | None, data_dir: Path
 ) -> Chosen:
-    """A seeded choice of a split of the corpus that the model was trained on, or the first sentences of a text.
+    """Choose sentences by seed from a split of the model's training corpus, or the first sentences of a text.
 
-    Raises: DataError if the corpus is not there or is another one, or if there is no sentence.
+    Raises: DataError if the corpus is missing or not the same, or if there is no sentence.
     """
     if text is not None:
         found, name = model.split(text.lines), text.name
@@ -82,10 +82,10 @@ def choose_sentences(
 
 
 def prepared_corpus(model: TrainedModel, data_dir: Path) -> Corpus:
-    """The very corpus that the model was trained on: in `data_dir`, or where training found it.
+    """Load the corpus that the model was trained on, from `data_dir` or from where training found it.
 
-    A folder other than the usual one has been asked for by the user, and must have it. The bundled corpus need not
-    be there: it is made anew. Raises: DataError if it is not there.
+    If `data_dir` is not the default, the user chose it, and it must contain the corpus. The bundled corpus is made
+    again if it is missing. Raises: DataError if the corpus is missing or not the same.
     """
     trained = model.checkpoint.corpus
     path = find_corpus(str(trained["name"]), data_dir)

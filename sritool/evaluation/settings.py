@@ -1,4 +1,4 @@
-"""What a measurement is asked for: one record, filled by a command and handed on whole to every stage."""
+"""Settings of a measurement: one record, filled by a command and passed to every stage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NEEDS = {
 """Metric -> what it is computed from, in the order of a table.
 
 likelihood       weighted draws of the posterior: log p(x) and posterior-kl
-posterior codes  one of these draws a sentence, chosen by its weight
+posterior codes  one of these draws per sentence, chosen by its weight
 draws            codes of q(z|x), the method's own way to infer z, and recon
 own codes        the first of them
 permuted         recon with the codes of other sentences
@@ -56,24 +56,24 @@ class EvaluationSettings:
     # Which sentences.
     split: str = "test"
     text: Path | None = None  # a file or "-", in place of the split
-    limit: int | None = None  # sentences: a seeded choice of a split, the first ones of a text
+    limit: int | None = None  # number of sentences: a seeded choice of a split, the first ones of a text
     data_dir: Path = Path("data")
     # How p(x) is estimated.
-    estimator: str = DEFAULT_ESTIMATOR  # by its name in `estimators`
-    # `samples` is M of every estimator, the rest is for `adaptive`.
+    estimator: str = DEFAULT_ESTIMATOR  # a name in `ESTIMATORS`
+    # `samples` is M of every estimator; the rest is for `adaptive`.
     likelihood: LikelihoodConfig = LikelihoodConfig()
     rungs: int = 200  # of annealing, for `ais` and the certificate
     # How q(z|x) is measured.
-    chains: int = 2  # draws of z a sentence, even: the halves of `au`
-    unit_chains: int = 64  # at most, for `au`, where more of them may still change it
+    chains: int = 2  # draws of z per sentence; even, for the halves of `au`
+    unit_chains: int = 64  # most chains for `au`, if more may still change it
     refinement: Refinement | None = None  # of an encoder's q(z|x); None: the method's own
-    kl_sentences: int = 64  # for `kl`, where it takes K Hessians a sentence, unless `limit` asks for a number
+    kl_sentences: int = 64  # for `kl`, if it takes K Hessians per sentence and `limit` is not set
     mi_sentences: int = 500  # for `mi`, which scores every code against every sentence
     # Everything.
     seed: int = 0
     batch_size: int = 64
-    memory: int = 4 << 30  # bytes that the work of one batch may take
-    again: bool = False  # measure what is on record too: rows of sentences and the curve are not kept
+    memory: int = 4 << 30  # bytes for the work of one batch
+    again: bool = False  # measure even what is on record: rows of sentences and the curve are not kept
 
     @property
     def needs(self) -> set[str]:
@@ -81,7 +81,7 @@ class EvaluationSettings:
         return {need for name in self.metrics for need in NEEDS[name]}
 
     def kl_count(self, sentences: int) -> int:
-        """How many of so many sentences `kl` is measured on, where it is slow."""
+        """Return on how many of these sentences `kl` is measured if it is slow."""
         return sentences if self.limit is not None else min(self.kl_sentences, sentences)
 
 

@@ -1,4 +1,4 @@
-"""The stages of a measurement: each goes over batches of sentences and fills in figures of each sentence."""
+"""The stages of a measurement: each runs over batches of sentences and fills in figures of each sentence."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from sritool.model.conditional import Conditional
 from sritool.runs.model import Report
 
 Work = Callable[[Conditional, Indices], Mapping[str, torch.Tensor]]
-"""(a batch, the places of its sentences) → figures of them by name, [batch, …] each."""
+"""(a batch, the indices of its sentences) → their figures by name, [batch, …] each."""
 
 _DENSITY_BATCH = 32
-_ROWS_A_SENTENCE = 8  # chains at a time, for each sentence that a batch may have
-# Of estimators that take seconds a sentence: progress moves, and a stop loses little.
+_ROWS_A_SENTENCE = 8  # chains at a time, per sentence of `batch_size`
+# Small batches for estimators that take seconds per sentence: progress moves, and a stop loses little.
 _SLOW, _SLOW_BATCH = ("sri", "ais"), 8
 
 
@@ -50,7 +50,7 @@ class Stages:
         self.figures = SentenceFigures(lengths.astype(np.float64), words.astype(np.float64))
 
     def run(self) -> SentenceFigures:
-        """Measure all that the metrics need."""
+        """Measure everything that the metrics need."""
         needs, every = self.settings.needs, np.arange(len(self.examples))
         if needs & {"draws", "likelihood"} or ("density" in needs and self.method.closed_form_kl):
             slow = "likelihood" in needs and self.settings.estimator in _SLOW
@@ -95,11 +95,11 @@ class Stages:
         return over_batches(label, batches, of_part, self.report, self.finished)
 
     def _choice(self, count: int) -> Indices:
-        """The same order for every count, so that `kl` is measured on some of the sentences of `mi`."""
+        """A seeded choice in the same order for every count, so that the sentences of `kl` and `mi` overlap."""
         return seeded_choice(len(self.examples), count, self.settings.seed)
 
     def _infer(self, conditional: Conditional, part: Indices) -> dict[str, torch.Tensor]:
-        """Draws of q(z|x), their reconstruction, and the likelihood with proposals started at them."""
+        """Draws from q(z|x), their reconstruction, and the likelihood with proposals started at them."""
         settings, needs = self.settings, self.settings.needs
         if not self.method.latent:
             nothing = self.method.posterior(conditional, settings.seed, 1)
@@ -129,13 +129,13 @@ class Stages:
         return found
 
     def _half_means(self, every: Indices) -> None:
-        """Means over two halves of ever more chains, until which dimensions count as active hangs on them no more."""
+        """Means over two halves of more and more chains, until these decide which dimensions are active."""
         draws = self.figures.draws
         count = draws.shape[1] // 2
         sums = np.stack((draws[:, :count].sum(1), draws[:, count : 2 * count].sum(1)), 1)  # [n, 2, latent]
         most_chains = self.settings.unit_chains
         while 2 * count < most_chains and not chains_decide(sums[:, 0] / count, sums[:, 1] / count):
-            more, seed = 2 * count, self.settings.seed + count  # a multiple of the chains so far: fresh noise
+            more, seed = 2 * count, self.settings.seed + count  # a new seed: fresh noise
 
             def work(conditional: Conditional, part: Indices) -> dict[str, torch.Tensor]:
                 halves = self.method.posterior(conditional, seed, more).unflatten(0, (2, -1))  # noqa: B023
@@ -149,7 +149,7 @@ class Stages:
         self.figures.unit_chains = 2 * count
 
     def _permuted(self, borrowed: Array, conditional: Conditional, part: Indices) -> dict[str, torch.Tensor]:
-        """Reconstruction with the code of another sentence, the same other for every chain."""
+        """Reconstruction with the codes of another sentence, the same one for every chain."""
         z = self._tensor(borrowed[part]).transpose(0, 1)
         return {"recon_permuted": -conditional.log_likelihood(z).mean(0)}
 
@@ -159,14 +159,14 @@ class Stages:
         return {"kl": found.kl, "folded": found.folded}
 
     def _encoder(self, conditional: Conditional) -> dict[str, torch.Tensor]:
-        """What `recon` and `kl` are before refinement, from the same noise."""
+        """`recon` and `kl` before refinement, from the same noise."""
         method, settings = self.method.refined(Refinement(0)), self.settings
         codes = method.posterior(conditional, settings.seed, settings.chains)
         kl = method.kl_to_prior(conditional, settings.seed).kl
         return {"encoder_recon": -conditional.log_likelihood(codes).mean(0), "encoder_kl": kl}
 
     def _information(self, column: str, name: str) -> None:
-        """What one code of each of N sentences tells about which of them it belongs to."""
+        """Mutual information: what one code of each of N sentences tells about which sentence it belongs to."""
         chosen = self._choice(self.settings.mi_sentences)
         if len(chosen) < 2:
             return
@@ -185,7 +185,7 @@ class Stages:
         figures.fill(chosen, {column: information(conditional, figures.log_likelihood[chosen], log_sum)})
 
     def _without_z(self) -> None:
-        """A model without z: nothing to infer, to permute or to tell."""
+        """Figures of a model without z, in which nothing is inferred or permuted."""
         every, zeros = np.arange(len(self.examples)), np.zeros(len(self.examples))
         self.figures.fill(every, dict.fromkeys(("kl", "mi", "kl_information", "kl_aggregate"), zeros))
         if is_measured(self.figures.recon):

@@ -1,4 +1,4 @@
-"""Choosing the step sizes of a model's chain: measured, compared on common random numbers, and written."""
+"""Chooses the step sizes of a model's chain: measures schedules on common random numbers, and writes the best."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class Tuning:
     """What to try, and how to measure it."""
 
     shape: str = "checkpoint"
-    grid: tuple[float, ...] | None = None  # numbers that name schedules of the shape; None: its own
-    objective: TuneObjective = "entropy"  # the upper side; given-noise: the lower one
+    grid: tuple[float, ...] | None = None  # numbers that define schedules; None: the shape's default grid
+    objective: TuneObjective = "entropy"  # the upper side of Q̃; given-noise: the lower side
     allow_folded: bool = False
-    chains: int = 200  # a sentence
-    density_chains: int = DENSITY_CHAINS  # of them, with Hessians
+    chains: int = 200  # per sentence
+    density_chains: int = DENSITY_CHAINS  # of these, those with Hessians
     steps: int | None = None  # K; None: the model's
-    temperature: float | None = None  # τ; None: the model's, as it is evaluated
-    gradient_steps: int = 0  # of stochastic ascent from the grid's best
+    temperature: float | None = None  # τ; None: the model's in evaluation
+    gradient_steps: int = 0  # of stochastic ascent from the best of the grid
     seed: int = 0
-    epoch: int = 0  # of the noise
+    epoch: int = 0  # key of the noise
     batch_size: int = 16
 
     def __post_init__(self) -> None:
@@ -51,10 +51,10 @@ class Tuning:
 
 
 class Tuned(NamedTuple):
-    """All schedules measured, and what to make of them."""
+    """The measured schedules and the choice among them."""
 
     rows: list[search.Row]
-    names: tuple[str, ...]  # of the numbers that name a schedule
+    names: tuple[str, ...]  # of the numbers that define a schedule
     objective: str
     temperature: float
     sentences: int
@@ -74,7 +74,7 @@ class Tuned(NamedTuple):
             "choice": chosen.label,
             "upper": chosen.upper.value,
             "lower": chosen.lower.value,
-            "gain": -gain.value,  # over the schedule before
+            "gain": -gain.value,  # over the previous schedule
             "gain se": gain.error,
             "folded": chosen.folded,
             "temperature": self.temperature,
@@ -82,7 +82,7 @@ class Tuned(NamedTuple):
         }
 
     def in_a_line(self) -> str:
-        """What was chosen, and what is gained over the schedule before."""
+        """Return the choice, and its gain over the previous schedule, in one line."""
         chosen, gain = self.chosen, self._lost()
         first, last = chosen.schedule[0], chosen.schedule[-1]
         sizes = f"{first:.4g}" if first == last else f"{first:.4g} to {last:.4g}"
@@ -90,11 +90,11 @@ class Tuned(NamedTuple):
         if chosen.present:
             return f"step sizes stay {sizes}"
         if not math.isfinite(gain.value):
-            return f"step sizes are now {sizes}: the chains of those before diverge"
+            return f"step sizes are now {sizes}: the chains of the previous ones diverge"
         return f"step sizes are now {sizes}: {gain._replace(value=-gain.value)} nats a sentence"
 
     def _lost(self) -> search.Figure:
-        """Gain of the schedule before over the chosen one."""
+        """Gain of the previous schedule over the chosen one."""
         return next(row for row in self.rows if row.present).gain(self.objective)
 
 
@@ -104,7 +104,7 @@ def tune(
     """Measure schedules on these sentences of a split, with the same starts and noise for each, and choose one.
 
     Raises:
-        UsageError: The method has no chain, the grid cannot be, or there are too few chains for a covariance.
+        UsageError: The method has no chain, the grid is invalid, or there are too few chains for a covariance.
         NumericalError: Every schedule's chains diverge.
     """
     began = time.monotonic()
@@ -149,7 +149,7 @@ def sampler_of(method: Method) -> SamplerConfig:
 
 
 def write_tuned(model: TrainedModel, schedule: Sequence[float], target: Path) -> None:
-    """The model's checkpoint with these step sizes and all else as it was, written atomically."""
+    """Write the model's checkpoint with these step sizes, and all else unchanged, atomically."""
     config = with_schedule(model.checkpoint.config, schedule)
     save_checkpoint(dataclasses.replace(model.checkpoint, config=config), target.resolve())
 
@@ -169,14 +169,14 @@ class _Bench:
 
     @property
     def few(self) -> int:
-        """Chains that are enough for a measurement of an ascent, which takes many, each with noise of its own."""
+        """Fewer chains, enough for a measurement of an ascent, which takes many of them, each with its own noise."""
         least = 2 * self.method.latent if self.tuning.objective == "entropy" else 8
         return min(self.tuning.chains, max(least, self.tuning.chains // 4))
 
     def measure(self, candidates: Sequence[search.Candidate], ascent: int | None = None) -> list[Sides]:
-        """Sides of each schedule, all of one length, on common random numbers: [examples] in float64 each.
+        """Measure both sides of each schedule, all of one length, on common random numbers: [examples], float64.
 
-        A step of an ascent, which `ascent` counts, has noise of its own.
+        Each step of an ascent, whose index is `ascent`, has its own noise.
         """
         tuning, method, sampler = self.tuning, self.method, sampler_of(self.method)
         chains = tuning.chains if ascent is None else self.few
@@ -199,7 +199,7 @@ class _Bench:
 
 
 def grids_of(sampler: SamplerConfig) -> dict[str, search.Values]:
-    """Return what a search tries, by the shape of the schedule."""
+    """Return the default grids of a search, by the shape of the schedule."""
     return search.PRECONDITIONED_GRIDS if sampler.preconditioned else search.DEFAULT_GRIDS
 
 
@@ -219,7 +219,7 @@ def _choice(candidates: Sequence[search.Candidate], sides: Sequence[Sides], tuni
 def _ascended(
     bench: _Bench, family: search.Family, candidates: Sequence[search.Candidate], sides: Sequence[Sides]
 ) -> search.Candidate:
-    """Where stochastic gradient ascent arrives from the grid's best."""
+    """The schedule that stochastic gradient ascent reaches from the best of the grid."""
     tuning = bench.tuning
     start = candidates[_choice(candidates, sides, tuning).position].values
     assert start is not None

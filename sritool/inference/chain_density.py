@@ -2,9 +2,9 @@
 
 log q(z_K | x, ε) = log p(z_0) − Σ_k log |det(I − s_k P ∇²U(z_k))|
 
-With P = L Lᵀ the matrix of a step is similar to I − s_k Lᵀ ∇²U L, which is symmetric. Where a step is truncated, its
-drift has the direction u of w = −Lᵀ∇U and a fixed length c√d, so that Q = (c√d / ‖w‖)^½ (I − u uᵀ) stands on either
-side of Lᵀ ∇²U L.
+With P = L Lᵀ, the matrix of a step is similar to I − s_k Lᵀ ∇²U L, which is symmetric. The drift of a truncated step
+has the direction u of w = −Lᵀ∇U and a fixed length c√d, which replaces Lᵀ ∇²U L by Q Lᵀ ∇²U L Q with
+Q = (c√d / ‖w‖)^½ (I − u uᵀ).
 
 Source: Pang et al. 2021, eq. (18), with the determinant of each step instead of the whole chain's.
 """
@@ -21,15 +21,15 @@ from sritool.inference.target import Target, check_finite
 
 
 class ChainDensity(NamedTuple):
-    """log q(z_K | x, ε) and what says whether to believe it; all [batch]."""
+    """log q(z_K | x, ε), with diagnostics of its reliability; all [batch]."""
 
     log_density: Tensor  # nats
-    sign: Tensor  # of the Jacobian's determinant: ±1, or 0 where a step forgets where it began
-    folded: Tensor  # share of steps with an eigenvalue of their matrix below 0: the map may not be one-to-one
+    sign: Tensor  # of the Jacobian's determinant: ±1, or 0 if a step forgets its start
+    folded: Tensor  # share of steps whose matrix has an eigenvalue below 0: the map may not be one-to-one
 
 
 def chain_density(target: Target, chain: Chain) -> ChainDensity:
-    """Return the density of the very chain that gave z_K, from its path.
+    """Return the density of a chain's end, computed along the chain's own path.
 
     Raises:
         NumericalError: A curvature is not finite.
@@ -48,7 +48,7 @@ def chain_density(target: Target, chain: Chain) -> ChainDensity:
         check_finite("the curvature of log p(x|z)", of_energy)
         curvature = torch.linalg.eigvalsh(of_energy)  # [batch, latent]
         factors = 1.0 - step_size * curvature
-        # A step that forgets where it began has a factor of 0 but for rounding, and its density is a point's.
+        # A step that forgets its start has a factor of 0, up to rounding: its density is that of a point.
         sizes = factors.abs().clamp_min(torch.finfo(factors.dtype).eps)
         log_density = log_density - sizes.log().sum(-1)
         sign = sign * factors.sign().prod(-1)
@@ -57,7 +57,7 @@ def chain_density(target: Target, chain: Chain) -> ChainDensity:
 
 
 def _truncated(curvature: Tensor, gradient: Tensor, dynamics: Dynamics) -> Tensor:
-    """Q C Q of C [..., latent, latent], where the step is truncated at the gradient [..., latent] of log p(x, z)."""
+    """Q C Q for C [..., latent, latent] where a step with this gradient [..., latent] of log p(x, z) is truncated."""
     scaled = gradient if dynamics.root is None else gradient @ dynamics.root
     kept = dynamics.kept(scaled).unsqueeze(-1)
     along = scaled / scaled.norm(dim=-1, keepdim=True)
@@ -68,6 +68,6 @@ def _truncated(curvature: Tensor, gradient: Tensor, dynamics: Dynamics) -> Tenso
 def kl_given_noise(chain: Chain, density: ChainDensity) -> Tensor:
     """Return log q(z_K | x, ε) − log p(z_K) in nats, [batch].
 
-    Its mean bounds KL(q(z|x) ‖ p) above where nothing folds.
+    Where nothing folds, its mean is an upper bound of KL(q(z|x) ‖ p).
     """
     return density.log_density - log_prior(chain.end)

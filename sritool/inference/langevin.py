@@ -1,16 +1,16 @@
 """Short-run Langevin inference as one pure function of (log-joint, start, schedule, noise).
 
 U(z) = −log p(x, z);  z_{k+1} = z_k − s_k P ∇U(z_k) + τ √(2 s_k) L ε_k,  P = L Lᵀ, which is the identity unless a
-root L is given. This is Euler's discretisation of the Langevin equation. It inflates the variance of a posterior
-N(m, P) by 1 / (1 − s/2), as long as it goes on with one step size.
+root L is given. This is Euler's discretisation of the Langevin equation. With a constant step size, it inflates the
+variance of a posterior N(m, P) by 1 / (1 − s/2).
 
 The exponential integrator has √(s_k (2 − s_k)) in place of √(2 s_k). Its step solves the Langevin equation of N(m, P)
-exactly, over a time of −log(1 − s_k), so that it keeps this posterior as it is; at s_k = 1 a step is an independent
-draw of it. For small s_k the two are the same.
+exactly, over a time of −log(1 − s_k), and so leaves this posterior unchanged; at s_k = 1 a step is an independent
+draw from it. For small s_k the two integrators are the same.
 
-Where the posterior is sharper than P, as at a draw of the prior on a model that says much by z, a large step throws z
-far beyond it. A truncated chain cuts the norm of Lᵀ∇U to c √d. At a draw of N(m, P) it is √d on average, so that with
-c = 2 the cut hardly meets a chain that has arrived.
+Where the posterior is sharper than P, as at a draw from the prior on a model that encodes much in z, a large step
+throws z far beyond it. A truncated chain cuts the norm of Lᵀ∇U to c √d. At a draw from N(m, P) the norm is √d on
+average, so with c = 2 the cut rarely affects a chain that has converged.
 
 Source: Pang et al. 2021, eq. (6)-(7); P as in `preconditioner`; exponential integrators as in Hochbruck and Ostermann
 2010; the truncated drift as in Roberts and Tweedie 1996 (MALTA).
@@ -31,11 +31,11 @@ from sritool.inference.target import Target
 from sritool.model.random import Stream
 
 FARTHEST = 1e4
-"""Largest ‖z‖ of a chain's end, in units of √d: a draw of the prior has √d ± 1.
+"""Largest ‖z‖ of a chain's end, in units of √d; a draw from the prior has ‖z‖ = √d ± 1.
 
 A chain on a sharp posterior strays, and may expand up to 19 times in a step, but the gradient of log p(x|z) is
-bounded and ½‖z‖² calls it back. At this bound float32 has three decimals left of the prior's own scale, so that the
-chain no longer resolves what it looks for; it overflows far later, and NaN comes only then.
+bounded and ½‖z‖² pulls z back. At this bound float32 resolves only three decimals on the prior's own scale, too few
+for the posterior. Overflow, and with it NaN, comes far later.
 """
 
 LogJoint = Callable[[Tensor, int], tuple[Tensor, Tensor]]
@@ -43,10 +43,10 @@ LogJoint = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 
 
 def with_prior(log_conditional: LogJoint, weight: float | Tensor = 1.0) -> LogJoint:
-    """Make log p(x, z) and its gradient of a function for log p(x|z) and its gradient.
+    """Turn a function for log p(x|z) and its gradient into one for log p(x, z) and its gradient.
 
     log p(x, z) = log p(x|z) + w log p(z) and ∇ log p(x, z) = ∇ log p(x|z) − w z, with p(z) = N(0, I). A weight other
-    than 1 makes a chain for another target, as a way to train.
+    than 1 gives the chain another target; some ways of training use that.
     """
 
     def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
@@ -57,12 +57,12 @@ def with_prior(log_conditional: LogJoint, weight: float | Tensor = 1.0) -> LogJo
 
 
 def log_joint_of(target: Target) -> LogJoint:
-    """log p(x, z) and its gradient in z, the same at every step."""
+    """Return the function for log p(x, z) and its gradient in z, the same at every step."""
     return with_prior(lambda z, _: target.evaluate(z))
 
 
 class Noise(NamedTuple):
-    """Starts and noise of many chains a sentence."""
+    """Starts and noise of many chains per sentence."""
 
     start: Tensor  # z_0  [chains, batch, latent]
     steps: Tensor  # ε_k  [steps, chains, batch, latent]
@@ -76,9 +76,9 @@ def draw_noise(
     latent: int,
     dtype: torch.dtype = torch.float32,
 ) -> Noise:
-    """Draw starts and noise of K steps, keyed by sentence [batch] and by the chain's number.
+    """Draw starts and the noise of K steps, keyed by sentence [batch] and by the chain's number.
 
-    A longer schedule or more chains go on with the same numbers.
+    A longer schedule or more chains begin with the same numbers.
     """
     drawn = torch.stack([stream.codes(examples, 1 + steps, latent, dtype, chain) for chain in chains], 1)
     return Noise(drawn[0], drawn[1:])
@@ -90,8 +90,8 @@ class Dynamics(NamedTuple):
     step_sizes: Sequence[float]  # s_k, at most 2 for the exponential integrator
     temperature: float = 1.0  # τ
     root: Tensor | None = None  # L  [latent, latent]; None: the identity
-    exponential: bool = False  # the integrator; else Euler's
-    truncation: float = 0.0  # c; 0: ‖Lᵀ∇U‖ may be of any size
+    exponential: bool = False  # the exponential integrator; else Euler's
+    truncation: float = 0.0  # c; 0: no bound on ‖Lᵀ∇U‖
 
     @property
     def noise_scales(self) -> list[float]:
@@ -100,7 +100,7 @@ class Dynamics(NamedTuple):
         return [self.temperature * math.sqrt(max(0.0, variance)) for variance in variances]
 
     def drift(self, gradient: Tensor) -> Tensor:
-        """P g for gradients g [..., latent] of log p(x, z), with Lᵀ g no longer than the truncation allows."""
+        """P g for gradients g [..., latent] of log p(x, z), with the norm of Lᵀ g bounded by the truncation."""
         scaled = gradient if self.root is None else gradient @ self.root
         if self.truncation:
             scaled = scaled * self.kept(scaled)
@@ -114,13 +114,13 @@ class Dynamics(NamedTuple):
 
 
 def evaluated(sampler: SamplerConfig, root: Tensor | None = None) -> Dynamics:
-    """How a sampler's chain moves where it is evaluated, with its preconditioner's root."""
+    """Return how a sampler's chain moves in evaluation, with its preconditioner's root."""
     tau = sampler.evaluation_temperature
     return Dynamics(sampler.schedule(), tau, root, sampler.exponential, sampler.truncation)
 
 
 class Chain(NamedTuple):
-    """A short run with all that its density needs."""
+    """A short run, with everything that its density needs."""
 
     start: Tensor  # z_0  [batch, latent]
     noise: Tensor  # ε_k  [steps, batch, latent]
@@ -142,7 +142,7 @@ def langevin_step(
 
     Args:
         z: Where the chain is. Shape [..., latent].
-        drift: P ∇_z log p(x, z), as `Dynamics.drift` has it. Shape [..., latent].
+        drift: P ∇_z log p(x, z), from `Dynamics.drift`. Shape [..., latent].
         step_size: s.
         noise: ε. Shape [..., latent].
         noise_scale: σ.
@@ -161,7 +161,7 @@ def correlated(noise: Tensor, root: Tensor | None) -> Tensor:
 
 
 def whitened(difference: Tensor, root: Tensor | None) -> Tensor:
-    """L⁻¹ v for differences v [..., latent] of z: in these coordinates the chain is one without P."""
+    """L⁻¹ v for differences v [..., latent] of z; in these coordinates P is the identity."""
     return difference if root is None else torch.linalg.solve(root, difference.mT).mT
 
 
@@ -175,10 +175,10 @@ def short_run(
         start: z_0. Shape [..., batch, latent].
         noise: ε_k. Shape [steps, ..., batch, latent].
         dynamics: Step sizes, temperature, preconditioner, integrator and truncation.
-        keep_path: Whether the trace has every visited z and its log-joint too.
+        keep_path: Whether to keep every visited z and its log-joint too.
 
     Returns:
-        The trace.
+        The trace of the chain.
     """
     z, visited, values = start, [start], []
     for k, (size, scale) in enumerate(zip(dynamics.step_sizes, dynamics.noise_scales, strict=True)):
@@ -193,9 +193,9 @@ def short_run(
 
 
 def reach(z: Tensor) -> Tensor:
-    """Return how far the farthest z lies from 0, in units of √d, without waiting for a GPU: [..., latent] → a scalar.
+    """Return the largest ‖z‖ in units of √d, without waiting for a GPU: [..., latent] → a scalar.
 
-    It is NaN where a z is.
+    It is NaN if a z is.
     """
     if not z.numel():
         return z.new_zeros(())
@@ -204,7 +204,7 @@ def reach(z: Tensor) -> Tensor:
 
 
 def require_settled(reached: float, dynamics: Dynamics) -> None:
-    """Refuse the ends of a chain that exploded, by their `reach`, read where values are waited for anyway.
+    """Refuse the ends of a chain that exploded, by their `reach`; call it where values are waited for anyway.
 
     Raises:
         NumericalError: The chain exploded.
@@ -216,12 +216,12 @@ def require_settled(reached: float, dynamics: Dynamics) -> None:
     where = f"‖z‖ is {reached:.1e} √d, where the prior has 1" if math.isfinite(reached) else "z is not finite"
     raise NumericalError(
         f"the chain explodes: after {steps} steps of {sizes} at temperature {tau:.4g} {where}; "
-        "take smaller ones (--set sampler.step_sizes=[…] or sritool tune-step), or take an earlier checkpoint"
+        "take smaller steps (--set sampler.step_sizes=[…] or sritool tune-step), or take an earlier checkpoint"
     )
 
 
 def settled(chain: Chain) -> Chain:
-    """Return the chain itself, once its end is known to lie within `FARTHEST`.
+    """Return the chain itself, after a check that its end lies within `FARTHEST`.
 
     Raises:
         NumericalError: It does not.

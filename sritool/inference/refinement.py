@@ -1,4 +1,4 @@
-"""Refinement of an encoder's q(z|x): steps towards the posterior, before it is measured or trained through."""
+"""Refinement of an encoder's q(z|x): steps towards the posterior before q is measured or trained through."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PRECONDITIONED_STEPS = (0.9, 0.12)
 class Refinement(NamedTuple):
     """Steps from an encoder's q(z|x) towards the posterior.
 
-    `svi` climbs a sentence's own ELBO in mean and log-variance; `langevin` runs a chain from the mean for each draw,
-    whose end has no density; `preconditioned` scales the steps of such a chain by the variances of q(z|x).
+    `svi` climbs a sentence's own ELBO in mean and log-variance. `langevin` runs a chain from the mean for each draw;
+    its end has no density. `preconditioned` scales the steps of such a chain by the variances of q(z|x).
     """
 
     steps: int
     kind: str = "svi"
-    # Of svi, or a chain's step size; None: as the method is trained, or the constants.
+    # Learning rate of svi, or a chain's step size; None: the rate of training, or the constants above.
     rate: float | None = None
 
     @property
@@ -42,14 +42,14 @@ class Refinement(NamedTuple):
 
     @property
     def step_sizes(self) -> Sequence[float]:
-        """s_k of the chain."""
+        """Step sizes s_k of the chain."""
         if self.rate is None and self.kind == "preconditioned":
             return geometric(*PRECONDITIONED_STEPS, self.steps)
         return [self.rate or LANGEVIN_STEP] * self.steps
 
     @property
     def name(self) -> str:
-        """What such a q is called in a table."""
+        """Name of such a q in a table."""
         return f"encoder + {self.steps} {self.kind} steps" if self.steps else "encoder"
 
 
@@ -61,9 +61,9 @@ def climb(
     seed: int,
     is_point: bool = False,
 ) -> DiagonalGaussian:
-    """Return the encoder's q after `svi` with KL weight 1; of a point the mean alone climbs, without noise.
+    """Return the encoder's q after `svi` with KL weight 1; of a point, only the mean climbs, without noise.
 
-    The settings have momentum and clipping, and the rate where the refinement names none.
+    `settings` give momentum and clipping, and the rate if the refinement has none.
     """
     batch, latent = start.mean.shape
     if is_point:
@@ -85,10 +85,10 @@ def langevin_ends(
 ) -> Tensor:
     """Return the ends [chains, batch, latent] of independent chains from the mean of q.
 
-    A preconditioned chain runs in u = z / σ, where it is a plain one.
+    A preconditioned chain runs as a plain one in u = z / σ.
 
     Raises:
-        NumericalError: They explode.
+        NumericalError: The chains explode.
     """
     stream, examples = Stream(seed, "evaluation refinement"), conditional.batch.examples
     mean, steps = start.mean, refinement.steps

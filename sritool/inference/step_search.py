@@ -1,4 +1,4 @@
-"""Which schedules of step sizes are tried, how they compare, which is taken, and the way up by stochastic gradient.
+"""Search for a schedule of step sizes: candidates, comparison, choice, and stochastic gradient ascent.
 
 Source: Pang et al. 2021, section 2.5: a grid search, or gradient ascent in the step size.
 """
@@ -16,7 +16,7 @@ from sritool.errors import UsageError
 from sritool.inference.step_size import Sides, geometric
 
 NAMES = {"checkpoint": ("factor",), "constant": ("s",), "geometric": ("s_0", "s_K")}
-"""Shape of a schedule -> what the numbers that name one are called."""
+"""Shape of a schedule -> names of the numbers that define one."""
 DEFAULT_GRIDS = {
     "checkpoint": (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0),
     "constant": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
@@ -28,7 +28,7 @@ PRECONDITIONED_GRIDS = {
     "constant": (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9),
     "geometric": (0.05, 0.1, 0.2, 0.4, 0.9),
 }
-_SPAN = 0.1  # in the logarithm, on either side: the finite difference of the ascent
+_SPAN = 0.1  # in the logarithm, to either side: the ascent's finite difference
 _RATE = 0.3  # in the logarithm: the ascent's first step
 
 Values = tuple[float, ...]
@@ -38,19 +38,19 @@ class Candidate(NamedTuple):
     """A schedule to measure."""
 
     label: str
-    values: Values | None  # the numbers that name it; None if it is only there to compare with
+    values: Values | None  # the numbers that define it; None if it is only there for comparison
     schedule: Values
 
 
 @dataclass(frozen=True)
 class Family:
-    """Schedules of one shape and length; a few positive numbers name one of them.
+    """Schedules of one shape and length, each defined by a few positive numbers.
 
     checkpoint: a factor on the schedule `base`; constant: s; geometric: s_0 and s_{steps−1}.
     """
 
     shape: str
-    base: Values  # the schedule that there is
+    base: Values  # the present schedule
 
     def __post_init__(self) -> None:
         if self.shape not in NAMES:
@@ -58,7 +58,7 @@ class Family:
             raise UsageError(f"unknown shape {self.shape!r}; give {', '.join(most)} or {last}")
 
     def candidate(self, values: Values, how: str = "") -> Candidate:
-        """The schedule s_k for k = 0 … steps − 1 that these numbers name, each s_k to six significant digits."""
+        """Return the schedule s_k, k = 0 … steps − 1, of these numbers, each s_k to six significant digits."""
         sizes: Sequence[float] = [values[0]] * len(self.base)
         if self.shape == "checkpoint":
             sizes = [values[0] * size for size in self.base]
@@ -68,12 +68,12 @@ class Family:
         return Candidate(shown + how, values, tuple(float(f"{size:.6g}") for size in sizes))
 
     def candidates(self, numbers: Sequence[float]) -> list[Candidate]:
-        """A schedule for each number, smallest first; if geometric, for each pair with s_{steps−1} ≤ s_0.
+        """Return a schedule for each number, smallest first; if geometric, for each pair with s_{steps−1} ≤ s_0.
 
-        The present schedule comes last, to compare with, if it is not among them.
+        The present schedule comes last, for comparison, if it is not among them.
 
         Raises:
-            UsageError: There is no number, or one that is not positive.
+            UsageError: There is no number, or one is not positive.
         """
         ordered = sorted(set(numbers))
         if not ordered or not all(0 < number < math.inf for number in ordered):
@@ -88,19 +88,19 @@ class Family:
 
 
 def same_schedule(one: Values, other: Values) -> bool:
-    """Equal but for the rounding of a schedule's numbers."""
+    """Whether two schedules are equal up to rounding."""
     return all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip(one, other, strict=True))
 
 
 class Figure(NamedTuple):
-    """A mean over sentences, nats, with its standard error."""
+    """A mean over sentences in nats, with its standard error."""
 
     value: float
     error: float
 
     @classmethod
     def of(cls, values: Tensor) -> Figure:
-        """Of one number a sentence: [sentences]."""
+        """Compute it from one number per sentence: [sentences]."""
         error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
         return cls(float(values.mean()), error)
 
@@ -112,11 +112,11 @@ class Row(NamedTuple):
     """One schedule, measured."""
 
     label: str
-    values: Values | None  # as of a Candidate
+    values: Values | None  # as in `Candidate`
     schedule: Values
-    upper: Figure  # Q̃ or more, a sentence
-    lower: Figure  # Q̃ or less where nothing folds
-    upper_gain: Figure  # over the chosen schedule: the same sentences and noise, so that its error is small
+    upper: Figure  # at least Q̃, per sentence
+    lower: Figure  # at most Q̃ where nothing folds
+    upper_gain: Figure  # over the chosen schedule, on the same sentences and noise: its error is small
     lower_gain: Figure
     recon: Figure
     kl: Figure  # given noise
@@ -124,15 +124,15 @@ class Row(NamedTuple):
     unstable: float
     acceptance: float
     chosen: bool
-    present: bool  # the schedule that the model has
+    present: bool  # whether the model has this schedule
 
     def gain(self, objective: str) -> Figure:
-        """On the side that decides."""
+        """Gain over the chosen schedule on the side that decides."""
         return self.upper_gain if objective == "entropy" else self.lower_gain
 
 
 def rows_of(candidates: Sequence[Candidate], sides: Sequence[Sides], chosen: int, base: Values) -> list[Row]:
-    """A row a candidate, with the position of the chosen one and the model's own schedule."""
+    """Return a row per candidate; `chosen` is the chosen one's position, `base` the model's own schedule."""
     best = sides[chosen]
     return [
         Row(
@@ -156,19 +156,21 @@ def rows_of(candidates: Sequence[Candidate], sides: Sequence[Sides], chosen: int
 
 
 def remarks(rows: Sequence[Row], objective: str) -> list[str]:
-    """What the table says that is easily overlooked."""
+    """Notes on what is easily overlooked in the table."""
     diverging = [row.label for row in rows if not math.isfinite(row.recon.value)]
     notes = [f"the chains of {', '.join(diverging)} diverge"] if diverging else []
     (chosen,) = (row for row in rows if row.chosen)
     for present in (row for row in rows if row.present and not row.chosen):
         if math.isfinite(present.gain(objective).value):
-            notes.append(f"the checkpoint's own schedule: {present.gain(objective)} nats against the choice")
+            notes.append(
+                f"the checkpoint's own schedule: {present.gain(objective)} nats relative to the choice"
+            )
     folding = [row for row in rows if row.folded > chosen.folded and row.values is not None]
     better = max(folding, key=lambda row: row.upper_gain.value, default=None)
     if objective == "entropy" and better and better.upper_gain.value > 2 * better.upper_gain.error:
         notes.append(
             f"{better.label} has {better.upper_gain} nats on the upper side but folds; "
-            "--allow-folded would take it"
+            "--allow-folded would choose it"
         )
     tried = sorted(row.values[0] for row in rows if row.values is not None and len(row.values) == 1)
     if len(tried) > 1 and chosen.values is not None and chosen.values[0] in (tried[0], tried[-1]):
@@ -181,30 +183,30 @@ class Choice(NamedTuple):
     """The schedule to take among those measured."""
 
     position: int
-    folds: bool  # none that does not fold was there to take
+    folds: bool  # whether every schedule folds
 
 
 def choose(objective: Sequence[float], folded: Sequence[float], allow_folded: bool = False) -> Choice | None:
-    """Choose the highest objective among schedules that fold nowhere, else among those that fold least; or among all.
+    """Choose the highest objective among the schedules that fold least, or with `allow_folded` among all.
 
-    Objectives are NaN for chains that diverged. None if those of all schedules did.
+    Objectives are NaN for chains that diverged. Returns None if those of all schedules did.
     """
-    there = [k for k, value in enumerate(objective) if math.isfinite(value)]
-    if not there:
+    finite = [k for k, value in enumerate(objective) if math.isfinite(value)]
+    if not finite:
         return None
-    least = min(folded[k] for k in there)
-    allowed = there if allow_folded else [k for k in there if folded[k] == least]
+    least = min(folded[k] for k in finite)
+    allowed = finite if allow_folded else [k for k in finite if folded[k] == least]
     best = max(allowed, key=lambda k: objective[k])
     return Choice(best, folds=least > 0 and not allow_folded)
 
 
 def ascend(objective: Callable[[Values, int], float], start: Values, steps: int) -> Values:
-    """Climb by stochastic gradient ascent in the logarithm of each number; return the mean of its second half.
+    """Climb by stochastic gradient ascent in the logarithm of each number; return the mean over the second half.
 
-    The derivative is a central difference of two measurements with the same noise, new at each step. (The
-    pathwise one would need the third derivatives of log p(x|z) for the determinants.) Steps are as long as the
-    derivative's size allows by its running mean square, and shrink as 1/√n. The objective is (numbers, index of the
-    noise) → nats, −inf or NaN where the schedule is not allowed.
+    The derivative is a central difference of two measurements with the same noise, which is new at each step. (A
+    pathwise derivative would need third derivatives of log p(x|z) for the determinants.) Steps are scaled by the
+    running mean square of the derivative, and shrink as 1/√n. The objective is (numbers, index of the noise) → nats,
+    −inf or NaN where the schedule is not allowed.
     """
     logs = [math.log(value) for value in start]
     scale = [0.0] * len(logs)
@@ -224,7 +226,7 @@ def ascend(objective: Callable[[Values, int], float], start: Values, steps: int)
 
 
 def _slope(objective: Callable[[Values, int], float], logs: Sequence[float], i: int, index: int) -> float:
-    """Central difference in one logarithm; ±inf towards the side that is allowed."""
+    """Central difference in one logarithm; ±inf towards the allowed side if only one is."""
 
     def at(shift: float) -> float:
         values = [math.exp(log + (shift if j == i else 0.0)) for j, log in enumerate(logs)]
@@ -233,5 +235,5 @@ def _slope(objective: Callable[[Values, int], float], logs: Sequence[float], i: 
     above, below = at(_SPAN), at(-_SPAN)
     if math.isfinite(above) and math.isfinite(below):
         return (above - below) / (2 * _SPAN)
-    # Where neither is allowed smaller steps are: they neither fold nor diverge.
+    # If neither side is allowed, go to smaller steps, which neither fold nor diverge.
     return math.inf if math.isfinite(above) else -math.inf

@@ -1,13 +1,14 @@
-"""How good a schedule of step sizes is: both sides of the objective of eq. (12), and what to trust them by.
+"""Quality of a schedule of step sizes: bounds of the objective of eq. (12), and how far to trust them.
 
 The best schedule maximises the mean over sentences of
 
     Q̃ = E_q[log p(x, z_K)] + H(q(z_K | x)) = log p(x) − KL(q(z_K | x) ‖ p(z | x)).
 
-The entropy of the marginal q has no closed form. Below it lies that of q given the noise path, by change of
-variables: the paper's objective, which falls without bound as the chain converges, and so prefers steps that are
-too small. Above it lies the entropy of the Gaussian with the covariance of many chains, as no density of that
-covariance has more. Both are measured from the same chains; every schedule is given the same starts and noise.
+The entropy of the marginal q has no closed form. The lower side replaces it by the entropy of q given the noise path,
+by change of variables. This is the paper's objective: it falls without bound as the chain converges, and so prefers
+steps that are too small. The upper side takes the entropy of the Gaussian with the covariance of many chains, the
+largest entropy with that covariance. Both are measured on the same chains, with the same starts and noise for every
+schedule.
 
 Source: Pang et al. 2021, eq. (12) and section 2.5.
 """
@@ -36,29 +37,29 @@ from sritool.inference.langevin import (
 )
 from sritool.inference.target import Target
 
-DENSITY_CHAINS = 2  # a sentence, of those drawn, whose steps' determinants and stability are looked at
-_ROWS_AT_ONCE = 256  # chains of all sentences together in one evaluation
+DENSITY_CHAINS = 2  # chains per sentence whose determinants and stability are measured
+_ROWS_AT_ONCE = 256  # chains of all sentences in one evaluation
 
 
 class Sides(NamedTuple):
-    """What the chains of a schedule say of each sentence; all [batch], nats or shares, NaN where they diverged."""
+    """Figures of a schedule's chains for each sentence; all [batch], nats or shares, NaN if they diverged."""
 
     recon: Tensor  # −E log p(x|z_K)
     log_prior: Tensor  # E log p(z_K)
-    gaussian_entropy: Tensor  # of the covariance of z_K over chains: above H(q(z_K|x))
+    gaussian_entropy: Tensor  # from the covariance of z_K over chains: above H(q(z_K|x))
     entropy_given_noise: Tensor  # E H(q(z_K|x, ε)): below H(q(z_K|x)) where nothing folds
     folded: Tensor  # share of steps with an eigenvalue of I − s_k P ∇²U below 0
     unstable: Tensor  # share of steps whose noiseless part raises U
-    acceptance: Tensor  # mean of a Metropolis test of each step; NaN at temperature 0
+    acceptance: Tensor  # mean acceptance in a Metropolis test of each step; NaN at temperature 0
 
     @property
     def upper(self) -> Tensor:
-        """Q̃ or more."""
+        """An upper bound of Q̃."""
         return self.log_prior - self.recon + self.gaussian_entropy
 
     @property
     def lower(self) -> Tensor:
-        """Q̃ or less, where nothing folds: `elbo-given-noise`, the paper's objective."""
+        """A lower bound of Q̃ where nothing folds: `elbo-given-noise`, the paper's objective."""
         return self.log_prior - self.recon + self.entropy_given_noise
 
     @property
@@ -68,7 +69,7 @@ class Sides(NamedTuple):
 
 
 def geometric(first: float, last: float, steps: int) -> tuple[float, ...]:
-    """s_0 = first to s_{steps−1} = last by equal factors."""
+    """Return s_0 = first to s_{steps−1} = last, by equal factors."""
     if steps == 1:
         return (first,)
     return tuple(first * (last / first) ** (k / (steps - 1)) for k in range(steps))
@@ -79,7 +80,7 @@ def measure_schedule(
 ) -> Sides:
     """Run the chains under a schedule, which may be shorter than the noise, and measure both sides of its objective.
 
-    So many of the chains are looked at with K Hessians each.
+    `density_chains` of them are measured with K Hessians each.
     """
     chains, batch, _ = noise.start.shape
     runs, part = [], max(density_chains, _ROWS_AT_ONCE // batch)
@@ -89,12 +90,12 @@ def measure_schedule(
     ends = torch.cat([run.chain.end for run in runs])
     likelihood = torch.cat([run.likelihood for run in runs])  # at z_K  [chains, batch]
     diverged = Sides(*ends.new_full((len(Sides._fields), batch), math.nan))
-    if not (float(reach(ends)) <= FARTHEST and likelihood.isfinite().all()):  # a NaN is not either
+    if not (float(reach(ends)) <= FARTHEST and likelihood.isfinite().all()):  # refuses NaN too
         return diverged
-    looked_at = runs[0].of_first(min(density_chains, chains))
+    measured = runs[0].of_first(min(density_chains, chains))
     try:
-        folded, entropy_given_noise = _jacobians(target, looked_at.chain)
-    except NumericalError:  # on the way there
+        folded, entropy_given_noise = _jacobians(target, measured.chain)
+    except NumericalError:  # diverged on the way
         return diverged
     return Sides(
         recon=-likelihood.mean(0),
@@ -102,7 +103,7 @@ def measure_schedule(
         gaussian_entropy=gaussian_entropy(ends).to(ends.dtype),
         entropy_given_noise=entropy_given_noise,
         folded=folded,
-        unstable=_unstable_share(target, looked_at),
+        unstable=_unstable_share(target, measured),
         acceptance=torch.cat([_acceptance(run) for run in runs]).mean(0),
     )
 
@@ -110,8 +111,9 @@ def measure_schedule(
 def gaussian_entropy(draws: Tensor) -> Tensor:
     """Return the entropy of the Gaussian with the draws' covariance: [n, batch, latent] → nats [batch], float64.
 
-    NaN unless n > latent, as there is no such density. Unbiased if the draws are Gaussian: the log-determinant of
-    a sample covariance is too low by Σ_i ψ((n − i)/2) + d log(2 / (n − 1)), i = 1 … d, as of a Wishart matrix.
+    NaN unless n > latent, as the covariance is then singular. Unbiased if the draws are Gaussian:
+    Σ_i ψ((n − i)/2) + d log(2 / (n − 1)), i = 1 … d, the bias of the log-determinant of a sample covariance
+    (Wishart), is subtracted.
     """
     count, batch, latent = draws.shape
     if count <= latent:
@@ -126,7 +128,7 @@ def gaussian_entropy(draws: Tensor) -> Tensor:
 
 
 class _Run(NamedTuple):
-    """Chains with the gradients met on the way, z_K's too."""
+    """Chains with the gradients along the way, including that at z_K."""
 
     chain: Chain
     gradients: Tensor  # of log p(x, z_k)  [steps + 1, chains, batch, latent]
@@ -134,7 +136,7 @@ class _Run(NamedTuple):
     likelihood: Tensor  # log p(x|z_K)  [chains, batch]
 
     def of_first(self, count: int) -> _Run:
-        """The same of the first chains."""
+        """The same for the first chains."""
         chain = self.chain
         assert chain.path is not None
         kept = chain._replace(
@@ -151,14 +153,14 @@ def _run(target: Target, start: Tensor, noise: Tensor, dynamics: Dynamics) -> _R
     log_joint = log_joint_of(target)
     gradients, values = [], []
 
-    def kept(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    def recorded(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
         value, gradient = log_joint(z, step)
         values.append(value)
         gradients.append(gradient)
         return value, gradient
 
-    chain = short_run(kept, start, noise, dynamics, keep_path=True)
-    joint, _ = kept(chain.end, len(noise))
+    chain = short_run(recorded, start, noise, dynamics, keep_path=True)
+    joint, _ = recorded(chain.end, len(noise))
     likelihood = joint - log_prior(chain.end)
     return _Run(chain, torch.stack(gradients), torch.stack(values), likelihood)
 
@@ -175,12 +177,12 @@ def _jacobians(target: Target, chain: Chain) -> tuple[Tensor, Tensor]:
 
 
 def _of_steps(values: Sequence[float], chain: Chain) -> Tensor:
-    """A number of each step, to stand before [steps, chains, batch]."""
+    """One number per step, shaped to broadcast with [steps, chains, batch]."""
     return torch.tensor(values, dtype=chain.start.dtype, device=chain.start.device)[:, None, None]
 
 
 def _unstable_share(target: Target, run: _Run) -> Tensor:
-    """[batch]: how many of the steps raise U but for their noise."""
+    """Share of the steps that raise U, leaving their noise out: [batch]."""
     assert run.chain.path is not None
     dynamics = run.chain.dynamics
     drift = dynamics.drift(run.gradients[:-1])

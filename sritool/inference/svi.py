@@ -1,15 +1,15 @@
-"""Stochastic variational inference of a sentence's q(z|x), begun at an encoder's, and the exact way back through it.
+"""Stochastic variational inference of a sentence's q(z|x) from an encoder's, and its exact gradient.
 
 K steps of ascent with momentum on a sentence's own ELBO, with fresh noise ε_k in each:
 
     z_k = m + e^{ℓ/2} ε_k,   g = ∇_{m,ℓ} [ log p(x|z_k) − w·KL(N(m, e^ℓ) ‖ N(0, I)) ],
     v ← momentum·v + φ·g,    (m, ℓ) ← (m, ℓ) + rate·v,
 
-where φ ≤ 1 brings the norm of g under a bound. φ, like every other number here, is a sentence's own, so that no q
-depends on the rest of the batch; unless the settings ask for the published bound, which is on the gradient of a
-batch's mean, of the means and of the log-variances apart. No derivative goes through φ.
+where φ ≤ 1 brings the norm of g under a bound. Each sentence has its own φ, so no q depends on the rest of the batch.
+The settings can ask for the published bound instead: it limits the gradient of the batch's mean, separately for means
+and log-variances. No derivative goes through φ.
 
-Source: Kim, Wiseman, Miller, Sontag and Rush 2018, algorithm 1. Their code has second derivatives by finite
+Source: Kim, Wiseman, Miller, Sontag and Rush 2018, algorithm 1. Their code takes second derivatives by finite
 differences.
 """
 
@@ -26,7 +26,7 @@ from sritool.model.gaussian import DiagonalGaussian
 
 
 class Step(NamedTuple):
-    """What the way back needs of one step."""
+    """What the backward pass needs of one step."""
 
     q: DiagonalGaussian  # before it
     factors: Sequence[Tensor]  # φ of mean and of log-variance  [batch or 1, 1]
@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
 
 class Refined(NamedTuple):
-    """q_K and the steps to it, if they were kept."""
+    """q_K, and the steps to it if they were kept."""
 
     q: DiagonalGaussian
     path: list[Step]
@@ -51,10 +51,10 @@ def refine(
 ) -> Refined:
     """Climb the ELBO from q_0, one step for each noise ε [steps, batch, latent].
 
-    Noise 0 and weight 0 leave the log-variance as it is and let the mean climb log p(x|z) alone.
+    Noise 0 and weight 0 leave the log-variance as it is, and the mean climbs log p(x|z) alone.
 
-    The path is kept for `refine_backward`. `mean_norm` gives the norm of a gradient's mean [batch, latent] over the
-    whole batch; None: this is the whole.
+    `keep_path` keeps the path for `refine_backward`. `mean_norm` maps a gradient [batch, latent] to the norm of its
+    mean over the whole batch; None: this batch is the whole.
     """
     mean_norm = mean_norm or _mean_norm
     q, path = start, []
@@ -85,11 +85,11 @@ def refine_backward(
     settings: RefinementConfig,
     kl_weight: float = 1.0,
 ) -> DiagonalGaussian:
-    """Return the gradient in q_0 of any function of q_K, from that in q_K, step by step from the last.
+    """Return the gradient in q_0 of any function of q_K, from its gradient in q_K, step by step from the last.
 
-    `refined` has its path; noise, settings and weight are those that `refine` had. `curvature` is
-    (z, u) → ∇²_z log p(x|z) · u, all [batch, latent]. What it adds up on the way, at each step once, of the slope of
-    log p(x|z) along u, is the same function's gradient in θ through that step.
+    `refined` has its path; noise, settings and weight are those that `refine` was given. `curvature` is
+    (z, u) → ∇²_z log p(x|z) · u, all [batch, latent], and is called once per step. If it also adds up the gradients
+    in θ of the slope of log p(x|z) along u, it gets the function's gradient in θ through the steps.
     """
     of_q = gradient
     of_velocity = [torch.zeros_like(part) for part in gradient]

@@ -1,4 +1,4 @@
-"""What inference and estimators need to know of the log-density that they are given."""
+"""The interface of the log-density that inference and estimators work on."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from sritool.errors import NumericalError
 
 
 class Target(Protocol):
-    """What an estimator needs of p(x|·) for a batch of sentences; `Conditional` is one."""
+    """p(x|·) for a batch of sentences, as estimators need it; `Conditional` implements it."""
 
     def log_likelihood(self, z: Tensor) -> Tensor:
-        """[..., batch, latent] → [..., batch], nats."""
+        """log p(x|z) in nats: [..., batch, latent] → [..., batch]."""
 
     def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The same and its gradient in z."""
+        """log p(x|z) and its gradient in z."""
 
     def hessian(self, z: Tensor) -> Tensor:
         """∇²_z (−log p(x|z)): [..., batch, latent] → [..., batch, latent, latent]."""
 
 
 def check_finite(what: str, values: Tensor) -> None:
-    """Refuse a model whose density cannot be followed. Raises: NumericalError, naming `what` is not finite."""
+    """Refuse values that are not finite. Raises: NumericalError, which names `what`."""
     if not bool(values.isfinite().all()):
-        raise NumericalError(f"{what} is not finite at a z that was drawn; take an earlier checkpoint")
+        raise NumericalError(f"{what} is not finite at a drawn z; take an earlier checkpoint")

@@ -1,9 +1,9 @@
 """The `adaptive` estimator: it finds its proposal by rounds of pilot draws, which are thrown away.
 
 The pilots of a round are drawn from the mixture of the round before. Their values give the weights of the components,
-their scores give the components' means and covariances. The posterior of a text model is rough: at a mode its
-curvature is many times what its spread says, so that a Laplace approximation is far too narrow. Scores of draws from
-a broad Gaussian average the roughness away.
+their scores give the components' means and covariances. The posterior of a text model is rough: its curvature at a
+mode is many times larger than its spread suggests, so a Laplace approximation is far too narrow. Scores of draws from
+a broad Gaussian average the roughness out.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ from sritool.likelihood.proposal import (
 )
 from sritool.model.random import Stream
 
-_ROWS = 512  # draws of sentences that are evaluated at a time
+_ROWS = 512  # draws of all sentences that are evaluated at a time
 _FLATTENING = 0.4  # share of the prior's precision in the wider twin of the matched Gaussian
-_LOCAL_VARIANCE = 0.1  # around a chain's end, before anything is known
-# Of the matched component, its wider twin, the one by moments, and those around the chains' ends together.
+_LOCAL_VARIANCE = 0.1  # around a chain's end, in the first round
+# First shares of the broad component, its wider twin, the one by moments, and all those at the chains' ends.
 _FIRST_SHARES = (0.3, 0.3, 0.2, 0.2)
-_LEAST_PILOTS = 0.1  # share of the pilots that every component has: it learns from them alone
-_LEAST_SHARE = 0.02  # of any component: a mode that no pilot found heavy may still matter to the fresh draws
-_DOUBT = 1.0  # effective draws, beyond one, at which the shares that they show and those before count alike
-_GOAL = 0.5  # effective sample size of the pilots, of their number, at which a sentence needs no more rounds
+_LEAST_PILOTS = 0.1  # share of the pilots that every component gets: it learns only from these
+_LEAST_SHARE = 0.02  # of any component: a mode with light pilots may still matter for the fresh draws
+_DOUBT = 1.0  # effective draws, beyond one, at which new and old shares count equally
+_GOAL = 0.5  # effective sample size over the number of pilots at which a sentence is done
 _LEAST_GAIN = 0.1  # nats that a round must add to the mean log weight for another one to follow
-# A sentence whose pilots are still on their way has so many rounds beyond the planned ones, while they gain so much.
+# Most extra rounds of a sentence whose pilots still move, and the gain in nats that each of them requires.
 _MORE_ROUNDS, _FAR = 8, 10.0
 
 
 class Components(NamedTuple):
-    """What the mixture of each sentence is made of, in float64: a sharp posterior's covariance needs it."""
+    """Components of each sentence's mixture, in float64, which a sharp posterior's covariance needs."""
 
-    # Gaussians matched by scores: a broad one, and one around each chain's end.
+    # Gaussians matched by scores: a broad one, and one at each chain's end.
     centres: Tensor  # [1 + ends, batch, latent]
     covariances: Tensor  # [1 + ends, batch, latent, latent]
-    # The component matched by moments, which begins as the prior.
+    # The component matched by moments, initially the prior.
     location: Tensor  # [batch, latent]
-    root: Tensor  # of its scale  [batch, latent, latent]
-    # Of the broad one, its wider twin, the one by moments, and those at the ends.
+    root: Tensor  # root of its scale  [batch, latent, latent]
+    # Of the broad one, its wider twin, the one by moments, and those at the chains' ends.
     log_weight: Tensor  # [3 + ends, batch]
 
     def mixture(self, degrees: int, dtype: torch.dtype, least_share: float = _LEAST_SHARE) -> StudentMixture:
-        """As a proposal to draw from, in which no component has less than this share or so."""
+        """Return a proposal to draw from, in which no component has a share much below `least_share`."""
         share = self.log_weight.exp().clamp_min(least_share)
         log_weight = (share / share.sum(0)).log()
         wider = flattened(self.covariances[:1], _FLATTENING)
@@ -72,7 +72,7 @@ class Pilots(NamedTuple):
     z: Tensor  # [draws, batch, latent]
     scores: Tensor  # ∇ log p(x, z)  [draws, batch, latent]
     log_weights: Tensor  # log p(x, z) − log q(z)  [draws, batch]
-    log_shares: Tensor  # of each component in each draw: its own may underflow  [components, draws, batch]
+    log_shares: Tensor  # of each component in each draw: the shares may underflow  [components, draws, batch]
 
 
 def adaptive_draws(
@@ -84,11 +84,10 @@ def adaptive_draws(
     covariance: Tensor | None = None,
     rough: Target | None = None,
 ) -> WeightedDraws:
-    """Draw from a proposal q that was adapted to each posterior, with weights w = p(x|z) p(z) / q(z).
+    """Draw `config.samples` z per sentence from a proposal q adapted to its posterior: w = p(x|z) p(z) / q(z).
 
-    Pilots decide everything about q and are thrown away. Nothing is stopped because of what the draws that count
-    show, so that the mean of w is p(x) without bias; `likelihood_figures` gives log p̂(x) in nats. The draws are
-    `config.samples` of each sentence.
+    Pilots alone determine q and are thrown away. No stopping rule reads the final draws, so the mean of w is p(x)
+    without bias; `likelihood_figures` gives log p̂(x) in nats.
 
     Args:
         target: p(x|·) of the batch.
@@ -98,7 +97,7 @@ def adaptive_draws(
         config: Numbers of pilots and of draws.
         covariance: A guess at the posteriors' covariances. Shape [latent, latent] for all sentences, or
             [batch, latent, latent]; None: the pilots begin at the prior.
-        rough: The target in less precision, for the pilots; None: as it is.
+        rough: The target in lower precision, for the pilots; None: `target`.
 
     Raises:
         NumericalError: Values or gradients of the pilots are not finite.
@@ -119,9 +118,9 @@ def adapt(
 ) -> StudentMixture:
     """Find the proposal of each sentence in `config.rounds` rounds of `config.pilots` draws, or fewer.
 
-    A sentence has no more rounds once its pilots reach their goal, or once the mean log weight grows under none of
-    its components. One that gains much even in the last planned round then has more. What other sentences do changes
-    nothing for it. Arguments and errors are as for `adaptive_draws`, but there may be no ends of chains.
+    A sentence is done once its pilots reach their goal, or once the mean log weight grows under none of its
+    components. One that gains much even in the last planned round gets extra rounds. Sentences do not affect one
+    another. Arguments and errors are as for `adaptive_draws`, with the ends as `starts`, of which there may be none.
 
     Returns:
         A mixture whose first component is the broad Gaussian matched by scores.
@@ -139,7 +138,7 @@ def adapt(
         if index < config.rounds - 1:
             gaining = (mean > best + _LEAST_GAIN).any(0)
         else:
-            before = best.max(0).values  # −∞ after a single round, which gained nothing that is known
+            before = best.max(0).values  # −∞ after a single round, whose gain is unknown
             gaining = before.isfinite() & (mean.max(0).values > before + _FAR)
         active = active & gaining & ~enough
         best = torch.maximum(best, mean)
@@ -149,7 +148,7 @@ def adapt(
 
 
 def _first(starts: Tensor, covariance: Tensor | None) -> Components:
-    """The prior, three times, and a small ball around each chain's end; with a guess, that around the ends' mean."""
+    """The prior, and a small Gaussian at each chain's end; the broad one uses a guess, at the ends' mean."""
     ends, batch, latent = starts.shape
     eye = torch.eye(latent, dtype=starts.dtype, device=starts.device).expand(batch, latent, latent)
     zero = starts.new_zeros(batch, latent)
@@ -178,7 +177,7 @@ def _draw(
 
 
 def _means(pilots: Pilots) -> Tensor:
-    """Mean log weight under the broad Gaussian and those at the ends, −∞ without draws: [1 + ends, batch]."""
+    """Mean log weight under the broad Gaussian and those at the ends; −∞ without draws: [1 + ends, batch]."""
     shares = pilots.log_shares.exp()
     shares = torch.cat((shares[:2].sum(0, keepdim=True), shares[3:]))
     drawn = shares.sum(1)
@@ -187,11 +186,11 @@ def _means(pilots: Pilots) -> Tensor:
 
 
 def _matched(found: Components, pilots: Pilots) -> Components:
-    """Every component matched to the draws that it answers for."""
+    """Match every component to the draws that it is responsible for."""
     z, scores, log_weights, log_shares = pilots
     shares = log_shares.exp()
     broad = score_match(z, scores, shares[:2].sum(0), found.centres[0], found.covariances[0])
-    # Around a chain's end few draws fall: the broad one's shape is the best guess there.
+    # Few draws fall around a chain's end: the broad Gaussian's covariance is the best guess there.
     local = [
         score_match(z, scores, share, centre, broad[1])
         for share, centre in zip(shares[3:], found.centres[1:], strict=True)
@@ -202,7 +201,7 @@ def _matched(found: Components, pilots: Pilots) -> Components:
     by_moments = log_weights + log_shares[2]
     location, root = moment_match(z, by_moments, origin, eye.expand_as(found.root), effective)
     weights, _ = tempered_weights(log_weights, 0.25 * len(z))
-    known = effective_sample_size(log_weights) - 1  # one draw alone says nothing of what is heavy
+    known = effective_sample_size(log_weights) - 1  # a single draw says nothing about shares
     share = known * (shares * weights).sum(1) + _DOUBT * found.log_weight.exp()
     return Components(centres, covariances, location, root, (share / share.sum(0)).log())
 

@@ -1,11 +1,11 @@
-"""Annealed importance sampling from the prior to p(z|x), and its reverse: bounds of log p(x) from both sides.
+"""Annealed importance sampling from the prior to p(z|x), and in reverse: bounds of log p(x) from both sides.
 
-    forward   z ~ p(z), β from 0 to 1:   E[w] = p(x),      so that E log mean w ≤ log p(x)
-    reverse   z ~ p(z|x), β from 1 to 0: E[1/w] = 1/p(x),  so that E −log mean 1/w ≥ log p(x)
+    forward   z ~ p(z), β from 0 to 1:   E[w] = p(x),      so E log mean w ≤ log p(x)
+    reverse   z ~ p(z|x), β from 1 to 0: E[1/w] = 1/p(x),  so E −log mean 1/w ≥ log p(x)
 
-Rungs and step sizes are adapted on a pilot run with noise of its own, for each sentence, and then frozen: the run
-that counts is unbiased. The reverse needs an exact draw of the posterior, which a sentence simulated from the model
-has: the z that it was made from.
+Rungs and step sizes are adapted for each sentence in a pilot run with its own noise, and then frozen, so the final
+run is unbiased. The reverse run needs an exact draw from the posterior. A sentence simulated from the model has one:
+the z that it was made from.
 
 Source: Neal 2001, "Annealed importance sampling"; Grosse, Ghahramani and Adams 2015, "Sandwiching the marginal
 likelihood using bidirectional Monte Carlo"; the pilot's sigmoid schedule is that of Wu, Burda, Salakhutdinov and
@@ -29,12 +29,12 @@ from sritool.likelihood.proposal import effective_sample_size
 from sritool.model.random import Stream
 
 _STEEPNESS = 4.0  # of the sigmoid schedule
-_SMOOTHED = 9  # rungs over which what a pilot found is averaged
+_SMOOTHED = 9  # rungs over which the pilot's findings are averaged
 _PILOT_RUNGS = 100  # at most
-_MATCHING = LikelihoodConfig(pilots=64, rounds=3)  # what finds the metric
-_LEAST_SHARE = 0.2  # of the rungs are placed by the sigmoid, whatever the pilot says
+_MATCHING = LikelihoodConfig(pilots=64, rounds=3)  # to find the metric
+_LEAST_SHARE = 0.2  # share of the rungs that the sigmoid places, whatever the pilot found
 _PILOT_CHAINS = 4
-_LEAPFROGS = 2  # of a trajectory
+_LEAPFROGS = 2  # per trajectory
 
 
 class Ladder(NamedTuple):
@@ -46,13 +46,13 @@ class Ladder(NamedTuple):
 
 
 class Annealed(NamedTuple):
-    """What the chains of a run say of each sentence; nats."""
+    """Figures of each sentence from a run's chains; in nats unless said otherwise."""
 
-    log_likelihood: Tensor  # log p̂(x), a lower bound in the mean; of the reverse run an upper one  [batch]
-    log_weights: Tensor  # log w; both runs estimate p(x) by them  [chains, batch]
-    effective_sample_size: Tensor  # of the chains, by w or, in reverse, by 1/w  [batch]
+    log_likelihood: Tensor  # log p̂(x): a lower bound in expectation, an upper one in reverse  [batch]
+    log_weights: Tensor  # log w, from which both runs estimate p(x)  [chains, batch]
+    effective_sample_size: Tensor  # of the chains, by w, or by 1/w in reverse  [batch]
     acceptance: Tensor  # mean over rungs and chains  [batch]
-    end: Tensor  # [chains, batch, latent]; of the forward run nearly draws of p(z|x)
+    end: Tensor  # [chains, batch, latent]; after a forward run nearly draws from p(z|x)
 
 
 def schedule(rungs: int) -> Tensor:
@@ -73,17 +73,17 @@ def ladder(
 ) -> Ladder:
     """Fix the transitions: a metric from a Gaussian matched to the posterior, rungs and step sizes from a pilot run.
 
-    With transitions that mix well, log w has the least variance for rungs between which the standard deviation of
-    log p(x|z) at β, integrated over β, is the same.
+    With transitions that mix well, log w has the least variance if the standard deviation of log p(x|z) at β,
+    integrated over β, is the same between all neighbouring rungs.
 
     Args:
         target: p(x|·) of the batch.
         examples: Keys of the sentences' noise. Shape [batch].
         latent: Dimensions of z.
         dtype: Of the chains.
-        rungs: T, intermediate distributions; more of them narrow the bounds.
+        rungs: T, the number of intermediate distributions; more of them narrow the bounds.
         seed: Of the pilot's noise.
-        through: β in (0, 1) at which every sentence has a rung besides, float64. Shape [any].
+        through: β in (0, 1) at which every sentence gets an additional rung, float64. Shape [any].
     """
     none = torch.zeros(0, len(examples), latent, dtype=dtype, device=examples.device)
     matched = adapt(target, none, seed, examples, _MATCHING).root[0]
@@ -110,7 +110,7 @@ def ladder(
 
 
 def _equal_lengths(betas: Tensor, spread: Tensor, rungs: int) -> Tensor:
-    """Rungs [rungs + 1, batch] that share out ∫ spread dβ equally; betas, spread [pilot rungs + 1, batch]."""
+    """Rungs [rungs + 1, batch] that divide ∫ spread dβ equally; betas, spread [pilot rungs + 1, batch]."""
     pieces = betas.diff(dim=0) * 0.5 * (spread[1:] + spread[:-1])
     length = torch.cat((torch.zeros_like(pieces[:1]), pieces.cumsum(0)))
     even = torch.linspace(0, 1, len(betas), dtype=betas.dtype, device=betas.device).unsqueeze(1)
@@ -122,7 +122,7 @@ def _equal_lengths(betas: Tensor, spread: Tensor, rungs: int) -> Tensor:
 
 
 def _interpolated(at: Tensor, positions: Tensor, values: Tensor) -> Tensor:
-    """Piecewise linear, column by column: at [n, batch]; increasing positions and values [m, batch] → [n, batch]."""
+    """Interpolate linearly, column by column: at [n, batch]; increasing positions, values [m, batch] → [n, batch]."""
     if len(positions) == 1:
         return values.expand_as(at)
     columns = positions.t().contiguous()
@@ -137,8 +137,8 @@ class Passed(NamedTuple):
     """The chains at a rung."""
 
     log_weights: Tensor  # log w up to it, float64  [chains, batch]
-    state: hmc.State  # after the transition that leaves p(z) p(x|z)^β as it is
-    probability: Tensor  # of acceptance of that  [chains, batch]
+    state: hmc.State  # after the transition that leaves p(z) p(x|z)^β invariant
+    probability: Tensor  # acceptance probability of that transition  [chains, batch]
 
 
 def annealing(
@@ -160,8 +160,8 @@ def annealing(
 def anneal(target: Target, steps: Ladder, examples: Tensor, chains: int, seed: int = 0) -> Annealed:
     """Run forward, from the prior, with log w = Σ_t (β_t − β_{t−1}) log p(x|z_{t−1}), so that E w = p(x).
 
-    In the mean log p̂(x) = log mean w, in nats, is a lower bound of log p(x). The noise of the independent chains of a
-    sentence is keyed by seed and `examples` [batch]. Source: Neal 2001.
+    In expectation, log p̂(x) = log mean w, in nats, is a lower bound of log p(x). Seed and `examples` [batch] key the
+    noise of a sentence's independent chains. Source: Neal 2001.
     """
     run = annealing(target, steps, examples, chains, seed)
     last, accepted = next(run), torch.zeros_like(steps.step_sizes[0])
@@ -177,8 +177,8 @@ def anneal_reverse(
 ) -> Annealed:
     """Run in reverse, from an exact draw of each posterior [batch, latent], with the same log w: E 1/w = 1/p(x).
 
-    In the mean log p̂(x) = −log mean 1/w, in nats, is an upper bound of log p(x). Every chain starts at the
-    same draw and first moves at β = 1, which leaves p(z|x) as it is. Source: Grosse, Ghahramani and Adams 2015.
+    In expectation, log p̂(x) = −log mean 1/w, in nats, is an upper bound of log p(x). Every chain starts at the same
+    draw and first moves at β = 1, which leaves p(z|x) invariant. Source: Grosse, Ghahramani and Adams 2015.
     """
     noise = _Noise(Stream(seed, "ais reverse"), examples, chains, exact.shape[-1], exact.dtype)
     state = hmc.begin(target, exact.expand(chains, -1, -1))
@@ -202,7 +202,7 @@ def _move(
 
 
 class _Noise(NamedTuple):
-    """Noise of a run, keyed by (stream, rung, example) with the chains in a row: more chains keep the first ones'."""
+    """Noise of a run, keyed by (stream, rung, example); more chains begin with the same noise."""
 
     stream: Stream
     examples: Tensor
@@ -211,12 +211,12 @@ class _Noise(NamedTuple):
     dtype: torch.dtype
 
     def normal(self, rung: int) -> Tensor:
-        """Draws of the prior at rung 0, then the momenta at β_rung: [chains, batch, latent]."""
+        """Draws from the prior at rung 0, momenta at later rungs: [chains, batch, latent]."""
         stream = self.stream._replace(epoch=rung)
         return stream.codes(self.examples, self.chains, self.latent, self.dtype)
 
     def uniform(self, rung: int) -> Tensor:
-        """What decides whether the transition at β_rung is taken: [chains, batch]."""
+        """Uniforms that decide whether the transition at β_rung is accepted: [chains, batch]."""
         accept = Stream(self.stream.seed, self.stream.purpose + " accept", rung)
         return accept.uniform(self.examples, self.chains).t().to(self.dtype)
 

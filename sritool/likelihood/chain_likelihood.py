@@ -1,12 +1,12 @@
 """The paper's estimate of p(x): importance sampling with the short-run chain as its own proposal.
 
-A draw is one chain: z_0 ~ p(z), its noise ε, its end z_K. Its weight is p(x|z_K) p(z_K) / q(z_K | x, ε), and the
-density is that of the very chain that gave z_K. Given ε the chain is a map of z_0; where it is one-to-one the mean
-weight is p(x) without bias. Where it folds, |det| of one branch understates q, and the weights are right with the
-sign of the determinant only.
+A draw is one chain: z_0 ~ p(z), its noise ε, its end z_K. Its weight is p(x|z_K) p(z_K) / q(z_K | x, ε), with the
+density computed along the same chain. Given ε the chain is a map of z_0. Where the map is one-to-one, the mean weight
+is p(x) without bias. Where it folds, |det| of one branch understates q, and the weights are right only with the sign
+of the determinant.
 
-Conditioning on ε makes q narrower than the posterior, so that few chains carry all the weight: the estimate of
-log p(x) comes out too low, by tens of nats with the authors' schedule.
+Conditioning on ε makes q narrower than the posterior, so few chains carry all the weight: the estimate of log p(x) is
+too low, by tens of nats with the authors' schedule.
 
 Source: Pang et al. 2021, section 3.3 and eq. (15), (18).
 """
@@ -25,7 +25,7 @@ from sritool.inference.target import Target
 from sritool.likelihood.importance import WeightedDraws
 from sritool.model.random import Stream
 
-_PER_STATE = 60  # numbers a position and hidden unit that a row's recurrence and its derivatives take
+_PER_STATE = 60  # numbers per position and hidden unit in a row's recurrence and its derivatives
 _FIXED = 1 << 29  # bytes: PyTorch, the parameters, logits, tangents
 
 
@@ -41,8 +41,8 @@ def chain_draws(
 ) -> WeightedDraws:
     """Run M chains of each sentence, with weights w = p(x|z_K) p(z_K) / q(z_K|x, ε).
 
-    Signs and shares of steps that fold come with them. A chain's noise depends on (seed, example, its number) alone:
-    the first of more chains are the same.
+    Signs and shares of folding steps come with them. A chain's noise depends only on (seed, example, its number): a
+    larger M begins with the same chains.
 
     Args:
         target: p(x|·) of the batch.
@@ -50,7 +50,7 @@ def chain_draws(
         latent: Dimensions of z.
         dynamics: How the chains move.
         draws: M.
-        rows: Chains, of all sentences together, that are worked on at a time.
+        rows: Chains of all sentences that are computed at a time.
         seed: Of the noise.
         dtype: Of the chains.
 
@@ -74,11 +74,10 @@ def chain_draws(
 
 
 def kl_on_the_prior(dynamics: Dynamics, latent: int) -> float:
-    """KL(q(z_K|ε) ‖ p) in nats, in the mean over ε, of the chain on a model that ignores z: contraction alone.
+    """KL(q(z_K|ε) ‖ p) in nats, averaged over ε, of the chain on a model that ignores z: contraction alone.
 
-    There U = ½‖z‖², so that along an eigenvector of P with eigenvalue λ z_K = a z_0 + noise with
-    a = Π (1 − λ s_k), and the noise has a variance in closed form. Truncation is left out: a draw of N(0, I) hardly
-    meets it.
+    There U = ½‖z‖². Along an eigenvector of P with eigenvalue λ, z_K = a z_0 + noise with a = Π (1 − λ s_k), and the
+    variance of the noise has a closed form. Truncation is ignored: it rarely affects a draw from N(0, I).
     """
     if dynamics.root is None:
         return latent * _kl_on_a_line(dynamics, 1.0)
@@ -90,8 +89,8 @@ def _kl_on_a_line(dynamics: Dynamics, scale: float) -> float:
     shrink, noise = 1.0, 0.0
     for step_size, factor in zip(dynamics.step_sizes, dynamics.noise_scales, strict=True):
         kept = 1.0 - scale * step_size
-        shrink *= max(abs(kept), torch.finfo(torch.float32).eps)  # as `chain_density` has it
-        # Squared by a product: Python's ** raises an error where that is beyond 1e308.
+        shrink *= max(abs(kept), torch.finfo(torch.float32).eps)  # as in `chain_density`
+        # Products, not **: Python's ** raises an error beyond 1e308.
         noise = kept * kept * noise + scale * factor * factor
     if shrink == 0.0 or not math.isfinite(shrink):
         return math.inf
@@ -99,9 +98,9 @@ def _kl_on_a_line(dynamics: Dynamics, scale: float) -> float:
 
 
 def rows_within(memory: int, generator: GeneratorConfig, time: int, itemsize: int = 4) -> int:
-    """How many codes of sentences of this length may be worked on at a time in so many bytes; at least 1.
+    """Return how many codes of sentences of length `time` fit into `memory` bytes at a time; at least 1.
 
-    The Hessian sets it, by the derivatives of every step that it keeps; its tangents take a fixed amount.
+    The Hessian determines it: it keeps the derivatives of every step. Its tangents take a fixed amount.
     """
     states = time * generator.hidden * generator.layers
     return max(1, (memory - _FIXED) // (itemsize * states * _PER_STATE))

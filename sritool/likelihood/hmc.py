@@ -15,8 +15,8 @@ from sritool.inference.langevin import log_prior
 from sritool.inference.target import Target
 
 WANTED_ACCEPTANCE = 0.8
-_GAIN = 0.5  # of the logarithm of a step size, by the acceptance above the wanted one
-QUARTER_TURN = math.pi / 2  # after which a Gaussian's chain is as far from its start as it gets
+_GAIN = 0.5  # change of the logarithm of a step size per excess acceptance
+QUARTER_TURN = math.pi / 2  # trajectory length at which a Gaussian's chain is farthest from its start
 
 
 class State(NamedTuple):
@@ -24,7 +24,7 @@ class State(NamedTuple):
 
     z: Tensor  # [chains, batch, latent]
     log_conditional: Tensor  # log p(x|z), nats  [chains, batch]
-    gradient: Tensor  # of it  [chains, batch, latent]
+    gradient: Tensor  # of log p(x|z) in z  [chains, batch, latent]
 
 
 class Metric(NamedTuple):
@@ -42,7 +42,7 @@ class Metric(NamedTuple):
 
 
 def metric_of_covariance(covariance: Tensor) -> Metric:
-    """From that of p(z|x) [batch, latent, latent]; a direction wider than the prior counts as flat."""
+    """Make a metric from the covariance of p(z|x) [batch, latent, latent]; wider than the prior counts as flat."""
     eigenvalues, vectors = torch.linalg.eigh(covariance)
     return Metric(vectors, (1 / eigenvalues - 1).clamp_min(0.0))
 
@@ -62,12 +62,20 @@ def transition(
     uniform: Tensor,
     leapfrogs: int,
 ) -> tuple[State, Tensor]:
-    """Run one Metropolis-corrected trajectory of so many steps, which leaves p(z) p(x|z)^β / Z as it is.
+    """Run one Metropolis-corrected trajectory of `leapfrogs` steps, which leaves p(z) p(x|z)^β / Z invariant.
 
-    Returns where the chains are then, and the probabilities of acceptance [chains, batch].
-    Args: β [batch]; the root from the coordinates u of the steps to z = root u [batch, latent, latent]; the step size
-          in u [batch] and its momentum, standard normal [chains, batch, latent]; what decides whether the end is
-          taken [chains, batch].
+    Args:
+        target: p(x|·) of the batch.
+        state: Where the chains are.
+        beta: β. Shape [batch].
+        root: Map from the coordinates u of the steps to z = root u. Shape [batch, latent, latent].
+        step_size: In u. Shape [batch].
+        momentum: Standard normal, in u. Shape [chains, batch, latent].
+        uniform: Decides whether the end is accepted. Shape [chains, batch].
+        leapfrogs: Number of steps.
+
+    Returns:
+        The new state, and the acceptance probabilities [chains, batch].
     """
     step = step_size.unsqueeze(-1)
     z, log_conditional, gradient = state
@@ -82,13 +90,13 @@ def transition(
         log_conditional, gradient = target.evaluate(z)
         momentum = momentum + 0.5 * step * force(z, gradient)
     difference = _log_density(z, log_conditional, momentum, beta) - before
-    # A trajectory that went astray ends in NaN or −∞, and is not taken.
+    # A trajectory that diverged ends in NaN or −∞, and is rejected.
     probability = torch.nan_to_num(difference, nan=-torch.inf).clamp_max(0).exp()
-    taken = uniform < probability
+    accepted = uniform < probability
     chosen = State(
-        torch.where(taken.unsqueeze(-1), z, state.z),
-        torch.where(taken, log_conditional, state.log_conditional),
-        torch.where(taken.unsqueeze(-1), gradient, state.gradient),
+        torch.where(accepted.unsqueeze(-1), z, state.z),
+        torch.where(accepted, log_conditional, state.log_conditional),
+        torch.where(accepted.unsqueeze(-1), gradient, state.gradient),
     )
     return chosen, probability
 
@@ -98,6 +106,6 @@ def _log_density(z: Tensor, log_conditional: Tensor, momentum: Tensor, beta: Ten
 
 
 def tuned(step_size: Tensor, probability: Tensor, longest: float) -> Tensor:
-    """The next step size [batch] of a pilot run, from the acceptance probabilities [chains, batch] of the last."""
+    """Return a pilot run's next step size [batch], from the last acceptance probabilities [chains, batch]."""
     excess = probability.mean(0) - WANTED_ACCEPTANCE
     return (step_size * torch.exp(_GAIN * excess)).clamp_max(longest)

@@ -1,7 +1,7 @@
-"""Importance weights of draws from any proposal, and what they say of each sentence.
+"""Importance weights of draws from any proposal, and the figures of each sentence computed from them.
 
-An estimator of log p(x) is a way to make `WeightedDraws`. Everything that is printed of it is computed from them
-here, so that `adaptive`, `sri`, `ais` and `encoder` differ by their draws alone.
+An estimator of log p(x) is a way to make `WeightedDraws`. Every printed figure is computed from these here, so
+`adaptive`, `sri`, `ais` and `encoder` differ only in their draws.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sritool.likelihood.proposal import effective_sample_size
 from sritool.model.random import Stream
 
 CURVE = (8, 4, 2, 1)
-"""A figure is computed from the first M/8, M/4, M/2 and all M draws, to show how far it still moves with M."""
+"""Figures are computed from the first M/8, M/4, M/2 and all M draws, to show how far they still move with M."""
 
 
 class Proposal(Protocol):
@@ -43,16 +43,16 @@ class WeightedDraws(NamedTuple):
 
 
 class LikelihoodFigures(NamedTuple):
-    """What the weighted draws say of each sentence; in nats unless said otherwise, NaN where it does not apply.
+    """Figures of each sentence from weighted draws; in nats unless said otherwise, NaN where one does not apply.
 
-    The curves hold a column for each part of `CURVE`: figures from the first M/8, M/4, M/2 and all M draws.
+    The curves have a column per part of `CURVE`: figures from the first M/8, M/4, M/2 and all M draws.
     """
 
     log_likelihood_curve: Tensor  # log p̂(x), the log of the mean |w|  [batch, 4]
     posterior_kl_curve: Tensor  # E_{p(z|x)} log p(x|z) − log p(x), see `estimate_posterior_kl`  [batch, 4]
     posterior_kl_correction: Tensor  # what was added to the plain estimate from all draws  [batch]
     effective_sample_size: Tensor  # (Σ w)² / Σ w², a number of draws; NaN without z  [batch]
-    pareto_k: Tensor  # k̂ of the weights' tail, without unit; NaN without z  [batch]
+    pareto_k: Tensor  # k̂ of the weights' tail, dimensionless; NaN without z  [batch]
     log_likelihood_signed: Tensor  # log of the mean w; NaN where no weight has a sign  [batch]
     sign_ratio: Tensor  # Σ w / Σ |w|; NaN where no weight has a sign  [batch]
     folded_share: Tensor  # mean share of steps that fold; NaN where no chain was run  [batch]
@@ -69,26 +69,26 @@ class LikelihoodFigures(NamedTuple):
 
 
 def first_draws(draws: int, part: int) -> int:
-    """How many the first M/part of M draws are; at least 1."""
+    """Return the number of the first M/part of M draws; at least 1."""
     return max(1, draws // part)
 
 
 def draw(target: Target, proposal: Proposal, stream: Stream, examples: Tensor, draws: int) -> WeightedDraws:
-    """Fresh draws of a proposal with their weights, w = p(x|z) p(z) / q(z)."""
+    """Draw from a proposal, with weights w = p(x|z) p(z) / q(z)."""
     z = proposal.sample(stream, examples, draws)
     conditional = target.log_likelihood(z)
     return WeightedDraws(z, conditional, conditional + log_prior(z) - proposal.log_density(z))
 
 
 def exact(target: Target, nothing: Tensor) -> WeightedDraws:
-    """One draw of a model without z, given as [batch, 0]; its weight is p(x) itself."""
+    """Return one draw of a model without z, given as [batch, 0]; its weight is p(x) itself."""
     z = nothing.unsqueeze(0)
     value = target.log_likelihood(z)
     return WeightedDraws(z, value, value)
 
 
 def log_mean_weight(log_weights: Tensor, sign: Tensor | None = None) -> Tensor:
-    """log of the mean of w over draws: [draws, batch] → [batch]; −∞ where signed weights sum to 0 or less."""
+    """Log of the mean of w over draws: [draws, batch] → [batch]; −∞ where signed weights sum to 0 or less."""
     count = math.log(log_weights.shape[0])
     if sign is None:
         return torch.logsumexp(log_weights, 0) - count
@@ -98,9 +98,9 @@ def log_mean_weight(log_weights: Tensor, sign: Tensor | None = None) -> Tensor:
 
 
 def likelihood_figures(drawn: WeightedDraws) -> LikelihoodFigures:
-    """log p̂(x) of each sentence from ever more draws, eq. (15), the rate, and how good the weights are.
+    """Compute each sentence's log p̂(x), eq. (15), and rate from growing numbers of draws, and weight diagnostics.
 
-    Where weights have signs, the main figures use their absolute values, as published. The signed figure stands
+    Where weights have signs, the main figures use their absolute values, as published. The signed figure is given
     beside them: it is unbiased where a chain folds, but its weights can cancel.
 
     Source: Pang et al. 2021, eq. (15); Burda et al. 2016 for the bias of the logarithm, which falls with M.
@@ -131,11 +131,17 @@ def likelihood_figures(drawn: WeightedDraws) -> LikelihoodFigures:
 def estimate_posterior_kl(log_weights: Tensor, log_conditional: Tensor) -> tuple[Tensor, Tensor]:
     """Estimate KL(p(z|x) ‖ p(z)) = E_{p(z|x)} log p(x|z) − log p(x) from weighted draws.
 
-    The plain estimate, by normalised weights, has a bias of a/M + b/M² + …; the terms a and b cancel in a sum of the
-    estimates from all draws, from the two halves and from the four quarters. Fewer than four draws have no quarters.
+    The plain estimate, by normalised weights, has a bias of a/M + b/M² + …. The terms a and b cancel in a combination
+    of the estimates from all draws, from the two halves and from the four quarters. Fewer than four draws are not
+    corrected.
 
-    Args: log w and log p(x|z), nats [draws, batch].
-    Returns: the estimate, and what the correction added to it, nats [batch].
+    Args:
+        log_weights: log w, nats. Shape [draws, batch].
+        log_conditional: log p(x|z), nats. Shape [draws, batch].
+
+    Returns:
+        The estimate, and the correction included in it, nats. Shape [batch] each.
+
     Source: Richardson's extrapolation; Quenouille 1956 for the halves.
     """
 
@@ -156,7 +162,7 @@ def estimate_posterior_kl(log_weights: Tensor, log_conditional: Tensor) -> tuple
 def resample(drawn: WeightedDraws, seed: int, examples: Tensor) -> tuple[Tensor, Tensor]:
     """Choose one of the draws of each sentence by its weight: z [batch, latent] and log p(x|z) [batch].
 
-    It is nearly a draw of p(z|x) where the weights are even.
+    It is nearly a draw from p(z|x) where the weights are even.
     """
     bounds = torch.softmax(drawn.log_weights.double(), 0).cumsum(0)
     uniform = Stream(seed, "resample").uniform(examples, 1).squeeze(1)

@@ -4,10 +4,11 @@ From below, every code is scored against every sentence:
 
     I ≥ E_i [ log f(x_i, z_i) − log mean_j f(x_j, z_i) ],   f(x, z) = p(x|z) / p̂(x),   z_i of sentence i
 
-with the mean over the same N sentences, i's own among them. It holds for any way in which the z_i are drawn; where
-they are draws of p(z|x), f is the best there is and the difference estimates I itself. No sentence can give more
-than log N. From above, and without that ceiling, I = E_x KL(p(z|x) ‖ p(z)) − KL(p̄ ‖ p(z)), with p̄ the aggregate of
-p(z|x) over sentences, less than whose divergence any fitted density shows.
+where the mean over j runs over the same N sentences, including i. The bound holds however the z_i are drawn. If they
+are drawn from p(z|x), f is optimal and the right side estimates I itself. No sentence can contribute more than log N.
+
+From above, and without that ceiling, I = E_x KL(p(z|x) ‖ p(z)) − KL(p̄ ‖ p(z)), with p̄ the aggregate posterior. In
+expectation, a fitted density underestimates the divergence of p̄, so the difference is an upper bound.
 
 Source: the lower bound is that of van den Oord et al. 2018 as in Poole et al. 2019, "On variational bounds of mutual
 information", eq. (10); f in place of a learned critic.
@@ -34,36 +35,56 @@ _ROWS = 1024  # codes scored at a time against every sentence
 
 
 def log_sum_over_sentences(target: Target, codes: Tensor, log_likelihood: Tensor) -> Tensor:
-    """log Σ_j p(x_j|z_i) / p̂(x_j) over the sentences of one batch, float64, for every code z_i of any: [codes].
+    """Compute log Σ_j p(x_j|z_i) / p̂(x_j) over the sentences x_j of one batch, for every code z_i.
 
-    Args: codes [codes, latent]; log p̂(x_j) in nats [batch]. Several batches are added up by logaddexp.
+    Sum over several batches with logaddexp.
+
+    Args:
+        target: p(x|·) of the batch.
+        codes: z_i, of any sentences. Shape [codes, latent].
+        log_likelihood: log p̂(x_j), nats. Shape [batch].
+
+    Returns:
+        Shape [codes], float64.
     """
     every = codes.unsqueeze(1).expand(-1, len(log_likelihood), -1)
     return torch.logsumexp(target.log_likelihood(every).double() - log_likelihood.double(), 1)
 
 
 def information(log_conditional: Array, log_likelihood: Array, log_sum: Array) -> Array:
-    """Each sentence's term of the bound above, in nats [sentences]; the mean of the terms estimates it.
+    """Compute each sentence's term of the lower bound, in nats; the bound is the mean of the terms.
 
-    Args: log p(x_i|z_i), log p̂(x_i) and, over all sentences, log Σ_j p(x_j|z_i) / p̂(x_j), all [sentences].
+    Args:
+        log_conditional: log p(x_i|z_i). Shape [sentences].
+        log_likelihood: log p̂(x_i). Shape [sentences].
+        log_sum: log Σ_j p(x_j|z_i) / p̂(x_j), over all sentences. Shape [sentences].
+
+    Returns:
+        Shape [sentences].
     """
     terms: Array = log_conditional - log_likelihood - (log_sum - np.log(len(log_sum)))
     return terms
 
 
 FEWEST = 2 * _FOLDS
-"""Sentences that a divergence of their aggregate takes."""
+"""Fewest sentences for the divergence of their aggregate posterior."""
 
 
 def aggregate_terms(codes: Array, seed: int) -> Array:
-    """Compute each code's term of the KL divergence of their distribution to the prior; the mean of the terms is it.
+    """Compute each code's term of the KL divergence of the codes' distribution to the prior, the mean of the terms.
 
         log r(z_i) − log p(z_i)
 
-    r is a Gaussian fitted to the other four fifths of the codes, and drawn to the prior as far as their number
-    explains the difference. As it was not fitted to z_i, the mean is at most the divergence in expectation, and
-    is near it where the distribution is near to Gaussian. The codes [sentences, latent] are one z ~ p(z|x) of each of
-    `FEWEST` sentences or more; the terms [sentences] are in nats; the folds depend on the seed.
+    r is a Gaussian fitted to the other four fifths of the codes, shrunk to the prior as far as sampling noise
+    explains the difference. It was not fitted to z_i, so in expectation the mean is at most the divergence, and close
+    to it if the distribution is close to a Gaussian.
+
+    Args:
+        codes: One z ~ p(z|x) of each of at least `FEWEST` sentences. Shape [sentences, latent].
+        seed: Of the choice of folds.
+
+    Returns:
+        Terms in nats. Shape [sentences].
 
     Source: the cross-entropy bound of Barber and Agakov 2003.
     """
@@ -86,15 +107,15 @@ def encoder_information(q: DiagonalGaussian, examples: Tensor, stream: Stream) -
 
         E_i [ log q(z_i|x_i) − log mean_j q(z_i|x_j) ]
 
-    The inner mean is over all N sentences, so that the estimate, in nats, is at most log N.
+    The inner mean is over all N sentences, so the estimate, in nats, is at most log N.
 
     Source: Hoffman and Johnson 2016, as used by He et al. 2019.
     """
     q = DiagonalGaussian(q.mean.double(), q.log_variance.double())
     z = q.sample(stream, examples, 1)[0]
     precision = (-q.log_variance).exp()
-    # −2 log q(z_i|x_j), up to what all share, as two products in place of N² differences.
-    own = (q.mean.square() * precision + q.log_variance).sum(-1)  # [N], of each j
+    # −2 log q(z_i|x_j) up to a common constant, as two products in place of N² differences.
+    own = (q.mean.square() * precision + q.log_variance).sum(-1)  # of each j  [N]
     by_sentence = []
     for part in z.split(_ROWS):
         distance = part.square() @ precision.t() - 2.0 * part @ (q.mean * precision).t() + own

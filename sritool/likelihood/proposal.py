@@ -1,4 +1,4 @@
-"""Proposals for importance sampling: mixtures of multivariate Student distributions, one mixture a sentence.
+"""Proposals for importance sampling: mixtures of multivariate Student distributions, one per sentence.
 
 Source: moment-matching proposals as in Cappé et al. 2008, "Adaptive importance sampling in general mixture classes";
 score matching as in Cai et al. 2024, "Batch and match: black-box variational inference with a score-based
@@ -16,7 +16,7 @@ from torch import Tensor
 from sritool.model.random import Stream
 
 _LARGEST_VARIANCE = 4.0  # of a matched Gaussian in any direction: the prior's is 1
-_DRAWS_A_DIMENSION = 0.2  # draws for a latent dimension at which a match and what was known count alike
+_DRAWS_A_DIMENSION = 0.2  # draws per latent dimension at which a match and the known Gaussian count equally
 
 
 class StudentMixture(NamedTuple):
@@ -28,7 +28,7 @@ class StudentMixture(NamedTuple):
     degrees: int  # ν
 
     def sample(self, stream: Stream, examples: Tensor, draws: int) -> Tensor:
-        """z [draws, batch, latent]; a draw depends on (stream, example, index of the draw) alone."""
+        """Draw z [draws, batch, latent]; a draw depends only on (stream, example, index of the draw)."""
         batch, latent = self.location.shape[1:]
         dtype = self.location.dtype
         normal = stream.codes(examples, draws, latent + self.degrees, dtype)
@@ -58,9 +58,9 @@ class StudentMixture(NamedTuple):
 
 
 def tempered_weights(log_weights: Tensor, effective: float) -> tuple[Tensor, Tensor]:
-    """Weights w^β that sum to 1 over the draws, for log w [draws, batch], and their effective sample sizes [batch].
+    """Return weights w^β that sum to 1 over the draws, for log w [draws, batch], and effective sample sizes [batch].
 
-    β ≤ 1 is the largest whose effective sample size reaches `effective`, which is at most the number of draws.
+    β is the largest value up to 1 whose effective sample size reaches `effective`, at most the number of draws.
     """
     low, high = torch.zeros_like(log_weights[0]), torch.ones_like(log_weights[0])
     if bool((effective_sample_size(log_weights) >= effective).all()):
@@ -76,30 +76,33 @@ def tempered_weights(log_weights: Tensor, effective: float) -> tuple[Tensor, Ten
 
 
 def effective_sample_size(log_weights: Tensor) -> Tensor:
-    """(Σ w)² / Σ w² over draws: [draws, batch] → [batch]."""
+    """Effective sample size (Σ w)² / Σ w² over draws: [draws, batch] → [batch]."""
     return torch.exp(2 * torch.logsumexp(log_weights, 0) - torch.logsumexp(2 * log_weights, 0))
 
 
 def moment_match(
     z: Tensor, log_weights: Tensor, centre: Tensor, root: Tensor, effective: float
 ) -> tuple[Tensor, Tensor]:
-    """Compute the weighted mean of the draws and the root of their covariance, shrunk to a guess at both.
+    """Compute the weighted mean of the draws and the root of their covariance, shrunk to a guess of both.
 
-    In 32 dimensions a covariance from 60 effective draws is worse than a good guess. So both moments give way to the
-    guess as far as their own sampling noise explains the difference.
+    In 32 dimensions a covariance from 60 effective draws is worse than a good guess. So both moments are shrunk to
+    the guess as far as their own sampling noise explains the difference.
 
     Args:
         z: Draws. Shape [draws, batch, latent].
-        log_weights: Tempered until they have the effective sample size. Shape [draws, batch].
-        centre: Guess at the mean, as it is returned. Shape [batch, latent].
-        root: Guess at the root of the covariance, as it is returned, lower triangular. Shape [batch, latent, latent].
+        log_weights: log w, tempered until the weights reach `effective`. Shape [draws, batch].
+        centre: Guess of the mean. Shape [batch, latent].
+        root: Guess of the root of the covariance, lower triangular. Shape [batch, latent, latent].
         effective: Wanted effective sample size.
+
+    Returns:
+        Mean and root of the covariance, with the shapes of the guess.
 
     Source: James and Stein 1961 (positive part) for the mean, Ledoit and Wolf 2004 for the covariance.
     """
     weights, size = tempered_weights(log_weights, effective)
-    apart = (z - centre).permute(1, 2, 0)  # [batch, latent, draws]
-    white = torch.linalg.solve_triangular(root, apart, upper=False)
+    shifted = (z - centre).permute(1, 2, 0)  # [batch, latent, draws]
+    white = torch.linalg.solve_triangular(root, shifted, upper=False)
     share = weights.t().unsqueeze(1)  # [batch, 1, draws]
     mean = (white * share).sum(-1)
     centred = white - mean.unsqueeze(-1)
@@ -111,7 +114,7 @@ def moment_match(
     squares = covariance.square().sum((-2, -1), keepdim=True)
     noise = (weights.t().square() * (lengths.square() - 2 * cross + squares.squeeze(-1))).sum(-1)
     distance = (covariance - identity).square().sum((-2, -1))
-    # Something of the guess stays, so that a covariance of fewer draws than dimensions has a root.
+    # A part of the guess stays, so that a covariance from fewer draws than dimensions has a root.
     trust = (1 - noise / distance.clamp_min(1e-12)).clamp(0, 0.999).view(-1, 1, 1)
     trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
     kept = (1 - trace / size / mean.square().sum(-1).clamp_min(1e-12)).clamp(0, 1).unsqueeze(-1)
@@ -124,8 +127,8 @@ def score_match(
 ) -> tuple[Tensor, Tensor]:
     """Fit a Gaussian whose ∇ log density is near the scores ∇ log p(x, z) of the draws, and keep it near a known one.
 
-    A gradient holds `latent` numbers where a weight holds one: for a Gaussian posterior the match is exact with
-    latent + 1 draws, wherever they lie, and for a rough one it averages the slopes over the draws. With C and Γ the
+    A gradient carries `latent` numbers, a weight only one. For a Gaussian posterior the match is exact with
+    latent + 1 draws, wherever they lie; for a rough one it averages the slopes over the draws. With C and Γ the
     covariances of draws and scores, Σ minimises λ (tr ΓΣ + tr CΣ⁻¹) / 2 + KL(N(0, known) ‖ N(0, Σ)), and the mean
     goes λ / (1 + λ) of the way to z̄ + Σ ḡ; λ grows with the draws.
 
@@ -133,16 +136,19 @@ def score_match(
         z: Draws. Shape [draws, batch, latent].
         scores: ∇ log p(x, z) at the draws. Shape [draws, batch, latent].
         shares: Weight of each draw. Shape [draws, batch].
-        centre: Mean of the known Gaussian, as the fitted one's is returned in float64. Shape [batch, latent].
-        covariance: Its covariance, likewise. Shape [batch, latent, latent].
+        centre: Mean of the known Gaussian. Shape [batch, latent].
+        covariance: Its covariance. Shape [batch, latent, latent].
+
+    Returns:
+        Mean and covariance of the fitted Gaussian, with the same shapes, float64.
 
     Source: Cai et al. 2024, algorithm 1, without the distance of the means in the equation of Σ: far from a sharp
-        posterior it makes Σ so narrow along that distance that the mean hardly moves.
+        posterior, that term makes Σ so narrow along the distance that the mean hardly moves.
     """
     z, scores, centre, covariance = (part.double() for part in (z, scores, centre, covariance))
     total = shares.double().sum(0).clamp_min(1e-300)
     weights = shares.double() / total
-    # A component that hardly drew learns hardly anything, whatever draws of others it answers for.
+    # A component with few draws of its own learns little, even if it is responsible for draws of others.
     draws = torch.minimum(total, 1 / weights.square().sum(0).clamp_min(1e-300))
     gain = (draws / (z.shape[-1] * _DRAWS_A_DIMENSION)).view(-1, 1, 1)
     mean, spread = _moments(z, weights)
@@ -168,7 +174,7 @@ def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def flattened(covariance: Tensor, share: float) -> Tensor:
-    """Covariance [batch, latent, latent] whose precision is mixed with the prior's: ((1 − share) Σ⁻¹ + share I)⁻¹."""
+    """Mix the precision of Σ [batch, latent, latent] with the prior's: ((1 − share) Σ⁻¹ + share I)⁻¹."""
     eigenvalues, vectors = torch.linalg.eigh(covariance)
     wider = 1 / ((1 - share) / eigenvalues + share)
     mixed: Tensor = (vectors * wider.unsqueeze(-2)) @ vectors.mT

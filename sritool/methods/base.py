@@ -1,7 +1,7 @@
-"""What the trainer and the evaluator ask of a training method.
+"""The interface of a training method to the trainer and the evaluator.
 
 A method owns its modules, turns a batch into gradients, and draws from its own q(z|x). The loop, the optimiser,
-clipping, validation, checkpoints and signals belong to the trainer and are the same for all.
+clipping, validation, checkpoints and signals belong to the trainer and are the same for all methods.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from sritool.processes import ALONE
 
 
 class Clock(NamedTuple):
-    """Where in the plan a step is; all that schedules and noise may depend on."""
+    """The position of a step in the plan; schedules and noise may depend on nothing else."""
 
     seed: int
     epoch: int  # 0-based
     step: int  # updates of θ before this one
-    progress: float  # epochs done / epochs planned, the present one in part
+    progress: float  # epochs done / epochs planned, with the part done of the present one
 
     def stream(self, purpose: str) -> Stream:
-        """Random numbers for one purpose in this epoch."""
+        """Return the random numbers for one purpose in this epoch."""
         return Stream(self.seed, purpose, self.epoch)
 
 
-UPDATE = 3.0  # forward passes of p(x|z) that an update of θ at one z takes; timed
-GRADIENT = 2.0  # passes of log p(x|z) with its gradient in z
+UPDATE = 3.0  # cost of an update of θ at one z, in forward passes of p(x|z); timed
+GRADIENT = 2.0  # cost of log p(x|z) with its gradient in z, in the same passes
 
 
 class Work(NamedTuple):
-    """What a method costs for one sentence, in forward passes of p(x|z) over the whole vocabulary."""
+    """Cost of a method for one sentence, in forward passes of p(x|z) over the whole vocabulary."""
 
-    training: float  # one update on it
-    inference: float  # two draws of q(z|x), as they are measured
+    training: float  # one update
+    inference: float  # two draws of q(z|x), as in validation
 
 
 class PriorKl(NamedTuple):
@@ -58,30 +58,30 @@ class Method(ABC):
     """One way to train p_θ(x|z)."""
 
     name: ClassVar[str]
-    sections: ClassVar[frozenset[str]] = frozenset()  # of the settings, that are this method's own
-    chosen_by: ClassVar[str] = "nll"  # the validation figure of which best.pt has the lowest
+    sections: ClassVar[frozenset[str]] = frozenset()  # settings tables only some methods read
+    chosen_by: ClassVar[str] = "nll"  # the validation figure that is lowest in best.pt
     validated: ClassVar[tuple[str, ...]] = ("nll", "recon", "posterior-kl", "mi-upper", "au", "permuted")
-    closed_form_kl: ClassVar[bool] = False  # its KL to the prior costs next to nothing
-    pretrains: ClassVar[bool] = False  # begins as an autoencoder, whose encoder it keeps
-    refinement: Refinement | None = None  # of an encoder's q(z|x), wherever it is measured
+    closed_form_kl: ClassVar[bool] = False  # its KL to the prior is almost free to compute
+    pretrains: ClassVar[bool] = False  # begins as an autoencoder and keeps its encoder
+    refinement: Refinement | None = None  # of the encoder's q(z|x), whenever it is measured
 
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         self.config = config
-        # Of the output layer while training, and for draws that are thrown away; what trains or loads it sets it.
+        # Of the output layer in training and for pilots; set by whatever trains or loads the method.
         self.precision = "float32"
         self.generator = Generator(config.generator, vocabulary_size)
         self.modules: nn.ModuleDict = nn.ModuleDict({"generator": self.generator})
-        self.pretraining = False  # while it is an autoencoder; what trains it sets it
-        self.processes = ALONE  # that each get gradients of a part; what trains it sets it
+        self.pretraining = False  # True while it is an autoencoder; set by the trainer
+        self.processes = ALONE  # the processes that share a batch; set by the trainer
         self._workspace = Workspace()
 
     @property
     def has_density(self) -> bool:
-        """Whether its q(z|x) has a density, so that there is a KL to the prior."""
+        """Whether q(z|x) has a density, and so a KL to the prior."""
         return True
 
     def refined(self, refinement: Refinement) -> Self:
-        """Return the same model, whose q(z|x) is the encoder's after these steps wherever it is measured.
+        """Return the same model with another q(z|x) for measurements: the encoder's after these steps.
 
         Raises:
             UsageError: The method has no encoder.
@@ -105,120 +105,122 @@ class Method(ABC):
         self.draw_generator()
 
     def draw_generator(self, purpose: str = "") -> None:
-        """Draw the generator's parameters from the run's seed, others for another purpose."""
+        """Draw the generator's parameters from the run's seed; another purpose gives other parameters."""
         scales = self.config.optimizer
         seed = self.config.training.seed
         self.generator.initialise(scales.initial_scale, seed, purpose, scales.embedding_scale)
 
     def conditional(self, batch: Batch, precision: str = "float32") -> Conditional:
-        """p(x|·) of the batch under the present parameters."""
+        """Return p(x|·) of the batch under the present parameters."""
         return Conditional(Weights(self.generator, precision, self._workspace), batch)
 
     def rough(self, conditional: Conditional) -> Conditional:
-        """p(x|·) of the same batch with bfloat16 products where that is faster: for draws that are thrown away."""
+        """Return p(x|·) of the same batch, with bfloat16 products if `precision` says so; for pilots only."""
         return (
             self.conditional(conditional.batch, "bfloat16") if self.precision == "bfloat16" else conditional
         )
 
     @abstractmethod
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
-        """Write `.grad` of every parameter for this batch, or for its part of a batch.
+        """Write `.grad` of every parameter for a batch or a part of one.
 
-        The gradients of all parts of a batch add up to the batch's: each is divided by the sentences of the
-        whole.
+        The gradients of all parts add up to those of the batch, as each is divided by the sentences of the whole.
 
         Args:
             batch: The sentences; a part may have none.
             clock: Where in the plan the update is; noise and schedules depend on it alone.
-            whole: The batch that `batch` is a part of; None: it is no part.
+            whole: The batch that `batch` is a part of; None: `batch` is the whole.
 
         Returns:
             Sums over the sentences: "recon" (−log p(x|z) in nats under dropout) and the method's own columns. A key
-            that starts with "mean " is a mean already and is measured on some steps only.
+            that starts with "mean " is already a mean, and may be missing in some steps.
         """
 
     def assign(self, gradients: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Write `.grad` of the parameters, by module and name; a module with none is not updated."""
+        """Write `.grad` of the parameters, by module and name; a module without gradients is not updated."""
         for module, found in gradients.items():
             for name, parameter in self.modules[module].named_parameters():
                 parameter.grad = found.get(name)
 
     def statistics(self) -> list[Tensor]:
-        """Sums over the sentences of the last gradients, that `after_update` takes in.
+        """Return sums over the sentences of the last gradients, for `after_update`.
 
-        Where they were those of a part, the sums over the whole batch are put in their place before.
+        If these were the gradients of a part, the trainer replaces the sums by those of the whole batch first.
         """
         return []
 
     def after_update(self) -> None:  # noqa: B027 - most methods keep nothing
-        """θ was moved along the last gradients: keep what they told for running statistics."""
+        """Update running statistics from the last gradients, after θ was moved along them."""
 
     def work(self) -> Work:
-        """What training and inference cost, roughly; validation is held to a share of it."""
+        """Return the rough cost of training and inference; validation is limited to a share of training."""
         return Work(UPDATE, 0.0)
 
     def settled_at(self) -> float:
-        """Share of the planned epochs after which none of the method's own schedules moves."""
+        """Return the share of the planned epochs after which none of the method's own schedules moves."""
         return 0.0
 
     def end_pretraining(self) -> None:
-        """Keep the encoder, and begin with everything else."""
+        """Keep the encoder, and start everything else afresh."""
         self.pretraining = False
 
     def beside(self, clock: Clock, planned: int, batches: int) -> int | None:
-        """The batch, of those of the epoch, for an update before that of the plan; None: that of the plan is next."""
+        """Return the index of the batch for an extra update before the planned one; None if the planned one is next.
+
+        `planned` is the index of the planned batch, of `batches` in the epoch.
+        """
         return None
 
     @property
     def updates_beside(self) -> int:
-        """How many updates there may be before one of the plan, at most."""
+        """The most extra updates before a planned one."""
         return 0
 
     def end_beside(self) -> None:  # noqa: B027 - most methods have none
-        """From here on make no updates but those of the plan."""
+        """Make only planned updates from here on."""
 
     def after_epoch(self, batches: Iterable[Batch], noise: Stream) -> dict[str, float]:
-        """What the method learns of itself on all validation sentences, as columns to show; noise is of the epoch."""
+        """Return the method's own figures on all validation sentences, as columns; `noise` differs between epochs."""
         return {}
 
     def state(self) -> dict[str, Any]:
-        """What it must know to go on, beside parameters and clock: plain values."""
+        """Return the state to save beside parameters and clock, as plain values."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state()`.
+        """Continue from `state()`.
 
         Raises:
-            ValueError: It is another method's.
+            ValueError: The state belongs to another method.
         """
         if state:
             raise ValueError(f"method {self.name} keeps no state")
 
     @property
     def has_exact_mean(self) -> bool:
-        """Whether the mean of q(z|x) has a closed form, which `posterior_mean` gives."""
+        """Whether `posterior_mean` is the exact mean of q(z|x), in closed form."""
         return False
 
     @property
     def posterior_name(self) -> str:
-        """What its q(z|x) is called in a table."""
+        """Name of q(z|x) in tables."""
         return self.name
 
     @abstractmethod
     def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
-        """KL(q(z|x) ‖ p(z)) of each sentence; what bounds it, where it is no equality, the method says."""
+        """Return KL(q(z|x) ‖ p(z)) of each sentence; a method that only has a bound says which."""
 
     @abstractmethod
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
-        """Draw from q(z|x) as it is evaluated, `chains` times a sentence: [chains, batch, latent].
+        """Draw from q(z|x) as in evaluation, `chains` times per sentence: [chains, batch, latent].
 
         The draws of a sentence depend on the seed and on no other sentence.
         """
 
     @abstractmethod
     def posterior_mean(self, conditional: Conditional, seed: int) -> Tensor:
-        """Mean of q(z|x), exact for an encoder; of a chain, its end without the noise: [batch, latent].
+        """Return the mean of q(z|x), exact for an encoder; for a chain, its end without noise: [batch, latent].
 
-        The seed is of an encoder's refinement. A chain without noise ends at the mean of the ends of noisy ones where
-        its steps are linear in z, as on a Gaussian posterior, and elsewhere near the mode.
+        The seed is for an encoder's refinement. If the steps of a chain are linear in z, as on a Gaussian posterior,
+        its end without noise is the mean of the ends with noise; otherwise it lies near the mode.
         """

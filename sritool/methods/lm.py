@@ -17,7 +17,7 @@ class LanguageModel(Method):
     name = "lm"
 
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
-        """Gradient of the mean −log p(x) over the batch, under dropout."""
+        """Write the gradient of the mean −log p(x) over the batch, under dropout."""
         conditional = self.conditional(batch, self.precision)
         masks = Dropout.draw(self.config.generator, batch, clock.stream("dropout"), (0,), whole).masks(0)
         theta = ThetaGradient(self.generator, self._workspace)
@@ -27,15 +27,15 @@ class LanguageModel(Method):
         return {"recon": -float(evaluation.log_likelihood.sum())}
 
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
-        """Codes of width 0."""
+        """Return codes of width 0."""
         return self._no_code(conditional).expand(chains, -1, -1)
 
     def posterior_mean(self, conditional: Conditional, seed: int) -> Tensor:
-        """A code of width 0."""
+        """Return codes of width 0."""
         return self._no_code(conditional)
 
     def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
-        """0: there is no z."""
+        """Return 0, as there is no z."""
         zeros = self.generator.output_bias.new_zeros(conditional.size)
         return PriorKl(zeros, zeros)
 

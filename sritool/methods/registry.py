@@ -26,7 +26,7 @@ METHODS: dict[str, type[Method]] = {kind.name: kind for kind in _KINDS}
 
 
 def build_method(config: RunConfig, vocabulary_size: int) -> Method:
-    """Build a method whose parameters are not yet drawn.
+    """Build a method without drawing its parameters.
 
     Raises:
         UsageError: There is no such method.

@@ -1,4 +1,4 @@
-"""`sa-vae`: the encoder's q(z|x) refined sentence by sentence, and both trained through the refinement.
+"""`sa-vae`: the encoder's q(z|x) is refined for each sentence; encoder and generator are trained through that.
 
 Source: Kim, Wiseman, Miller, Sontag and Rush 2018, "Semi-amortized variational autoencoders".
 """
@@ -20,11 +20,11 @@ from sritool.model.dropout import Dropout
 from sritool.model.second_order import along
 from sritool.model.theta_gradient import ThetaGradient
 
-_SECOND_ORDER = 6.0  # forward passes of p(x|z) that second derivatives along a direction take
+_SECOND_ORDER = 6.0  # cost of second derivatives along a direction, in forward passes of p(x|z)
 
 
 class SemiAmortizedVae(EncoderMethod):
-    """The ELBO at the q that K steps of ascent make of the encoder's, differentiated exactly through all of them."""
+    """The ELBO after K steps of ascent from the encoder's q, differentiated exactly through all steps."""
 
     name = "sa-vae"
     sections = frozenset({"kl", "refinement"})
@@ -34,16 +34,16 @@ class SemiAmortizedVae(EncoderMethod):
         self.refinement = Refinement(config.refinement.steps, rate=config.refinement.rate)
 
     def work(self) -> Work:
-        """Every step of refinement is climbed once and differentiated once."""
+        """Return the cost; every step of refinement is computed once and differentiated once."""
         plain = super().work()
         steps = self.config.refinement.steps
         return plain._replace(training=plain.training + steps * (GRADIENT + _SECOND_ORDER))
 
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
-        """Gradient of the batch mean of recon + w·KL at q_K, in θ and, through q_0, in the encoder.
+        """Write the gradient of the batch mean of recon + w·KL at q_K, in θ and, through q_0, in the encoder.
 
-        One set of dropout masks serves all steps and the bound at their end, so that what is climbed is what is
-        trained. "gap closed" is how much higher the bound, with its present KL weight, is at q_K than at q_0.
+        All steps and the bound at their end use the same dropout masks, so that the refinement climbs the bound that
+        is trained. "gap closed" is the bound at q_K minus the bound at q_0, with the present KL weight.
         """
         settings, weight, size = self.config.refinement, self.kl_weight(clock), (whole or batch).size
         run, conditional = self.encoder.run(batch, self._workspace), self.conditional(batch, self.precision)
@@ -82,5 +82,5 @@ class SemiAmortizedVae(EncoderMethod):
         }
 
     def _mean_norm(self, gradient: Tensor, size: int) -> Tensor:
-        """Norm of a gradient of the mean over the whole batch, of which other processes have other parts."""
+        """Norm of the gradient of the mean over the whole batch, whose parts may be in several processes."""
         return self.processes.sum_((gradient / size).square().sum()).sqrt()

@@ -38,20 +38,20 @@ from sritool.model.random import Stream
 from sritool.model.theta_gradient import ThetaGradient
 from sritool.model.word_subset import WordMass, WordSubset, draw_subsets, stacked, unstacked, worthwhile
 
-_TARGETS = 6  # different words that a sentence adds to those that a batch's chain draws, about
+_TARGETS = 6  # approximate number of different words that a sentence adds to the drawn ones
 
 PRECONDITIONER = "preconditioner"
-"""Name of the module, in checkpoints too."""
+"""Name of the module, also in checkpoints."""
 
 
 class _Pass(NamedTuple):
-    """A training chain and what θ gets from it."""
+    """A training chain and its results for θ."""
 
     chain: Chain
     recon: Tensor  # −log p(x|z_K) under dropout, nats  [batch]
     gradients: dict[str, Tensor]  # by the generator's parameter names
     products: Tensor  # Σ g gᵀ, g = ∇_z log p(x|z_K) under dropout  [latent, latent]
-    word_mass: Tensor | None  # of θ's softmax at z_K, where the chain draws words; any scale  [V]
+    word_mass: Tensor | None  # of θ's softmax at z_K, if the chain draws words; any scale  [V]
 
 
 class ShortRunInference(Method):
@@ -69,29 +69,29 @@ class ShortRunInference(Method):
             if statistic is not None:
                 self.modules[name] = statistic
         self._graphed_pass = GraphedFunction(self._static_pass)
-        self._last: tuple[_Pass, int] | None = None  # whose update is to come; sentences of its batch
+        self._last: tuple[_Pass, int] | None = None  # not yet used for an update; sentences of its batch
 
     @property
     def sampler(self) -> SamplerConfig:
-        """The settings of its chain."""
+        """The settings of the chain."""
         return self.config.sampler
 
     @property
     def root(self) -> Tensor | None:
-        """L of the preconditioner, None for a chain without one."""
+        """L of the preconditioner; None for a chain without one."""
         return None if self.preconditioner is None else self.preconditioner.root()
 
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
-        """Run the chains, and write θ's gradient to `.grad`; arguments and result as every method has them.
+        """Run the chains, and write θ's gradient to `.grad`; arguments and result as in every method.
 
         With `theta_gradient` at "end" it is the batch's mean at z_K. With "path" it is the sum over the batch of the
-        gradients at all visited z_k, plus `end_weight` times that at z_K: in the authors' code the sums pile up in
+        gradients at all visited z_k, plus `end_weight` times that at z_K: in the authors' code the sums accumulate in
         `.grad` during the chain, while z_K enters through a batch mean.
 
         Raises:
             NumericalError: The chain explodes.
         """
-        start, noise = self._draw(batch, clock.stream("chain"), 1)  # one chain a sentence
+        start, noise = self._draw(batch, clock.stream("chain"), 1)  # one chain per sentence
         scaled = noise[:, 0] * self.sampler.temperature.at(clock.progress)  # [steps, batch, latent]
         size, dropout = (whole or batch).size, self._dropout(batch, clock, whole)
         root, schedule = self.root, self.sampler.schedule()
@@ -111,16 +111,16 @@ class ShortRunInference(Method):
         self._last = done, size
         self.assign({"generator": done.gradients})
         moved = (done.chain.end - done.chain.start).norm(dim=-1)  # [batch]
-        told = torch.stack((done.recon.sum(), moved.sum(), reach(done.chain.end)))
-        recon, distance, farthest = told.tolist()  # one wait for all
+        values = torch.stack((done.recon.sum(), moved.sum(), reach(done.chain.end)))
+        recon, distance, farthest = values.tolist()  # a single wait for the device
         require_settled(farthest, Dynamics(schedule, self.sampler.temperature.at(clock.progress)))
         sums = {"recon": recon, "moved": distance}
-        if measured:  # and so not replayed
+        if measured:  # so the pass was not replayed, and `conditional` exists
             sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain, weight, subsets)
         return sums
 
     def statistics(self) -> list[Tensor]:
-        """What processes add up: the products of the scores if there is a preconditioner, the mass of drawn words."""
+        """Return the sums for the running means: products of scores for a preconditioner, mass of drawn words."""
         if self._last is None:
             return []
         done, _ = self._last
@@ -128,7 +128,7 @@ class ShortRunInference(Method):
         return products if done.word_mass is None else [*products, done.word_mass]
 
     def after_update(self) -> None:
-        """Take the scores at the chains' ends and the words' mass into their running means."""
+        """Add the scores at the chains' ends and the words' mass to their running means."""
         assert self._last is not None, "there are no gradients yet"
         done, sentences = self._last
         if self.preconditioner is not None:
@@ -138,7 +138,7 @@ class ShortRunInference(Method):
         self._last = None
 
     def work(self) -> Work:
-        """Steps of a chain cost the drawn words only; with `path` each costs a gradient in θ too."""
+        """Return the cost; a step of a chain costs only the drawn words, and with `path` also a gradient in θ."""
         steps, products = self.sampler.steps, self.generator.products
         words, width = self.generator.output_weight.shape
         drawn = self.sampler.words + _TARGETS * self.config.training.batch_size
@@ -148,7 +148,7 @@ class ShortRunInference(Method):
         return Work(UPDATE + steps * step, 2 * steps * GRADIENT)
 
     def settled_at(self) -> float:
-        """When temperature and prior weight have come to their ends."""
+        """Return when temperature and prior weight have reached their final values."""
         return max(self.sampler.temperature.settled_at, self.sampler.prior_weight.settled_at)
 
     def _pass(
@@ -164,9 +164,9 @@ class ShortRunInference(Method):
         size: int,
         keep_path: bool = False,
     ) -> _Pass:
-        """Run a chain, and take θ's gradient.
+        """Run a chain, and compute θ's gradient.
 
-        `noise` [steps, batch, latent] is multiplied by the temperature already, `weight` multiplies log p(z), and the
+        `noise` [steps, batch, latent] is already multiplied by the temperature, `weight` multiplies log p(z), and the
         whole batch has `size` sentences.
         """
         theta = ThetaGradient(self.generator, self._workspace)
@@ -178,20 +178,20 @@ class ShortRunInference(Method):
 
         dynamics = evaluated(self.sampler, root)._replace(step_sizes=schedule, temperature=1.0)
         chain = short_run(with_prior(log_conditional, weight), start, noise, dynamics, keep_path)
-        on_the_way = theta.word_mass.clone() if subsets else None
+        mass_before = theta.word_mass.clone() if subsets else None
         theta.weight = self.sampler.weight_at_end(size) if along else 1.0 / size
         last = conditional.evaluate(chain.end, self._masks(dropout, len(schedule)), theta)
-        word_mass = None if on_the_way is None else theta.word_mass - on_the_way
+        word_mass = None if mass_before is None else theta.word_mass - mass_before
         products = last.gradient.t() @ last.gradient
         return _Pass(chain, -last.log_likelihood, theta.sums, products, word_mass)
 
     def _static_pass(self, schedule: Sequence[float], size: int, *tensors: Tensor | None) -> _Pass:
-        """`_pass` of tensors alone, without a look at their values: what is captured as a CUDA graph.
+        """Run `_pass` on tensors without reading their values, so that it can be captured as a CUDA graph.
 
-        The tensors are the batch's four, start, noise, the prior's weight, the root, the subsets' three, and the bits
-        of dropout; None from the root on where there is none.
+        The tensors are the four of the batch, start, noise, the weight of the prior, the root, the three of the
+        subsets, and the bits of dropout. From the root on, None stands for a tensor that does not exist.
         """
-        given: Any = tensors  # the place of each says whether it may be None
+        given: Any = tensors  # the position of each says whether it may be None
         start, noise, weight, root, *words = given[4:11]
         subsets = None if words[0] is None else unstacked(*words)
         weights = Weights(self.generator, self.precision, self._workspace)
@@ -200,27 +200,27 @@ class ShortRunInference(Method):
         return self._pass(conditional, dropout, start, noise, weight, schedule, root, subsets, size)
 
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
-        """Ends of independent chains at the evaluation temperature: [chains, batch, latent]."""
+        """Return the ends of independent chains at the evaluation temperature: [chains, batch, latent]."""
         start, noise = self._draw(conditional.batch, Stream(seed, "evaluation"), chains)
         return self._evaluation_chain(log_joint_of(conditional), start, noise).end
 
     def posterior_mean(self, conditional: Conditional, seed: int) -> Tensor:
-        """The end of a chain without noise, from the prior's mean: [batch, latent]."""
+        """Return the end of a chain without noise, from the prior's mean: [batch, latent]."""
         start = self.generator.output_bias.new_zeros(conditional.size, self.latent)
         dynamics = evaluated(self.sampler, self.root)._replace(temperature=0.0)
         noise = start.expand(self.sampler.steps, -1, -1)
         return settled(short_run(log_joint_of(conditional), start, noise, dynamics)).end
 
     def posterior_under_dropout(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
-        """`posterior` with fresh dropout masks at each step, as the authors' code draws codes to classify.
+        """Do as `posterior`, with fresh dropout masks at each step, as the authors' code draws codes to classify.
 
-        Without weight drop: a sentence's codes are not to depend on its batch.
+        Weight drop is off, so that a sentence's codes do not depend on its batch.
         """
         batch, steps = conditional.batch, self.sampler.steps
         generator = replace(self.config.generator, weight_drop=0.0)
         start, noise = self._draw(batch, Stream(seed, "evaluation"), chains)
         ends = []
-        for chain in range(chains):  # masks serve one chain a sentence
+        for chain in range(chains):  # a set of masks is for one chain per sentence
             indices = range(chain * steps, (chain + 1) * steps)
             drawn = Dropout.draw(generator, batch, Stream(seed, "evaluation dropout"), indices)
 
@@ -234,11 +234,11 @@ class ShortRunInference(Method):
 
     @property
     def posterior_name(self) -> str:
-        """The sampler's."""
+        """Name of the sampler's chain."""
         return f"{self.sampler.name} chain"
 
     def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
-        """KL of the chain given its noise, from one chain a sentence: an upper bound where nothing folds."""
+        """Return the KL of the chain given its noise, one chain per sentence: an upper bound if nothing folds."""
         start, noise = self._draw(conditional.batch, Stream(seed, "evaluation"), 1)
         chain = self._evaluation_chain(log_joint_of(conditional), start[0], noise[:, 0], keep_path=True)
         density = chain_density(conditional, chain)
@@ -247,10 +247,10 @@ class ShortRunInference(Method):
     def _evaluation_chain(
         self, log_joint: LogJoint, start: Tensor, noise: Tensor, keep_path: bool = False
     ) -> Chain:
-        """The chain as it is evaluated, at the stored τ: start [..., batch, latent].
+        """Run a chain as in evaluation, at the stored τ: start [..., batch, latent].
 
         Raises:
-            NumericalError: It explodes.
+            NumericalError: The chain explodes.
         """
         dynamics = evaluated(self.sampler, self.root)
         return settled(short_run(log_joint, start, noise, dynamics, keep_path))
@@ -262,18 +262,18 @@ class ShortRunInference(Method):
     def _draw_words(
         self, batch: Batch, clock: Clock, fixed_size: bool, whole: Batch | None
     ) -> list[WordSubset] | None:
-        """The words that each Langevin step of this update sees, the same in all parts of a batch; None: all."""
+        """Draw the words that each Langevin step of this update sees, the same in all parts of a batch; None: all."""
         if self.word_mass is None:
             return None
         pi, here = self.word_mass.inclusion(self.sampler.words), batch.targets.device
-        update = torch.tensor([clock.step], device=here)  # they are one draw for all sentences of an update
+        update = torch.tensor([clock.step], device=here)  # one draw for all sentences of an update
         words = clock.stream("words").words(update, range(self.sampler.steps), len(pi))[:, 0]
         uniforms = (words.to(pi.dtype) + 0.5) * 2.0**-32
         present = None if whole is None else _rows(whole)
         return draw_subsets(pi, _rows(batch), uniforms, fixed_size, present)
 
     def _dropout(self, batch: Batch, clock: Clock, whole: Batch | None) -> Dropout:
-        """Masks of steps 0 … K of a chain, of which K is θ's; without chain dropout of K alone."""
+        """Masks of steps 0 … K of a chain; K is for θ's gradient, and the only one without chain dropout."""
         steps, stream = self.sampler.steps, clock.stream("dropout")
         indices = range(steps + 1) if self.sampler.chain_dropout else (steps,)
         return Dropout.draw(self.config.generator, batch, stream, indices, whole)
@@ -291,7 +291,7 @@ class ShortRunInference(Method):
         weight: float,
         subsets: Sequence[WordSubset] | None,
     ) -> float:
-        """Share of steps whose noiseless part raises U, each judged under the masks and words of its own step."""
+        """Share of steps whose noiseless part raises U, each under the masks and words of its own step."""
         assert chain.log_joint is not None
         raised = []
         for step, z in enumerate(noiseless_moves(chain)):

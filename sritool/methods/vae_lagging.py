@@ -1,9 +1,9 @@
 """`vae-lagging`: a variational autoencoder whose encoder is kept from lagging behind the generator.
 
 While training is aggressive, the encoder alone is updated on one batch after another until its mean loss no longer
-falls; then the generator alone, once. That ends when the mutual information of q(z|x) on the validation sentences
+falls; then the generator alone, once. This ends when the mutual information of q(z|x) on the validation sentences
 falls; from then on both are updated together. As published, mutual information is the mean over small batches of
-sentences of similar length: it is at most the logarithm of the batch's size, and near that ceiling it soon falls by
+sentences of similar length: it is at most the logarithm of the batch size, and near that ceiling it soon falls by
 chance. Over the whole split it would rise for much longer.
 
 Source: He et al. 2019, "Lagging inference networks and posterior collapse in variational autoencoders".
@@ -33,20 +33,20 @@ from sritool.model.random import Stream
 
 @dataclass(config=CHECKED)
 class Lag:
-    """Where the method is; plain values."""
+    """The state of the method, as plain values."""
 
     aggressive: Flag = True
-    updates: Count = 0  # of the encoder alone since the generator's last
+    updates: Count = 0  # of the encoder alone since the generator's last update
     caught_up: Flag = False  # the encoder's loss no longer falls: the generator is next
-    loss: Figure = 0.0  # sum over the sentences since the last look
+    loss: Figure = 0.0  # sum over the sentences since the last check
     words: Count = 0  # predictions in them
-    before: Figure = float("inf")  # mean loss a prediction at the last look
+    before: Figure = float("inf")  # mean loss per prediction at the last check
     batch_information: Figure = 0.0  # nats, mean over batches of the last epoch's validation sentences
     information: Figure = float("-inf")  # nats, over all of them at once
 
 
 class LaggingVae(EncoderMethod):
-    """The ELBO, with encoder-only updates before each of the generator while the encoder lags."""
+    """The ELBO, with updates of the encoder alone before each update of the generator while the encoder lags."""
 
     name = "vae-lagging"
     sections = frozenset({"kl", "lagging"})
@@ -54,10 +54,10 @@ class LaggingVae(EncoderMethod):
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)
         self.lag = Lag()
-        self._told: Tensor | None = None  # loss and predictions of the encoder's last gradients
+        self._loss_sums: Tensor | None = None  # loss and predictions of the encoder's last gradients
 
     def beside(self, clock: Clock, planned: int, batches: int) -> int | None:
-        """The planned one first, then any of the epoch's, until the encoder has caught up."""
+        """Return the planned batch first, then random ones of the epoch, until the encoder has caught up."""
         lag = self.lag
         if not lag.aggressive or lag.caught_up:
             return None
@@ -68,25 +68,25 @@ class LaggingVae(EncoderMethod):
 
     @property
     def updates_beside(self) -> int:
-        """As many as the settings allow, while it is aggressive."""
+        """The number in the settings while training is aggressive, then 0."""
         return self.config.lagging.updates if self.lag.aggressive else 0
 
     def end_beside(self) -> None:
-        """No more aggressive."""
+        """End aggressive training."""
         self.lag.aggressive = False
 
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
-        """Of the encoder alone while it catches up; of the generator alone after; of both when that is over."""
+        """Write gradients of the encoder while it catches up, then of the generator; of both once this has ended."""
         lag, weight = self.lag, self.kl_weight(clock)
-        behind, self._told = lag.aggressive and not lag.caught_up, None
+        behind, self._loss_sums = lag.aggressive and not lag.caught_up, None
         if behind:
-            # A batch may come again within an epoch, so that its noise depends on the update too.
-            here = f"{clock.step} {lag.updates}"
-            streams = clock.stream(f"encoder {here}"), clock.stream(f"dropout {here}")
+            # A batch may occur again within an epoch, so its noise must depend on the update too.
+            update = f"{clock.step} {lag.updates}"
+            streams = clock.stream(f"encoder {update}"), clock.stream(f"dropout {update}")
             found = self.descent(batch, *streams, weight, generator=False, whole=whole)
             self.assign({"encoder": found.encoder, "generator": {}})
             loss = found.recon.sum() + weight * found.kl.sum()
-            self._told = torch.stack((loss, batch.lengths.sum().to(loss)))
+            self._loss_sums = torch.stack((loss, batch.lengths.sum().to(loss)))
         else:
             found = self.descent(batch, clock.stream("encoder"), clock.stream("dropout"), weight, whole=whole)
             self.assign({"encoder": {} if lag.aggressive else found.encoder, "generator": found.generator})
@@ -97,19 +97,19 @@ class LaggingVae(EncoderMethod):
         return columns
 
     def statistics(self) -> list[Tensor]:
-        """Loss and predictions, while the encoder catches up."""
-        return [] if self._told is None else [self._told]
+        """Return loss and predictions while the encoder catches up."""
+        return [] if self._loss_sums is None else [self._loss_sums]
 
     def after_update(self) -> None:
-        """Look whether the encoder has caught up; after the generator's update it is to catch up anew."""
-        if self._told is not None:
-            loss, predictions = self._told.tolist()
+        """Check whether the encoder has caught up; after an update of the generator it has to catch up again."""
+        if self._loss_sums is not None:
+            loss, predictions = self._loss_sums.tolist()
             self._look(loss, round(predictions))
         else:
             self.lag.updates, self.lag.caught_up, self.lag.before = 0, False, float("inf")
 
     def _look(self, loss: float, words: int) -> None:
-        """Whether the encoder has caught up, by its mean loss over the updates since the last look."""
+        """Decide whether the encoder has caught up, by its mean loss over the updates since the last check."""
         lag, settings = self.lag, self.config.lagging
         lag.updates += 1
         lag.loss, lag.words = lag.loss + loss, lag.words + words
@@ -121,28 +121,28 @@ class LaggingVae(EncoderMethod):
             lag.caught_up, lag.loss, lag.words = True, 0.0, 0
 
     def after_epoch(self, batches: Iterable[Batch], noise: Stream) -> dict[str, float]:
-        """Mutual information of q(z|x); training ceases to be aggressive when the mean over batches has fallen."""
+        """Return the mutual information of q(z|x); end aggressive training when the mean over batches has fallen."""
         codes, examples = [], []
         for batch in batches:
             codes.append(self.encoder.run(batch).q)
             examples.append(batch.examples)
         q = DiagonalGaussian(*(torch.cat(parts) for parts in zip(*codes, strict=True)))
         keys, lag = torch.cat(examples), self.lag
-        # The noise is fresh in each epoch, so that a figure at its ceiling falls by chance.
+        # The noise is new in each epoch, so a figure at its ceiling may fall by chance.
         whole = encoder_information(q, keys, noise)
         mean = batch_information(q, keys, noise, self.config.lagging.information_batch)
-        if not mean >= lag.batch_information:  # so that it also ends where that is not finite
+        if not mean >= lag.batch_information:  # also true if it is not a number
             self.end_beside()
         if np.isfinite(whole) and np.isfinite(mean):
             lag.information, lag.batch_information = whole, mean
         return {"MI": whole, "batch MI": mean, "aggressive": float(lag.aggressive)}
 
     def state(self) -> dict[str, Any]:
-        """Where it is in the inner loop, and whether there still is one."""
+        """Return the position in the inner loop, and whether training is still aggressive."""
         return dataclasses.asdict(self.lag)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on there.
+        """Continue from `state()`.
 
         Raises:
             UsageError: The state is another method's, or damaged.
@@ -151,16 +151,16 @@ class LaggingVae(EncoderMethod):
 
 
 def batch_information(q: DiagonalGaussian, examples: Tensor, noise: Stream, size: int) -> float:
-    """Estimate the mutual information of sentence and code in batches of `size` sentences: none is above log(size).
+    """Estimate the mutual information of sentence and code in batches of `size` sentences, each at most log(size).
 
     Args:
-        q: Of the validation sentences, in order of length as in the published code. Shapes [sentences, latent].
+        q: q(z|x) of the validation sentences, by length as in the published code. Shapes [sentences, latent].
         examples: Keys of the sentences' noise. Shape [sentences].
-        noise: Of the draws.
+        noise: Random numbers for the draws.
         size: Sentences in a batch.
 
     Returns:
-        Nats: the mean over batches, each weighted by its sentences.
+        The mean over batches, each weighted by its number of sentences, in nats.
     """
     parts = zip(*(tensor.split(size) for tensor in (*q, examples)), strict=True)
     sums = [encoder_information(DiagonalGaussian(*part), keys, noise) * len(keys) for *part, keys in parts]

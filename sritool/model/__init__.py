@@ -1,1 +1,1 @@
-"""The generator p(x|z), the encoder, and the gradients that inference needs of them."""
+"""The generator p(x|z), the encoder, and the gradients that inference needs from them."""

@@ -1,11 +1,11 @@
-"""Beam search: the likeliest sentence of each code that is found with a bounded number of open hypotheses.
+"""Beam search: the likeliest sentence found for each code, with a bounded number of open hypotheses.
 
-A hypothesis' score is its log p(x|z), not divided by its length: what is looked for is the mode of p(x|z), which is
-what the figures of the model speak of. Modes of language models are often short (Stahlberg and Byrne 2019, "On NMT
-search errors and model errors"); a user who wants longer sentences draws them.
+A hypothesis' score is its log p(x|z), not divided by its length: the search looks for the mode of p(x|z), the
+distribution that the model's figures describe. Modes of language models are often short (Stahlberg and Byrne 2019,
+"On NMT search errors and model errors"); a user who wants longer sentences draws them.
 
-Source: Graves 2012, "Sequence transduction with recurrent neural networks"; the open hypotheses stay as many when one
-ends, as in Ott et al. 2019, "fairseq".
+Source: Graves 2012, "Sequence transduction with recurrent neural networks"; when a hypothesis ends, the number of
+open ones stays the same, as in Ott et al. 2019, "fairseq".
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ _END = EOS - FIRST_PREDICTED  # its row of the output layer
 
 
 class Search:
-    """A search from codes z [n, latent] for sentences of so many words at most, with `beam` open hypotheses a code.
+    """A search from codes z [n, latent] for sentences of at most `max_length` words.
 
-    Of the continuations of the open hypotheses, those that end among the best `beam` are complete; the best `beam`
-    of the others stay open. Scores only fall, so a code is done when no open hypothesis is above its best complete
-    one. With `beam` 1 this is greedy decoding; with at least as many as there are sentences, enumeration.
+    `beam` hypotheses per code are open. Of their continuations, those that end among the best `beam` are complete;
+    the best `beam` of the others stay open. Scores only fall, so a code is done when no open hypothesis scores above
+    its best complete one. With `beam` 1 this is greedy decoding; with as many as there are sentences, enumeration.
     """
 
     def __init__(self, rollout: Rollout, z: Tensor, beam: int, max_length: int) -> None:
         self.rollout, self.z, self.beam, self.max_length = rollout, z, beam, max_length
-        self.words: list[Tensor] = []  # a position each: ids of the open hypotheses' last words  [n, beam]
-        self.parents: list[Tensor] = []  # and which hypothesis of the position before each goes on  [n, beam]
-        self.best = z.new_full((len(z),), -torch.inf, dtype=torch.float64)  # of the complete hypotheses
-        self.length = torch.zeros(len(z), dtype=torch.int64, device=z.device)  # of that one, in words
-        self.last = torch.zeros_like(self.length)  # and its row in the beam at its last word
+        self.words: list[Tensor] = []  # per position: ids of the open hypotheses' last words  [n, beam]
+        self.parents: list[Tensor] = []  # per position: the hypotheses before that they extend  [n, beam]
+        self.best = z.new_full((len(z),), -torch.inf, dtype=torch.float64)  # of the best complete ones
+        self.length = torch.zeros(len(z), dtype=torch.int64, device=z.device)  # of those, in words
+        self.last = torch.zeros_like(self.length)  # and their rows in the beam at their last words
 
     def run(self, done: Callable[[int], None] = lambda _: None) -> list[list[int]]:
-        """Token ids of the likeliest sentence found for each code, </s> left out; one cut at the end has none.
+        """Return the token ids of the likeliest sentence found for each code, without </s>.
 
-        `done` is told after every word how many codes are done.
+        A sentence cut at `max_length` is scored without </s>. After every word, `done` gets the number of codes done.
         """
-        codes = torch.arange(len(self.z), device=self.z.device)  # that are not done
+        codes = torch.arange(len(self.z), device=self.z.device)  # that are not done yet
         state = self.rollout.start(self.z)
         scores = self.best.new_full((len(codes), self.beam), -torch.inf)
         scores[:, 0] = 0.0  # one empty hypothesis
@@ -67,24 +67,24 @@ class Search:
     def _extend(
         self, features: Tensor, scores: Tensor, codes: Tensor, position: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores [n, beam], best first, parents and rows of the output layer of the hypotheses that stay open."""
+        """Scores (best first), parents and output-layer rows of the hypotheses that stay open, all [n, beam]."""
         values, rows = self._likeliest(features)  # [n · beam, k]
         k = values.shape[1]
-        together = (scores[:, :, None] + values.unflatten(0, scores.shape)).flatten(1)
-        ordered = together.sort(dim=1, descending=True, stable=True)
+        total = (scores[:, :, None] + values.unflatten(0, scores.shape)).flatten(1)
+        ordered = total.sort(dim=1, descending=True, stable=True)
         found, order = (each[:, : 2 * self.beam] for each in ordered)
         parents, rows = order // k, rows.view(len(codes), -1).gather(1, order)
         ends = rows == _END
         complete = found[:, : self.beam].masked_fill(~ends[:, : self.beam], -torch.inf)
         self._complete(codes, complete, parents[:, : self.beam], position)
-        # Those that do not end, in their order: at most one continuation of each hypothesis ends.
-        left = ends.to(torch.int8).sort(dim=1, stable=True).indices[:, : self.beam]
+        # Those that do not end, in the same order; at most one continuation of each hypothesis ends.
+        staying = ends.to(torch.int8).sort(dim=1, stable=True).indices[:, : self.beam]
         found = found.masked_fill(ends, -torch.inf)
-        found, parents, rows = (each.gather(1, left) for each in (found, parents, rows))
+        found, parents, rows = (each.gather(1, staying) for each in (found, parents, rows))
         return self._filled(found, -torch.inf), self._filled(parents, 0), self._filled(rows, 0)
 
     def _likeliest(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """log p and row of the likeliest next words, as many as could stay or end: [rows, k]."""
+        """log p and output-layer rows of the likeliest next words, enough to fill the beam: [rows, k]."""
         k = min(2 * self.beam, self.rollout.vocabulary)
         values, rows = self.best.new_empty(len(features), k), self.length.new_empty(len(features), k)
         for part in self.rollout.chunks(len(features)):
@@ -92,11 +92,11 @@ class Search:
             total = logits.logsumexp(1, keepdim=True)
             top = logits.topk(k, dim=1)
             values[part] = (top.values - total).double()
-            rows[part] = top.indices.clamp_max(self.rollout.vocabulary - 1)  # where −∞ is among them
+            rows[part] = top.indices.clamp_max(self.rollout.vocabulary - 1)  # topk may return padding
         return values, rows
 
     def _complete(self, codes: Tensor, scores: Tensor, rows: Tensor, length: int) -> None:
-        """Keep a code's best complete hypothesis: scores and rows in the beam before [n, m]."""
+        """Update the best complete hypothesis of each code; scores and parents' rows in the beam are [n, m]."""
         if not len(codes):
             return
         score, which = scores.max(1)
@@ -112,12 +112,12 @@ class Search:
             kept.append(every)
 
     def _filled(self, found: Tensor, value: float) -> Tensor:
-        """Up to `beam` columns, where a small vocabulary gives fewer."""
+        """Pad to `beam` columns where a small vocabulary gives fewer."""
         lacking = self.beam - found.shape[1]
         return torch.nn.functional.pad(found, (0, lacking), value=value) if lacking > 0 else found
 
     def _sentences(self) -> list[list[int]]:
-        """Back from each best hypothesis' last word."""
+        """Follow the parents back from each best hypothesis' last word."""
         rows, everyone = self.last, torch.arange(len(self.z), device=self.z.device)
         tokens = torch.zeros(len(self.z), len(self.words), dtype=torch.int64, device=self.z.device)
         for position in reversed(range(len(self.words))):

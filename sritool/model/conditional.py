@@ -1,7 +1,7 @@
-"""log p(x|z), its gradient in z and in θ for a batch of sentences, without an autograd graph.
+"""log p(x|z) and its gradients in z and θ for a batch of sentences, without an autograd graph.
 
-What a chain repeats at every step is only what changes with z: the projection of z, the recurrence, and the
-output layer. The words' projection, transposes and casts are made once, by `Weights` and `Conditional`.
+Each step of a chain repeats only what changes with z: the projection of z, the recurrence, and the output layer.
+`Weights` and `Conditional` compute the words' projection, transposes and casts once.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from sritool.model.theta_gradient import ThetaGradient, Words
 from sritool.model.word_subset import WordSubset
 from sritool.model.workspace import Workspace
 
-_STATE_ELEMENTS = 1 << 26  # recurrence states held at a time by a likelihood of many draws
+_STATE_ELEMENTS = 1 << 26  # most recurrence states held at a time by a likelihood of many draws
 
 
 class Weights:
-    """A generator's parameters as the fast path wants them; made anew after every update of θ.
+    """A generator's parameters, laid out for the fast path; rebuilt after every update of θ.
 
     `precision`, "float32" or "bfloat16", is the type of the output layer's matrix products. The recurrence keeps the
     parameters' own type. Batches reuse the memory of the workspace.
@@ -51,9 +51,9 @@ class Evaluation(NamedTuple):
 class Conditional:
     """p(x|·) for the sentences of one batch.
 
-    z may have leading dimensions, [..., batch, latent]: many draws for each sentence in one call. Where it is static,
-    `evaluate` computes at padding too and leaves that out by multiplication, so that it waits for no value and can be
-    captured as a CUDA graph; it has no `log_likelihood` then.
+    z may have leading dimensions, [..., batch, latent]: many draws for each sentence in one call. If `static`,
+    `evaluate` computes at padding too and multiplies those terms by 0, so that it waits for no value and can be
+    captured as a CUDA graph; `log_likelihood` is then not available.
     """
 
     def __init__(self, weights: Weights, batch: Batch, static: bool = False) -> None:
@@ -74,7 +74,7 @@ class Conditional:
 
     @cached_property
     def _projected(self) -> Tensor:
-        """What the words give to the gates without dropout: [time, batch, 4·hidden]."""
+        """The words' part of the gates, without dropout: [time, batch, 4·hidden]."""
         return self._words_to_gates(self._embedded)
 
     def _embedded_under(self, masks: Masks) -> Tensor:
@@ -91,7 +91,7 @@ class Conditional:
         return projected.view(self.time, self.size, weight.shape[1])
 
     def positions(self, draws: int) -> tuple[Tensor | None, Tensor]:
-        """Positions that are predicted, in [time·draws·batch] (None: all), and their rows in the output layer."""
+        """Predicted positions in [time·draws·batch] (None: all), and their targets' rows in the output layer."""
         if draws not in self._positions:
             targets = self.batch.targets.unsqueeze(1).expand(-1, draws, -1)
             flat = targets.reshape(-1) - FIRST_PREDICTED
@@ -134,8 +134,8 @@ class Conditional:
         Args:
             z: Codes. Shape [..., batch, latent]; [batch, latent] with masks or a subset.
             masks: Dropout factors.
-            theta: Gets its weighted parameter gradients.
-            subset: The words that the softmax sees; None: all.
+            theta: Accumulates the weighted gradients of the parameters.
+            subset: The words of the softmax; None: all.
         """
         generator, masks = self.weights.generator, masks or Masks()
         embedded = self._embedded_under(masks) if masks.of_inputs else None
@@ -146,8 +146,8 @@ class Conditional:
         hidden = stack.outputs()
         features = self.features(hidden, embedded)
         log_likelihood, grad = self.through_output(features, z.shape[:-1], theta, subset)
-        as_given = self._embedded if embedded is None else embedded
-        words = Words(masks.inputs(self.batch.inputs), as_given, masks.embedding)
+        entered = self._embedded if embedded is None else embedded
+        words = Words(masks.inputs(self.batch.inputs), entered, masks.embedding)
         if theta is not None:
             theta.add_features(grad, hidden, words)
         if generator.hidden_to_embedding is not None:
@@ -167,7 +167,7 @@ class Conditional:
         theta: ThetaGradient | None = None,
         subset: WordSubset | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """log p [*shape] and its gradient in the features, both for features [time, draws·batch, width]."""
+        """Return log p [*shape] and its gradient in the features, for features [time, draws·batch, width]."""
         valid, rows = self.positions(shape[:-1].numel())
         layer = self.weights.output
         if subset is not None:
@@ -192,9 +192,9 @@ class Conditional:
         embedded: Tensor | None = None,
         stack: Stack | None = None,
     ) -> Stack:
-        """All layers from z [..., batch, latent], in fresh buffers or these, under dropout where given.
+        """Run all layers from z [..., batch, latent], under the masks, in the buffers of `stack` or in new ones.
 
-        `embedded` has the words under dropout, for z [batch, latent]; None: as they are, projected once for all z.
+        `embedded` holds the words under dropout, for z [batch, latent]; None: no dropout, projected once for all z.
         """
         codes, masks = z.flatten(0, -2), masks or Masks()
         stack = stack or Stack(self.weights.layers, self.time, codes.shape[0])
@@ -209,7 +209,7 @@ class Conditional:
         return stack
 
     def features(self, hidden: Tensor, embedded: Tensor | None = None) -> Tensor:
-        """What the output layer multiplies: states of the last layer [time, rows, hidden] → [time, rows, width]."""
+        """Compute the output layer's input: last layer's states [time, rows, hidden] → [time, rows, width]."""
         generator = self.weights.generator
         features, residual = generator.before_output(hidden), generator.embedding_to_output
         if residual is None:
@@ -228,7 +228,7 @@ class Conditional:
         return self._embedded @ weight.t()
 
     def _recurrent_weights(self, masks: Masks) -> list[RecurrentWeight]:
-        """Each layer's recurrent weight under its mask, of which all steps of a chain have the same."""
+        """Each layer's recurrent weight under its mask, which all steps of a chain share."""
         if masks.recurrent is None:
             return self.weights.recurrent
         if self._dropped is None or self._dropped[0] is not masks.recurrent:

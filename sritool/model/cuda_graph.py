@@ -1,8 +1,7 @@
 """A function of tensors replayed as a CUDA graph, captured once for each set of shapes.
 
-Every step of a chain is some five hundred small kernels: launched one by one they keep a GPU waiting. The function
-must not look at values (no `.item()`, no shape that depends on data), and must read parameters that are updated in
-place.
+Every step of a chain is some five hundred small kernels; launched one by one, they keep a GPU waiting. The function
+must not read values (no `.item()`, no shape that depends on data), and its parameters must be updated in place.
 
 Source: the usage rules of `torch.cuda.CUDAGraph` in PyTorch's notes on CUDA semantics.
 """
@@ -17,8 +16,8 @@ from torch import Tensor
 
 Outputs = TypeVar("Outputs")
 
-_WARM_UP = 2  # runs before capture, so that libraries have set themselves up
-_LARGEST_NUMBER = 64  # of graphs: beyond it a rare shape runs kernel by kernel
+_WARM_UP = 2  # runs before capture, in which libraries initialise
+_LARGEST_NUMBER = 64  # of graphs: further shapes run kernel by kernel
 
 
 class _Captured(NamedTuple, Generic[Outputs]):
@@ -28,20 +27,20 @@ class _Captured(NamedTuple, Generic[Outputs]):
 
 
 class GraphedFunction(Generic[Outputs]):
-    """`function` on CUDA tensors; its outputs are overwritten by the next call, whatever its shapes."""
+    """Runs `function` on CUDA tensors; the next call overwrites the outputs, whatever its shapes."""
 
     def __init__(self, function: Callable[..., Outputs]) -> None:
         self._function = function
         self._captured: dict[Hashable, _Captured[Outputs]] = {}
         self._constants: Hashable = None
-        self._pool: Any = None  # of memory, which all graphs share: only one of them has outputs in use
+        self._pool: Any = None  # memory that all graphs share: only one graph's outputs are in use
 
     def __call__(
         self, constants: tuple[Hashable, ...], shapes: tuple[Hashable, ...], *tensors: Tensor | None
     ) -> Outputs:
         """Return function(*constants, *shapes, *tensors), with None for a tensor that is left out.
 
-        When one of the constants changes, the graphs of those before are dropped; shapes change with the tensors'.
+        A changed constant drops all graphs. `shapes` depend on the tensors' shapes; each set has its own graph.
         """
         if constants != self._constants:
             self._captured.clear()
@@ -65,12 +64,12 @@ class GraphedFunction(Generic[Outputs]):
         static = tuple(None if tensor is None else tensor.clone() for tensor in tensors)
         device = next(tensor.device for tensor in static if tensor is not None)
         with torch.cuda.device(device):
-            aside = torch.cuda.Stream(device)
-            aside.wait_stream(torch.cuda.current_stream(device))
-            with torch.cuda.stream(aside):
+            side_stream = torch.cuda.Stream(device)
+            side_stream.wait_stream(torch.cuda.current_stream(device))
+            with torch.cuda.stream(side_stream):
                 for _ in range(_WARM_UP):
                     self._function(*constants, *static)
-            torch.cuda.current_stream(device).wait_stream(aside)
+            torch.cuda.current_stream(device).wait_stream(side_stream)
             graph = torch.cuda.CUDAGraph()
             if self._pool is None:
                 self._pool = torch.cuda.graph_pool_handle()

@@ -1,6 +1,6 @@
-"""Sentences from codes: greedy, ancestral with temperature, top-k and top-p, or by beam search, codes side by side.
+"""Decodes codes in parallel: greedily, by ancestral sampling (temperature, top-k, top-p), or by beam search.
 
-A sentence that has ended leaves the batch, so that the work shrinks with what is left.
+A sentence that has ended leaves the batch, so the work shrinks.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sritool.model.generator import Generator
 from sritool.model.random import Stream
 from sritool.model.rollout import Rollout
 
-_ROWS = 4096  # sentences decoded side by side; many, as the last long sentences of each such lot run alone
+_ROWS = 4096  # sentences decoded at a time; many, as the last long sentences of each group run alone
 
 
-_HOTTEST = 1e30  # temperature, and one over the coldest: float32 holds logits divided by it
+_HOTTEST = 1e30  # highest temperature; the lowest is 1 / this: float32 holds logits divided by both
 
 
 @dataclass(frozen=True)
@@ -32,29 +32,31 @@ class DecodingConfig:
     temperature: float = 1.0  # of ancestral sampling
     top_k: int = 0  # keep the k likeliest; 0: all
     top_p: float = 1.0  # keep the smallest set with this much probability
-    beam: int = 1  # hypotheses kept side by side in a search for the likeliest sentence; 1: none but greedy's
+    beam: int = 1  # open hypotheses of beam search; 1: no beam search
     max_length: int = 200  # tokens, </s> not counted
     no_unk: bool = False  # never choose <unk>: the other words share its probability
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:  # nor is NaN
+        if not self.temperature > 0:  # refuses NaN too
             raise UsageError(f"temperature {self.temperature}: give more than 0, or leave it out for greedy")
         if not 1 / _HOTTEST <= self.temperature <= _HOTTEST:
             raise UsageError(
                 f"temperature {self.temperature}: give one from {1 / _HOTTEST:g} to {_HOTTEST:g}"
             )
         if self.top_k < 0:
-            raise UsageError(f"top-k {self.top_k}: give at least 0, which is all words")
+            raise UsageError(f"top-k {self.top_k}: give at least 0; 0 keeps all words")
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top-p {self.top_p}: give 0 < p <= 1")
         if self.beam < 1 or (self.beam > 1 and not self.greedy):
-            raise UsageError(f"beam {self.beam}: give at least 1, and no ancestral decoding beside it")
+            raise UsageError(
+                f"beam {self.beam}: give at least 1, and do not combine it with ancestral decoding"
+            )
         if self.max_length < 1:
             raise UsageError(f"max-length {self.max_length}: give at least 1")
 
 
 def filter_logits(logits: Tensor, config: DecodingConfig) -> Tensor:
-    """Logits [n, V] at the temperature, those outside top-k and top-p at −∞."""
+    """Divide logits [n, V] by the temperature, and set those outside top-k and top-p to −∞."""
     if config.temperature != 1:
         logits = logits / config.temperature
     if config.top_k and config.top_k < logits.shape[1]:
@@ -78,10 +80,18 @@ def decode(
     first: int = 0,
     done: Callable[[int], None] = lambda _: None,
 ) -> list[list[int]]:
-    """Decode a sentence from each code: z [n, latent] → token ids, </s> left out.
+    """Decode a sentence from each code.
 
-    Unless it is greedy it needs a stream. A sentence's draws depend on its index alone; that of the first is `first`.
-    `done` is told after every word how many sentences have ended.
+    Args:
+        generator: p(x|z).
+        z: Codes. Shape [n, latent].
+        config: How the next word is chosen.
+        stream: Random numbers; ancestral decoding needs them.
+        first: Index of the first sentence. A sentence's draws depend only on its index.
+        done: Called after every word with the number of sentences that have ended.
+
+    Returns:
+        Token ids of each sentence, without </s>.
 
     Raises:
         NumericalError: The scores of the next words are not finite.
@@ -139,7 +149,7 @@ def _choose(
 ) -> Tensor:
     if not config.greedy:
         assert stream is not None, "ancestral decoding needs a stream"
-        # One uniform a word: the draw depends on the sentence, not on who else is left.
+        # One uniform per word: the draw depends on the sentence, not on which others remain.
         uniform = stream.uniform(examples, 1, chain=position)
     found = torch.empty_like(examples)
     for part in rollout.chunks(len(features)):

@@ -1,4 +1,4 @@
-"""Where to compute, with how many threads, and in which precision the output layer's products run."""
+"""The device, the number of CPU threads, and the precision of matrix products."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ MOST_THREADS = 1024
 
 
 def resolve_device(device: str = "auto", gpu: str | None = None) -> torch.device:
-    """Return the device asked for: cpu, cuda, cuda:N, mps or auto; a GPU's number wins over that.
+    """Return the device asked for.
+
+    Args:
+        device: cpu, cuda, cuda:N, mps or auto.
+        gpu: A GPU's number, which overrides `device`.
 
     Raises:
         UsageError: There is no such device.
@@ -50,18 +54,20 @@ def devices_of_processes(
 ) -> list[torch.device]:
     """Return the device of each process of a job on this machine.
 
-    `gpu` has GPUs by their numbers with commas between, one for each process, and wins over `device`, which is as for
-    `resolve_device`. Without a number of processes there is one, or one for each GPU of `gpu`.
+    Args:
+        device: As for `resolve_device`.
+        gpu: GPU numbers separated by commas, one per process; overrides `device`.
+        processes: Number of processes; None: one, or one per GPU of `gpu`.
 
     Raises:
-        UsageError: There are no such devices, or another number of them.
+        UsageError: The devices do not exist, or are not one per process.
     """
     if gpu is not None:
         numbers = _numbers_of(gpu)
         if processes not in (None, len(numbers)) or len(set(numbers)) < len(numbers):
             wanted = ",".join(map(str, range(processes or len(numbers))))
             raise UsageError(
-                f"--gpu {gpu} and {processes or len(numbers)} processes: each needs its own, as --gpu {wanted}"
+                f"--gpu {gpu} and {processes or len(numbers)} processes: each needs its own GPU, as --gpu {wanted}"
             )
         return [_cuda(number, f"--gpu {gpu}") for number in numbers]
     first = resolve_device(device)
@@ -70,7 +76,7 @@ def devices_of_processes(
     assert processes is not None
     if first.type == "cpu":
         cores = os.cpu_count() or 1
-        most = max(8, 4 * cores)  # each loads PyTorch: many more than there are cores take the machine down
+        most = max(8, 4 * cores)  # each loads PyTorch: many more than cores would bring the machine down
         if processes > most:
             raise UsageError(
                 f"{processes} processes: give --processes 1 to {most} here, as there are {cores} cores"
@@ -101,25 +107,26 @@ def _cuda(number: int, asked: str) -> torch.device:
 
 
 def set_threads(threads: int | None) -> None:
-    """Bound PyTorch's threads on the CPU; None leaves its own choice."""
+    """Set the number of PyTorch's CPU threads; None keeps PyTorch's own choice. Raises: UsageError."""
     if threads is not None:
-        if not 1 <= threads <= MOST_THREADS:  # more than the system grants end the process without a word
-            raise UsageError(f"--threads {threads}: give 1 to {MOST_THREADS}, as many as there are cores")
+        if not 1 <= threads <= MOST_THREADS:  # more than the system grants end the process silently
+            raise UsageError(f"--threads {threads}: give 1 to {MOST_THREADS}, usually the number of cores")
         torch.set_num_threads(threads)
 
 
 def enough_threads(hidden: int) -> int | None:
-    """Threads for a generator of this width where PyTorch's own choice is too many, as its products are small.
+    """Return 1 for a narrow generator, None (PyTorch's own choice) for others.
 
-    On cores that other processes use too, threads then wait for one another for longer than they compute.
+    The products of a narrow one are small: on cores that other processes use too, its threads would wait for one
+    another longer than they compute.
     """
     return 1 if hidden <= _SMALL else None
 
 
 def threads_of_process(processes: int) -> int | None:
-    """Threads for each of several processes on this machine, so that together they have as many as there are cores.
+    """Return the threads of each of several processes on this machine, so that together they use all cores.
 
-    None for one, and where OMP_NUM_THREADS says how many, as torchrun sets it.
+    None for one process, or where OMP_NUM_THREADS is set, as torchrun does.
     """
     if processes < 2 or "OMP_NUM_THREADS" in os.environ:
         return None
@@ -129,10 +136,10 @@ def threads_of_process(processes: int) -> int | None:
 def resolve_precision(
     precision: Precision, device: torch.device, hidden: int, rows: int, vocabulary: int
 ) -> Precision:
-    """ "float32", "tf32" or "bfloat16" for the products while training: as asked, or on "auto" the fastest.
+    """Return the precision of matrix products in training: the one asked for, or on "auto" the fastest.
 
-    A CPU with bfloat16 matrix units gains from it and one without them loses, so each is tried, on a product
-    of the shape of the training batch: [rows, hidden] by [hidden, vocabulary]. TF32 is a format of NVIDIA's GPUs:
+    bfloat16 is faster on a CPU with units for it and slower on one without, so each precision is timed on a product
+    of the training batch's shape: [rows, hidden] by [hidden, vocabulary]. TF32 is a format of NVIDIA's GPUs;
     elsewhere it means float32.
     """
     if precision != "auto":
@@ -142,7 +149,7 @@ def resolve_precision(
     candidates: dict[Precision, float] = {"float32": 1.0, "tf32": 0.8, "bfloat16": 0.8}
     if device.type != "cuda":
         del candidates["tf32"]
-    # A tie goes to float32: it costs nothing to be exact.
+    # The others must take less than 0.8 of float32's time; a tie goes to float32, which is exact.
     weighted = {}
     for name, demand in candidates.items():
         dtype = torch.bfloat16 if name == "bfloat16" else torch.float32
@@ -154,7 +161,7 @@ def resolve_precision(
 
 
 def multiplies_in_bfloat16(device: torch.device) -> bool:
-    """Whether there are units for it, by what the device says of itself: the same in every process on a machine."""
+    """Whether the device reports bfloat16 matrix units; the same in every process on a machine."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
@@ -164,13 +171,13 @@ def multiplies_in_bfloat16(device: torch.device) -> bool:
 
 
 def length_multiple(device: torch.device) -> int:
-    """What training pads its batches to: a GPU replays a graph for each length, and few are worth some padding."""
+    """Training pads batches to multiples of this: a GPU has a graph per length, and few are worth some padding."""
     return 4 if device.type == "cuda" else 1
 
 
 @contextlib.contextmanager
 def products_in(precision: str) -> Iterator[None]:
-    """Let float32 matrix products on CUDA round their factors to TF32 while inside, if that is the precision."""
+    """Context in which float32 matrix products on CUDA round their factors to TF32, if that is the precision."""
     settings = torch.backends.cuda.matmul
     before = settings.fp32_precision
     settings.fp32_precision = "tf32" if precision == "tf32" else "ieee"

@@ -1,8 +1,8 @@
 """Dropout masks of a batch, each a pure function of (seed, epoch, sentence, place in the chain).
 
-Sources: with one mask a sentence, Gal and Ghahramani 2016, "A theoretically grounded application of dropout in
-recurrent neural networks"; of whole words, Bowman et al. 2016, "Generating sentences from a continuous space"; of
-recurrent weights, Merity, Keskar and Socher 2018, "Regularizing and optimizing LSTM language models".
+Sources: one mask per sentence: Gal and Ghahramani 2016, "A theoretically grounded application of dropout in recurrent
+neural networks"; whole words: Bowman et al. 2016, "Generating sentences from a continuous space"; recurrent
+weights: Merity, Keskar and Socher 2018, "Regularizing and optimizing LSTM language models".
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sritool.model.random import Stream, unpacked
 
 
 class Masks(NamedTuple):
-    """Dropout factors, 0 or 1/(1 − rate); None where nothing is dropped. One mask a sentence has time 1.
+    """Dropout factors, 0 or 1/(1 − rate); None where nothing is dropped. With one mask per sentence, time is 1.
 
-    `word` is no factor: under word dropout a whole word goes in as <unk>.
+    `word` is not a factor: word dropout replaces a whole word by <unk>.
     """
 
     embedding: Tensor | None = None  # [time or 1, batch, embedding]
@@ -36,11 +36,11 @@ class Masks(NamedTuple):
         return self.embedding is not None or self.word is not None
 
     def inputs(self, words: Tensor) -> Tensor:
-        """What goes in for these words: ids [time, batch]."""
+        """Replace the dropped words by <unk>: ids [time, batch]."""
         return words if self.word is None else words.masked_fill(~self.word, UNK)
 
     def part(self, sentences: Tensor) -> Masks:
-        """Those of some sentences."""
+        """Return the masks of some sentences."""
         embedding, word = (
             None if mask is None else mask[:, sentences] for mask in (self.embedding, self.word)
         )
@@ -49,31 +49,31 @@ class Masks(NamedTuple):
 
 
 def of_layer(masks: Tensor | None, layer: int) -> Tensor | None:
-    """Return that of one layer, if there are any."""
+    """Return the mask of one layer, if there are masks."""
     return None if masks is None else masks[layer]
 
 
 def dropped(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the values under a mask, if there is one."""
+    """Apply a mask to values, if there is one."""
     return values if mask is None else values * mask
 
 
 class _Drawn(NamedTuple):
-    """What is drawn for a sentence at a place of the chain, with one rate."""
+    """Factors with one rate, drawn for a sentence at one place in the chain."""
 
-    purpose: str  # of its random numbers, beside that of the whole
+    purpose: str  # of its random numbers, appended to the stream's
     widths: tuple[int, ...]  # of the parts that share the draw
     times: int
     rate: float
 
     @property
     def units(self) -> int:
-        """How many factors."""
+        """Number of factors."""
         return self.times * sum(self.widths)
 
 
 class Dropout:
-    """The masks of every sentence at several places of a chain: random bits, spread to factors when asked for."""
+    """Masks of every sentence at several places in a chain: random bits, expanded to factors on demand."""
 
     def __init__(self, config: GeneratorConfig, time: int, bits: Sequence[Tensor | None]) -> None:
         self.bits = tuple(bits)
@@ -91,9 +91,9 @@ class Dropout:
         indices: Sequence[int],
         whole: Batch | None = None,
     ) -> Dropout:
-        """Draw each sentence's masks with these indices, its places of the chain.
+        """Draw each sentence's masks at these places in the chain.
 
-        `whole` is the batch that `batch` is a part of; None: it is no part.
+        `whole` is the batch that `batch` is a part of; None: `batch` itself.
         """
         dropout = cls(config, batch.targets.shape[0], ())
 
@@ -102,7 +102,7 @@ class Dropout:
             return purpose.keep(examples, what.units, what.rate, places) if what.rate else None
 
         own = [bits(what, batch.examples, indices) for what in dropout._drawn]
-        # A batch of training is known by its first sentence.
+        # The first sentence of a training batch is the key of its weights' mask.
         first = (batch if whole is None else whole).examples[:1]
         dropout.bits = (*own, bits(dropout._recurrent, first, (0,)))
         return dropout
@@ -116,14 +116,14 @@ class Dropout:
         return unpacked(bits[0], what.units, what.rate).view(self._layers, -1, *what.widths)
 
     def masks(self, place: int) -> Masks | None:
-        """Those of indices[place]; None where nothing is dropped."""
+        """Return the masks at indices[place]; None where nothing is dropped."""
         found: list[Tensor | None] = []
         for what, bits in zip(self._drawn, self.bits[:-1], strict=True):
             if bits is None:
                 found += [None] * len(what.widths)
                 continue
             flat = unpacked(bits[place], what.units, what.rate)
-            # Time is the slower index of a sentence's own factors, so that padding does not change them.
+            # Time is the slower index of a sentence's factors, so that padding does not change them.
             by_time = flat.unflatten(1, (what.times, -1)).transpose(0, 1)
             found += by_time.split(what.widths, dim=-1)
         embedding, hidden, word = found
@@ -131,18 +131,18 @@ class Dropout:
             hidden = hidden.unflatten(-1, (self._layers, -1)).movedim(2, 0)
         if word is not None:
             word = word.squeeze(-1) > 0
-            word[0].fill_(True)  # <s>
+            word[0].fill_(True)  # <s> is never dropped
         masks = Masks(embedding, hidden, word, self.recurrent)
         return masks if any(mask is not None for mask in masks) else None
 
 
 def _drawn(config: GeneratorConfig, time: int) -> list[_Drawn]:
-    """In the order of the fields of `Masks`."""
+    """What to draw, in the order of the fields of `Masks`."""
     times = 1 if config.dropout_mask == "sentence" else time
     inputs, outputs = config.input_rate, config.dropout
     words = _Drawn(" of words", (1,), time, config.word_dropout)
     states = config.hidden * config.layers
     if inputs == outputs:
         return [_Drawn("", (config.embedding, states), times, outputs), words]
-    apart = _Drawn(" of inputs", (config.embedding,), times, inputs)
-    return [apart, _Drawn("", (states,), times, outputs), words]
+    embeddings = _Drawn(" of inputs", (config.embedding,), times, inputs)
+    return [embeddings, _Drawn("", (states,), times, outputs), words]

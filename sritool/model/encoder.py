@@ -1,9 +1,9 @@
 """The encoder q_φ(z|x): a one-layer LSTM of the generator's size over the words and </s>.
 
-Its last hidden state gives mean and log-variance. Forward and backward run without an autograd graph, by the same
-recurrence as the generator's.
+Its last hidden state gives mean and log-variance. Forward and backward run without an autograd graph, with the
+generator's recurrence.
 
-Source: Bowman et al. 2016; sizes, and no bias in the last map unless it is asked for, as in Li et al. 2019.
+Source: Bowman et al. 2016; the sizes, and by default no bias in the last map, as in Li et al. 2019.
 """
 
 from __future__ import annotations
@@ -37,19 +37,20 @@ class Encoder(nn.Module):
             self.code_bias = nn.Parameter(torch.empty(2 * config.latent))
 
     def initialise(self, scale: float, seed: int, embedding_scale: float = 0.0) -> None:
-        """Draw every parameter from U(−scale, scale), others than the generator gets."""
+        """Draw every parameter from U(−scale, scale), with random numbers other than the generator's."""
         draw_uniform(self, scale, seed, "encoder", embedding_scale)
 
     @torch.no_grad()
     def run(self, batch: Batch, workspace: Workspace | None = None) -> EncoderRun:
-        """q(z|x) of each sentence, and what its gradients need; they take their memory from the workspace, if any."""
+        """Compute q(z|x) of each sentence, and what its gradients need; their memory comes from the workspace."""
         return EncoderRun(self, batch, workspace or Workspace())
 
 
 class EncoderRun:
-    """One pass over a batch.
+    """One forward pass over a batch.
 
-    Attributes: q, of which mean and log_variance are [batch, latent].
+    Attributes:
+        q: q(z|x). Mean and log-variance have the shape [batch, latent].
     """
 
     def __init__(self, encoder: Encoder, batch: Batch, workspace: Workspace) -> None:
@@ -63,7 +64,7 @@ class EncoderRun:
         start = flat.new_zeros(size, encoder.config.hidden)
         self._recurrent = RecurrentWeight(encoder.recurrent)
         self._recurrence.run(start, self._recurrent)
-        # What comes after a sentence's own end never reaches its last state.
+        # Padding after a sentence's end never reaches its last state.
         self._ends = batch.lengths, torch.arange(size, device=flat.device)
         self._last = self._recurrence.hidden[self._ends]  # [batch, hidden]
         code = self._last @ encoder.to_code.detach().t()
@@ -73,10 +74,10 @@ class EncoderRun:
 
     @torch.no_grad()
     def gradients(self, grad_mean: Tensor, grad_log_variance: Tensor) -> dict[str, Tensor]:
-        """Gradients of the parameters, by name, for those of mean and log-variance, both [batch, latent]."""
+        """Return the parameters' gradients by name, from those of mean and log-variance, both [batch, latent]."""
         encoder = self._encoder
         grad_code = torch.cat((grad_mean, grad_log_variance), dim=-1)  # [batch, 2·latent]
-        # The state after t words is row t of `hidden`, whose row 0 is the start and gets no gradient of its own.
+        # The state after t words is row t of `hidden`. Row 0 is the start, which gets no gradient.
         grad_hidden = torch.zeros_like(self._recurrence.hidden)
         grad_hidden[self._ends] = grad_code @ encoder.to_code
         grad_gates, _ = self._recurrence.backward(grad_hidden[1:], self._recurrent)  # [time, batch, 4·hidden]

@@ -17,7 +17,7 @@ class DiagonalGaussian(NamedTuple):
     log_variance: Tensor
 
     def sample(self, stream: Stream, examples: Tensor, draws: int) -> Tensor:
-        """z [draws, batch, latent]; a draw depends on (stream, example, index of the draw) alone."""
+        """Draw z [draws, batch, latent]; a draw depends only on (stream, example, index of the draw)."""
         return self.at(stream.codes(examples, draws, self.mean.shape[1], self.mean.dtype))
 
     def log_density(self, z: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ class DiagonalGaussian(NamedTuple):
         return -0.5 * (distance + self.log_variance + math.log(2.0 * math.pi)).sum(-1)
 
     def kl_by_dimension(self) -> Tensor:
-        """KL(q ‖ N(0, I)) in nats, closed form, of each dimension: [batch, latent]."""
+        """KL(q ‖ N(0, I)) of each dimension, in nats and in closed form: [batch, latent]."""
         return 0.5 * (self.mean.square() + self.log_variance.exp() - 1.0 - self.log_variance)
 
     def kl_to_prior(self) -> Tensor:
@@ -34,7 +34,7 @@ class DiagonalGaussian(NamedTuple):
         return self.kl_by_dimension().sum(-1)
 
     def kl_gradient(self) -> DiagonalGaussian:
-        """Gradients of the KL in mean and log-variance: [batch, latent] both."""
+        """Gradients of the KL in mean and log-variance, both [batch, latent]."""
         return DiagonalGaussian(self.mean, 0.5 * (self.log_variance.exp() - 1.0))
 
     def at(self, noise: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The generator p(x|z): an LSTM that sees z in the initial state of each layer and beside every word.
+"""The generator p(x|z): an LSTM that sees z in the initial state of each layer and with every word.
 
 Sources: Pang et al. 2021, section 4; the sizes are those of Li et al. 2019. Tied embeddings: Press and Wolf 2017,
 "Using the output embedding to improve language models", and Inan, Khosravi and Socher 2017. Layers with dropout
@@ -22,7 +22,7 @@ from sritool.model.random import draw_uniform
 from sritool.model.recurrence import lstm
 
 LATENT_MAPS = ("latent_to_gates", "latent_to_initial")
-"""How the names of the parameters end that z is multiplied by."""
+"""Endings of the names of the parameters that multiply z."""
 
 
 class Layer(NamedTuple):
@@ -40,7 +40,7 @@ class Layer(NamedTuple):
 
 
 def layers_of(tensors: Mapping[str, Tensor], count: int) -> list[Layer]:
-    """So many layers from the words upwards, of tensors by the names of a generator's parameters."""
+    """Arrange tensors, by the names of a generator's parameters, into `count` layers from the words upwards."""
     names = ("words_to_gates", *Layer._fields[1:])
     above = ([f"upper.{number}.{name}" for name in Layer._fields] for number in range(count - 1))
     return [Layer(*(tensors[name] for name in of_layer)) for of_layer in (names, *above)]
@@ -50,9 +50,9 @@ class Generator(nn.Module):
     """Parameters of p_θ(x|z), and the plain, differentiable form of its likelihood.
 
     The output layer has a row for every token that can be predicted: all but padding and <s>, which are the
-    first `FIRST_PREDICTED` ids. `latent = 0` makes it a language model. Where embeddings are tied, the output layer's
-    rows are the words' embeddings, and a linear map brings a hidden state to their width, if its own is another. A
-    residual connection adds a linear map of the word before to what the output layer multiplies with its rows.
+    first `FIRST_PREDICTED` ids. `latent = 0` makes it a language model. With tied embeddings, the output layer's rows
+    are the words' embeddings, and a linear map brings a hidden state to their width if its own differs. A residual
+    connection adds a linear map of the previous word to the output layer's input.
     """
 
     def __init__(self, config: GeneratorConfig, vocabulary_size: int) -> None:
@@ -91,23 +91,23 @@ class Generator(nn.Module):
         return layers_of(dict(self.named_parameters()), self.config.layers)
 
     def latent_maps(self) -> dict[str, nn.Parameter]:
-        """The parameters that z is multiplied by, by their names; where all are zero, p(x|z) ignores z."""
+        """The parameters that multiply z, by name; where all are zero, p(x|z) ignores z."""
         return {name: p for name, p in self.named_parameters() if name.endswith(LATENT_MAPS)}
 
     @property
     def products(self) -> int:
-        """Multiply-adds of the matrix products for one word that change with z: recurrence and output layer."""
+        """Multiply-adds per word of the matrix products that change with z: recurrence and output layer."""
         between = self.hidden_to_embedding
         output = self.output_weight.numel() + (0 if between is None else between.numel())
         return 4 * self.config.hidden**2 * (2 * self.config.layers - 1) + output
 
     @property
     def output_weight(self) -> Tensor:
-        """A row for each word that can be predicted: [V, hidden], or [V, embedding] where it is tied."""
+        """A row for each word that can be predicted: [V, hidden], or [V, embedding] if tied."""
         return self.embedding[FIRST_PREDICTED:] if self.config.tied_embeddings else self.output
 
     def before_output(self, hidden: Tensor) -> Tensor:
-        """The states' part of what the output layer multiplies: [..., hidden] → [..., width of its rows]."""
+        """Map states to the width of the output layer's rows: [..., hidden] → [..., width]."""
         return hidden if self.hidden_to_embedding is None else hidden @ self.hidden_to_embedding.t()
 
     def initialise(self, scale: float, seed: int, purpose: str = "", embedding_scale: float = 0.0) -> None:
@@ -120,9 +120,15 @@ class Generator(nn.Module):
         return dropped(self.embedding[masks.inputs(inputs)], masks.embedding)
 
     def hidden_states(self, inputs: Tensor, z: Tensor, masks: Masks | None = None) -> Tensor:
-        """The last layer's hidden states under teacher forcing, differentiable to any order: [time, batch, hidden].
+        """Return the last layer's hidden states under teacher forcing, differentiable to any order.
 
-        Args: <s> and the words [time, batch]; codes [batch, latent].
+        Args:
+            inputs: <s> and the words. Shape [time, batch].
+            z: Codes. Shape [batch, latent].
+            masks: Dropout factors.
+
+        Returns:
+            Shape [time, batch, hidden].
         """
         masks = masks or Masks()
         from_below, latent = self.embedded(inputs, masks), z @ self.latent_to_gates.t()
@@ -136,15 +142,21 @@ class Generator(nn.Module):
         return from_below
 
     def output_features(self, inputs: Tensor, z: Tensor, masks: Masks | None = None) -> Tensor:
-        """What the output layer multiplies with its rows, differentiable to any order: [time, batch, width]."""
+        """Return the output layer's input, differentiable to any order: [time, batch, width]."""
         features = self.before_output(self.hidden_states(inputs, z, masks))
         residual = self.embedding_to_output
         return features if residual is None else features + self.embedded(inputs, masks) @ residual.t()
 
     def log_likelihood(self, inputs: Tensor, targets: Tensor, z: Tensor) -> Tensor:
-        """Nats [batch] of log p(x|z) by plain autograd operations, without dropout: the oracle of the fast path.
+        """Return log p(x|z) by plain autograd operations, without dropout: the reference for the fast path.
 
-        Args: <s> and the words [time, batch]; words and </s>, then padding (0) [time, batch]; codes [batch, latent].
+        Args:
+            inputs: <s> and the words. Shape [time, batch].
+            targets: Words and </s>, then padding (0). Shape [time, batch].
+            z: Codes. Shape [batch, latent].
+
+        Returns:
+            Nats. Shape [batch].
         """
         logits = self.output_features(inputs, z) @ self.output_weight.t() + self.output_bias
         rows = (targets - FIRST_PREDICTED).clamp_min(0).unsqueeze(-1)

@@ -1,11 +1,11 @@
-"""∇²_z (−log p(x|z)) of every draw of every sentence of a batch, exact.
+"""Exact ∇²_z (−log p(x|z)) of every draw of every sentence of a batch.
 
-Two parts, both from the tangents of the hidden states in all latent directions, which are carried along the sentence
-and never kept:
+Both its parts come from the tangents of the hidden states in all latent directions, which are carried along the
+sentence and never stored:
 
-- of the output layer, Σ_n A_nᵀ (diag p_n − p_n p_nᵀ) A_n with A_n = W ∂h_n/∂z;
-- of the recurrence. The second derivative of a step, under the gradient of log p in the step's two outputs, is a few
-  numbers a unit (see `_Steps`), and no tangent has to go back through the sentence.
+- that of the output layer, Σ_n A_nᵀ (diag p_n − p_n p_nᵀ) A_n with A_n = W ∂h_n/∂z;
+- that of the recurrence. The second derivative of a step, weighted by the gradient of log p in the step's two
+  outputs, is a few numbers per unit (see `_Steps`), so no tangent has to go back through the sentence.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sritool.model.recurrence import Recurrence, RecurrentWeight
 if TYPE_CHECKING:
     from sritool.model.conditional import Conditional, Weights
 
-_BUFFER_ELEMENTS = 1 << 20  # numbers of the size of logits held at a time
-_TANGENT_ELEMENTS = 1 << 22  # numbers of the size of gates' tangents held at a time
+_BUFFER_ELEMENTS = 1 << 20  # most logits' tangents held at a time
+_TANGENT_ELEMENTS = 1 << 22  # most gates' tangents held at a time
 
 
 def hessian(conditional: Conditional, z: Tensor) -> Tensor:
@@ -44,21 +44,21 @@ def hessian(conditional: Conditional, z: Tensor) -> Tensor:
 class _Steps(NamedTuple):
     """Derivatives of all steps of a layer for each hidden unit.
 
-    A step's outputs are c = σ(f) c₋ + σ(i) tanh(g) and h = σ(o) tanh(c). What enters it is linear in z, in the
-    states before it and in those of the layer below, so that its second derivative, under the gradient of log p in h
-    and c, is a few numbers a unit.
+    A step's outputs are c = σ(f) c₋ + σ(i) tanh(g) and h = σ(o) tanh(c). Its inputs are linear in z, in the
+    previous states and in those of the layer below. So its second derivative, weighted by the gradient of log p in h
+    and c, is a few numbers per unit.
     """
 
     forget: Tensor  # ∂c/∂c₋  [time, rows, hidden]
     cell_to_hidden: Tensor  # ∂h/∂c  [time, rows, hidden]
     first: Tensor  # ∂h/∂o, ∂c/∂i, ∂c/∂f, ∂c/∂g  [time, rows, 4·hidden]
     diagonal: Tensor  # oo, ii, ff, gg  [time, rows, 4·hidden]
-    cross: Tensor  # twice o with c, i with g, f with c₋  [time, rows, 3·hidden]
+    cross: Tensor  # twice oc, ig, fc₋  [time, rows, 3·hidden]
     cell: Tensor  # cc  [time, rows, hidden]
 
 
 def _all_steps(weights: Weights, runs: Sequence[Recurrence], grad_features: Tensor) -> list[_Steps]:
-    """Each layer's, from the words upwards; grad_features [time, rows, width] is overwritten."""
+    """Each layer's derivatives, from the words upwards; overwrites grad_features [time, rows, width]."""
     between, found = weights.generator.hidden_to_embedding, []
     grad_hidden = grad_features if between is None else grad_features @ between
     for layer, states, recurrent in reversed(list(zip(weights.layers, runs, weights.recurrent, strict=True))):
@@ -72,8 +72,7 @@ def _all_steps(weights: Weights, runs: Sequence[Recurrence], grad_features: Tens
 def _steps(states: Recurrence, grad_hidden: Tensor, recurrent: RecurrentWeight) -> tuple[_Steps, Tensor]:
     """Derivatives of a layer's steps after a run, and the gradient of log p in its gates before activation.
 
-    `grad_hidden` [time, rows, hidden], which is overwritten, is that in every h through what uses it, later steps
-    left out.
+    `grad_hidden` [time, rows, hidden] is the gradient in every h, not counting that through later steps; overwritten.
     """
     out, inside, forget, candidate = states.gates.chunk(4, dim=-1)
     first, cell_to_hidden = (buffer.clone() for buffer in states.derivatives())
@@ -102,7 +101,7 @@ def _steps(states: Recurrence, grad_hidden: Tensor, recurrent: RecurrentWeight) 
 def _of_rows(
     weights: Weights, steps: Sequence[_Steps], features: Tensor, rows: Tensor, lengths: Tensor
 ) -> Tensor:
-    """The Hessians of some rows, of descending lengths: [rows, latent, latent]."""
+    """The Hessians of some rows, sorted by descending length: [rows, latent, latent]."""
     generator = weights.generator
     by_code = generator.latent_to_gates.t()  # [latent, 4·hidden]
     latent = by_code.shape[0]
@@ -131,7 +130,7 @@ def _of_rows(
 def _through_step(total: Tensor, step: _Steps, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     """Add a step's own part to total [rows, latent, latent], and return ∂h/∂z and ∂c/∂z [rows, latent, hidden].
 
-    Args: step: of shapes [rows, 1, …]; ∂gates/∂z [rows, latent, 4·hidden]; ∂c₋/∂z [rows, latent, hidden].
+    Args: step [rows, 1, …]; gates: ∂gates/∂z [rows, latent, 4·hidden]; cell: ∂c₋/∂z [rows, latent, hidden].
     """
     width = cell.shape[-1]
     pulled = step.diagonal * gates

@@ -1,7 +1,7 @@
-"""The output layer without an autograd graph: log p of the targets and its gradient in what it multiplies.
+"""The output layer without an autograd graph: log p of the targets and its gradient in the layer's input.
 
-The gradient of log softmax is known in closed form, W_target − Σ_v p_v W_v, so that two matrix products a position
-are all it takes and no tensor of the size of the logits outlives its chunk.
+The gradient of log softmax has a closed form, W_target − Σ_v p_v W_v. So a position takes only two matrix products,
+and no tensor of the size of the logits outlives its chunk.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from sritool.model.theta_gradient import ThetaGradient
 from sritool.model.word_subset import WordSubset
 from sritool.model.workspace import Workspace
 
-_LOGITS = 1 << 23  # held at a time: 32 MB in float32
-_LEAST = 128  # positions at a time, where the vocabulary is so large that they take more: the weights take yet more
+_LOGITS = 1 << 23  # logits held at a time: 32 MB in float32
+_LEAST = 128  # fewest positions at a time; where their logits exceed that memory, the weights take even more
 
 
 class OutputLayer:
-    """The generator's output layer as the fast path wants it; made anew after every update of θ.
+    """The generator's output layer, laid out for the fast path; rebuilt after every update of θ.
 
     `precision`, "float32" or "bfloat16", is the type of the matrix products. Softmax and sums keep the type of the
-    parameters. The workspace has the memory for the logits.
+    parameters. The workspace provides the memory for the logits.
     """
 
     def __init__(self, generator: Generator, precision: str, workspace: Workspace) -> None:
@@ -39,7 +39,7 @@ class OutputLayer:
         self._workspace = workspace
 
     def of(self, subset: WordSubset) -> Self:
-        """Return the layer with these words alone, their logits raised by −log π; its rows are places among them."""
+        """Return the layer for these words alone, their logits raised by −log π; its rows index the subset."""
         other = copy.copy(self)
         other.weight = self.weight[subset.words]  # [size, width]
         other.bias = (self.bias[subset.words].to(self._own_type) - subset.log_inclusion).to(self._type)
@@ -47,7 +47,7 @@ class OutputLayer:
         return other
 
     def log_likelihood(self, features: Tensor, rows: Tensor) -> Tensor:
-        """log p in nats [n] of the targets, rows of the layer [n], at features [n, width]."""
+        """Return log p [n] in nats of the targets, rows of the layer [n], at features [n, width]."""
         log_p = features.new_empty(features.shape[0])
         for part, states, targets in self._chunks(features, rows):
             log_p[part] = self._log_softmax(states).gather(1, targets).squeeze(1)
@@ -60,10 +60,9 @@ class OutputLayer:
         theta: ThetaGradient | None = None,
         counted: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """`log_likelihood` and its gradient in the features [n, width].
+        """Return `log_likelihood` and its gradient in the features [n, width].
 
-        `theta` gets the layer's own gradient. `counted` [n] is 1, or 0 where a position is padding and nothing of it
-        may count.
+        `theta` accumulates the layer's own gradient. `counted` [n] is 0 at padding, which must not count, else 1.
         """
         log_p, grad = features.new_empty(features.shape[0]), torch.empty_like(features)
         for part, states, targets in self._chunks(features, rows):
@@ -96,7 +95,7 @@ class OutputLayer:
         return self._workspace.take("logits", (len(states), len(self.bias)), self.bias)
 
     def _chunks(self, features: Tensor, rows: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """(which positions, their features, their targets [m, 1]), a bounded number of logits at a time."""
+        """Yield (positions, their features, their targets [m, 1]), with a bounded number of logits at a time."""
         step = max(_LEAST, _LOGITS // self.weight.shape[0])
         for begin in range(0, features.shape[0], step):
             part = slice(begin, min(begin + step, features.shape[0]))

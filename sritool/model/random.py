@@ -1,7 +1,7 @@
-"""Counter-based random numbers: every draw is a pure function of what it is for.
+"""Counter-based random numbers: every draw is a pure function of its address.
 
-A draw is addressed by (seed, purpose, epoch, example, chain), so that batch size, order, padding and the
-number of processes change nobody's noise, and a resumed run needs no generator state.
+The address is (seed, purpose, epoch, example, chain). So batch size, order, padding and the number of processes do
+not change the noise, and a resumed run needs no generator state.
 
 Source: Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3" (Philox4x32-10).
 """
@@ -23,7 +23,7 @@ _ROUNDS = 10
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Four 32-bit words, as int64 of one shape, for each 128-bit counter of four such words and a key of two."""
+    """Map 128-bit counters (four 32-bit words) and a 64-bit key (two) to four 32-bit words each, as int64."""
     c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
     k0, k1 = key
     for _ in range(_ROUNDS):
@@ -42,11 +42,11 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
 def draw_uniform(
     module: torch.nn.Module, scale: float, seed: int, purpose: str = "", embedding_scale: float = 0.0
 ) -> None:
-    """Overwrite every parameter by draws from U(−scale, scale), the same for the same seed and purpose.
+    """Overwrite every parameter with draws from U(−scale, scale), the same for the same seed and purpose.
 
-    The parameter `embedding` has a scale of its own; 0: that of the others.
+    `embedding_scale` is the scale of the parameter `embedding`; 0: `scale`.
     """
-    # Not in the upper half of the seed, which the CPU's generator does not read.
+    # The purpose changes the lower half of the seed: the CPU's generator does not read the upper one.
     generator = torch.Generator().manual_seed(seed ^ zlib.crc32(purpose.encode()))
     for name, parameter in module.named_parameters():
         draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float32)
@@ -62,7 +62,7 @@ class Stream(NamedTuple):
     epoch: int = 0
 
     def words(self, examples: Tensor, chains: Sequence[int], count: int) -> Tensor:
-        """Uniform 32-bit words: [len(chains), len(examples), count] int64, a prefix of any longer request."""
+        """Uniform 32-bit words: [len(chains), len(examples), count] int64; a larger count begins with the same."""
         purpose = zlib.crc32(self.purpose.encode())
         key = (self.seed & _WORD, (purpose ^ (self.seed >> 32)) & _WORD)
         device = examples.device
@@ -92,26 +92,26 @@ class Stream(NamedTuple):
     def codes(
         self, examples: Tensor, count: int, latent: int, dtype: torch.dtype = torch.float32, chain: int = 0
     ) -> Tensor:
-        """`normal` as vectors of so many dimensions: [count, len(examples), latent]."""
+        """`normal` as vectors: [count, len(examples), latent]."""
         flat = self.normal(examples, count * latent, chain, dtype)
         return flat.view(len(examples), count, latent).transpose(0, 1)
 
     def keep(self, examples: Tensor, count: int, rate: float, chains: Sequence[int]) -> Tensor:
-        """Dropout factors of `count` units for `unpacked`: [len(chains), len(examples), …] int32.
+        """Dropout factors of `count` units, packed for `unpacked`: [len(chains), len(examples), …] int32.
 
-        A rate of one half takes one random bit a unit; any other is rounded to a multiple of 1/256, at most 255/256.
+        A rate of 1/2 takes one random bit per unit; any other is rounded to a multiple of 1/256, at most 255/256.
         """
         bits_per_unit = 1 if rate == 0.5 else 8
         return self.words(examples, chains, -(-count * bits_per_unit // 32)).to(torch.int32)
 
 
 def unpacked(kept: Tensor, count: int, rate: float) -> Tensor:
-    """The factors, 0 or 1/(1 − rate), of one chain of `Stream.keep` [examples, …]: float32 [examples, count]."""
+    """Unpack one chain of `Stream.keep` [examples, …] to factors 0 or 1/(1 − rate): float32 [examples, count]."""
     octets = kept.view(torch.uint8)
     if rate == 0.5:
         spread = _halves(octets.device).index_select(0, octets.flatten().int())
         return spread.view(octets.shape[0], octets.shape[1] * 8)[:, :count]
-    dropped = min(round(rate * 256), 255)  # or nothing would be kept
+    dropped = min(round(rate * 256), 255)  # 256 would keep nothing
     return (octets[:, :count] >= dropped).float().mul_(256 / (256 - dropped))
 
 

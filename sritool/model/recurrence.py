@@ -1,7 +1,7 @@
 """The LSTM recurrence, written by hand, with gates ordered output, input, forget, candidate.
 
-That order lets one sigmoid and one tanh serve a step, and one multiplication serve the three gates whose
-gradient comes through the cell. `lstm` is the plain, differentiable form (any derivative, any transform);
+In that order, a step takes one sigmoid and one tanh, and one multiplication serves the three gates whose gradient
+comes through the cell. `lstm` is the plain, differentiable form (any derivative, any transform);
 `Recurrence` computes the same into buffers without autograd, and is what a chain uses.
 
 Source: Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000, as in `torch.nn.LSTM`.
@@ -14,10 +14,15 @@ from torch import Tensor
 
 
 def lstm(inputs: Tensor, initial: Tensor, recurrent: Tensor) -> Tensor:
-    """Return the hidden states [time, batch, hidden] of a one-layer LSTM whose cell starts at 0.
+    """Return the hidden states of a one-layer LSTM whose cell starts at 0.
 
-    Args: the inputs' projections, bias included [time, batch, 4·hidden]; the hidden state before the first step
-          [batch, hidden]; the recurrent weight [4·hidden, hidden].
+    Args:
+        inputs: Projected inputs, bias included. Shape [time, batch, 4·hidden].
+        initial: Hidden state before the first step. Shape [batch, hidden].
+        recurrent: Recurrent weight. Shape [4·hidden, hidden].
+
+    Returns:
+        Shape [time, batch, hidden].
     """
     hidden, cell = initial, torch.zeros_like(initial)
     states = []
@@ -30,21 +35,21 @@ def lstm(inputs: Tensor, initial: Tensor, recurrent: Tensor) -> Tensor:
     return torch.stack(states)
 
 
-_COLUMNS = 512  # of a large recurrent weight that one product takes
+_COLUMNS = 512  # of a large recurrent weight per product
 _LARGE = 1 << 20  # elements: more than a core's own cache holds
 
 
 class RecurrentWeight:
-    """The recurrent weight U [4·hidden, hidden], laid out for a step's products; made anew after every update.
+    """The recurrent weight U [4·hidden, hidden], laid out for a step's products; rebuilt after every update.
 
-    A product of few rows with a large matrix waits for memory on a CPU, the more so where its row stride is a power
-    of two. So the columns of a large one stand in contiguous blocks.
+    On a CPU, a product of few rows with a large matrix waits for memory, above all if the row stride is a power of
+    two. So the columns of a large matrix are stored in contiguous blocks.
     """
 
     def __init__(self, recurrent: Tensor) -> None:
         recurrent = recurrent.detach()
-        apart = recurrent.device.type == "cpu" and recurrent.numel() >= _LARGE
-        width = _COLUMNS if apart else len(recurrent)
+        in_blocks = recurrent.device.type == "cpu" and recurrent.numel() >= _LARGE
+        width = _COLUMNS if in_blocks else len(recurrent)
         self._transposed = [block.contiguous() for block in recurrent.t().split(width, -1)]
         self._plain = [block.contiguous() for block in recurrent.split(width, -1)]
 
@@ -66,9 +71,9 @@ def _add_product(into: Tensor, left: Tensor, blocks: list[Tensor]) -> None:
 
 
 class Recurrence:
-    """Runs of one shape, forward and backward, without autograd, in buffers that each run overwrites.
+    """Forward and backward runs of one shape, without autograd, in buffers that each run overwrites.
 
-    Fill `gates` with the inputs' projections, bias included, then `run`; `backward` goes through the last run.
+    Fill `gates` with the projected inputs, bias included, then call `run`; `backward` differentiates the last run.
     """
 
     def __init__(self, time: int, batch: int, hidden: int, like: Tensor) -> None:
@@ -94,7 +99,7 @@ class Recurrence:
         self._backward: list[tuple[Tensor, ...]] = []
 
     def run(self, initial: Tensor, recurrent: RecurrentWeight) -> None:
-        """`lstm` from initial [batch, hidden]."""
+        """Run `lstm` from initial [batch, hidden]."""
         self.hidden[0].copy_(initial)
         before = None
         for step in self._forward:
@@ -110,10 +115,16 @@ class Recurrence:
             before = cell
 
     def backward(self, grad_hidden: Tensor, recurrent: RecurrentWeight) -> tuple[Tensor, Tensor]:
-        """Gradients through the last run in the gates before activation and in the initial state [batch, hidden].
+        """Differentiate the last run.
 
-        The first, [time, batch, 4·hidden], is a buffer of this object. `grad_hidden` [time, batch, hidden] is that in
-        the hidden states through what uses them, and is overwritten with the whole, later steps included.
+        Args:
+            grad_hidden: Gradient in the hidden states, not counting that through later steps; overwritten with the
+                whole gradient. Shape [time, batch, hidden].
+            recurrent: The weight that `run` was given.
+
+        Returns:
+            Gradients in the gates before activation [time, batch, 4·hidden], a buffer of this object, and in the
+            initial state [batch, hidden].
         """
         grads, _ = self.derivatives()
         grad_cell: Tensor | None = None
@@ -137,10 +148,11 @@ class Recurrence:
         return grads, grad_initial
 
     def derivatives(self) -> tuple[Tensor, Tensor]:
-        """Each step's own first derivatives, for all steps in a few large operations.
+        """Compute each step's own first derivatives, for all steps in a few large operations.
 
-        ∂h/∂o, ∂c/∂i, ∂c/∂f and ∂c/∂g, of the gates before activation [time, batch, 4·hidden], and ∂h/∂c [time, batch,
-        hidden]: both are buffers of this object, which `backward` overwrites.
+        Returns:
+            ∂h/∂o, ∂c/∂i, ∂c/∂f and ∂c/∂g in the gates before activation [time, batch, 4·hidden], and ∂h/∂c
+            [time, batch, hidden]. Both are buffers of this object, which `backward` overwrites.
         """
         each, size = self._each, self.hidden.shape[-1]
         out_gate, in_gate, forget, candidate = each.unbind(2)

@@ -1,6 +1,6 @@
 """Second derivatives of log p(x|z) along a direction, by automatic differentiation of its gradient.
 
-Written out by hand this takes 0.7 to 0.8 times as long and five times as many lines; only `sa-vae` needs it.
+Written by hand, this would take 0.7 to 0.8 times as long and five times as many lines; only `sa-vae` needs it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.model.dropout import Masks
 from sritool.model.generator import Generator
 
-_LOGITS = 1 << 24  # held at a time, a few times over: 64 MB in float32
+_LOGITS = 1 << 24  # logits held at a time, in a few copies: 64 MB each in float32
 
 
 class Along(NamedTuple):
@@ -26,13 +26,13 @@ class Along(NamedTuple):
 
 
 def along(generator: Generator, batch: Batch, masks: Masks | None, z: Tensor, u: Tensor) -> Along:
-    """Derivatives of the slope of log p(x|z) along u, one for each z, both [batch, latent]; no `.grad` is touched."""
+    """Differentiate the slope of log p(x|z) at z along u, both [batch, latent]; leaves every `.grad` as it is."""
     names, parameters = zip(*generator.named_parameters(), strict=True)
     of_code = torch.empty_like(z)
     of_parameters = [torch.zeros_like(parameter) for parameter in parameters]
     sentences = torch.arange(len(z), device=z.device)
-    with_room = max(1, _LOGITS // (len(batch.targets) * len(generator.output_bias)))
-    for part in sentences.split(with_room):
+    fitting = max(1, _LOGITS // (len(batch.targets) * len(generator.output_bias)))
+    for part in sentences.split(fitting):
         with torch.enable_grad():
             code = z[part].detach().requires_grad_()
             own = None if masks is None else masks.part(part)
@@ -48,8 +48,8 @@ def _slope(generator: Generator, batch: Batch, masks: Masks | None, z: Tensor, u
     """D, differentiable in z and θ: a scalar."""
     features = generator.output_features(batch.inputs, z, masks)  # [time, batch, width]
     rows = (batch.targets - FIRST_PREDICTED).clamp_min(0)
-    # The gradient in the features is W_target − Σ_v p_v W_v: written out, one differentiation fewer goes
-    # through the logits.
+    # The gradient in the features, W_target − Σ_v p_v W_v, is written out: this saves one differentiation through the
+    # logits.
     weight = generator.output_weight  # [V, width]
     p = torch.softmax(features @ weight.t() + generator.output_bias, -1)  # [time, batch, V]
     of_features = weight[rows] - p @ weight  # [time, batch, width]

@@ -1,4 +1,4 @@
-"""The layers of the LSTM one on the other, forward and backward, without an autograd graph."""
+"""All layers of the LSTM, forward and backward, without an autograd graph."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sritool.model.theta_gradient import LayerGradient
 class Stack:
     """Runs of one shape through all layers, in buffers that each run overwrites.
 
-    Fill `gates` with what enters the first layer, bias included, then `run`; `backward` goes through the last run.
-    The layers come from the words upwards; `rows` sentences stand side by side.
+    Fill `gates` with the first layer's projected inputs, bias included, then call `run`; `backward` differentiates
+    the last run. Layers are ordered from the words upwards; `rows` sentences run in parallel.
     """
 
     def __init__(self, layers: Sequence[Layer], time: int, rows: int) -> None:
@@ -29,16 +29,16 @@ class Stack:
 
     @property
     def gates(self) -> Tensor:
-        """Of the first layer: [time, rows, 4·hidden]."""
+        """Gates of the first layer: [time, rows, 4·hidden]."""
         return self.runs[0].gates
 
     def outputs(self, number: int = -1) -> Tensor:
-        """A layer's hidden states after the last run, under dropout; of the last layer: [time, rows, hidden]."""
+        """A layer's hidden states after the last run, under dropout: [time, rows, hidden]."""
         of_hidden = of_layer(self._masks.hidden, number)
         return dropped(self.runs[number].hidden[1:], of_hidden)
 
     def run(self, z: Tensor, recurrent: Sequence[RecurrentWeight], masks: Masks) -> None:
-        """Run all layers from codes [rows, latent], with their recurrent weights as they are under the masks."""
+        """Run all layers from codes [rows, latent]; their recurrent weights are given with the masks applied."""
         self._z, self._recurrent, self._masks = z, recurrent, masks
         for number, (layer, run) in enumerate(zip(self._layers, self.runs, strict=True)):
             if number:
@@ -49,7 +49,9 @@ class Stack:
     def backward(self, grad: Tensor, embedded: Tensor) -> list[LayerGradient]:
         """Return the gradients through each layer in the last run, from the words upwards.
 
-        Args: that of log p in `outputs()`, which is overwritten; the words as they entered [time, batch, embedding].
+        Args:
+            grad: Gradient of log p in `outputs()`; overwritten.
+            embedded: The words as they entered. Shape [time, batch, embedding].
         """
         found: list[LayerGradient] = []
         for number in reversed(range(len(self.runs))):

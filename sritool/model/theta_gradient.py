@@ -13,11 +13,11 @@ from sritool.model.generator import Generator, layers_of
 from sritool.model.word_subset import WordSubset
 from sritool.model.workspace import Workspace
 
-_WORDS = 1 << 14  # whose gradient is converted at a time
+_WORDS = 1 << 14  # words converted at a time
 
 
 class Words(NamedTuple):
-    """The words before, as they go into the first layer and the residual connection."""
+    """The previous words, as they enter the first layer and the residual connection."""
 
     ids: Tensor  # under word dropout  [time, batch], int64
     embedded: Tensor  # under dropout  [time, batch, embedding]
@@ -25,7 +25,7 @@ class Words(NamedTuple):
 
 
 class LayerGradient(NamedTuple):
-    """What a backward pass knows of one layer of the LSTM; gradients are those of log p."""
+    """What a backward pass finds for one layer of the LSTM; gradients are those of log p."""
 
     z: Tensor  # [batch, latent]
     inputs: Tensor  # of the layer, under dropout  [time, batch, embedding or hidden]
@@ -39,11 +39,11 @@ class LayerGradient(NamedTuple):
 class ThetaGradient:
     """Accumulates weight · Σ_batch ∇_θ(−log p(x|z)) over calls of `Conditional.evaluate`.
 
-    Outer products are added where the chain's own backward pass has their factors at hand, so that the gradient at
-    a visited z needs no second pass. The sums hold until the next accumulation in the same workspace begins.
+    The chain's own backward pass has the factors of the outer products at hand, so the gradient at a visited z needs
+    no second pass. The sums are valid until the next accumulation in the same workspace begins.
 
     Attributes:
-        weight: Factor on what is added from now on.
+        weight: Factor on gradients added from now on.
         sums: The gradients so far, by the parameters' names.
         word_mass: Σ weight·p of every word over the positions so far. Shape [V].
     """
@@ -57,7 +57,7 @@ class ThetaGradient:
             for name, parameter in generator.named_parameters()
         }
         self._layers = layers_of(self.sums, generator.config.layers)
-        # Tied, the embeddings' gradient is the sum over both their places.
+        # The gradient of tied embeddings is the sum over both their uses.
         tied = generator.config.tied_embeddings
         self._output = self.sums["embedding"][FIRST_PREDICTED:] if tied else self.sums["output"]  # [V, width]
         self.word_mass = torch.zeros_like(generator.output_bias)
@@ -67,8 +67,11 @@ class ThetaGradient:
     ) -> None:
         """Add the softmax part of the output layer, Σ_n p_n ⊗ h_n.
 
-        Args: p [n, V], over the subset's words if there is one; what the layer multiplies, in the type of p
-              [n, width]; 1, or 0 where nothing is to be added [n]. The mean over subsets is the sum over all words.
+        Args:
+            p: Probabilities, over the subset's words if there is one. Shape [n, V].
+            states: Input of the output layer, in the type of p. Shape [n, width].
+            counted: 1, or 0 where nothing is to be added. Shape [n].
+            subset: The words of p; None: all. The mean over subsets is the sum over all words.
         """
         positions = states.new_ones(len(states)) if counted is None else counted.to(states.dtype)
         if counted is not None:
@@ -79,14 +82,14 @@ class ThetaGradient:
             mass = torch.zeros_like(self.word_mass).index_add_(0, subset.words, mass)
         elif p.dtype == into.dtype:
             into.addmm_(p.t(), states, alpha=self.weight)
-        else:  # by parts, so that what is converted stays in the cache
+        else:  # in parts, so that converted values stay in the cache
             for rows, of_words in zip(into.split(_WORDS), p.split(_WORDS, 1), strict=True):
                 rows.add_(of_words.t() @ states, alpha=self.weight)
         self.word_mass.add_(mass, alpha=self.weight)
         self.sums["output_bias"].add_(mass, alpha=self.weight)
 
     def add_targets(self, states: Tensor, rows: Tensor, counted: Tensor | None = None) -> None:
-        """Add the targets' part of the output layer, −Σ_n onehot_n ⊗ h_n, for targets in its rows [n].
+        """Add the targets' part of the output layer, −Σ_n onehot_n ⊗ h_n; `rows` [n] are the targets' rows.
 
         States and `counted` are as for `add_expected`, but in the parameters' type.
         """
@@ -96,10 +99,12 @@ class ThetaGradient:
         self.sums["output_bias"].index_add_(0, rows, ones, alpha=-self.weight)
 
     def add_features(self, grad_features: Tensor, hidden: Tensor, words: Words) -> None:
-        """Add what is between the LSTM and the output layer: the map of its states, the residual connection.
+        """Add the gradients between the LSTM and the output layer: the map of its states, the residual connection.
 
-        Args: gradient of log p in what the output layer multiplies [time, batch, width]; states of the last layer
-              under dropout [time, batch, hidden].
+        Args:
+            grad_features: Gradient of log p in the output layer's input. Shape [time, batch, width].
+            hidden: States of the last layer under dropout. Shape [time, batch, hidden].
+            words: The previous words.
         """
         flat, scale = grad_features.flatten(0, 1), -self.weight
         if "hidden_to_embedding" in self.sums:
@@ -110,7 +115,7 @@ class ThetaGradient:
             self._add_embedded(flat @ residual, words)
 
     def add_layers(self, found: Sequence[LayerGradient], words: Words) -> None:
-        """Add the layers of the LSTM, from the words upwards, and what enters it."""
+        """Add the gradients of the LSTM's layers, from the words upwards, and of its inputs."""
         scale, first = -self.weight, found[0]  # the gradients are of log p
         for sums, layer in zip(self._layers, found, strict=True):
             flat, previous = layer.grad_gates.flatten(0, 1), layer.previous.flatten(0, 1)
@@ -126,7 +131,7 @@ class ThetaGradient:
         self._add_embedded(first.grad_gates.flatten(0, 1) @ self.generator.words_to_gates, words)
 
     def _add_embedded(self, grad_embedded: Tensor, words: Words) -> None:
-        """Args: gradient of log p in the embeddings under dropout [time·batch, embedding]; overwritten."""
+        """Add the gradient of log p in the embeddings under dropout [time·batch, embedding]; overwrites it."""
         if words.mask is not None:
             grad_embedded.view_as(words.embedded).mul_(words.mask)
         self.sums["embedding"].index_add_(0, words.ids.flatten(), grad_embedded, alpha=-self.weight)

@@ -1,6 +1,6 @@
-"""Models that come with sritool, to be tried at once: run folders in `sritool/models/`.
+"""Models that come with sritool, ready to try: run folders in `sritool/models/`.
 
-`python -m benchmarks.bundled_model` makes them again.
+`python -m benchmarks.bundled_model` rebuilds them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ def bundled_models() -> list[str]:
 
 
 def bundled_run(name: str) -> Path | None:
-    """Return the run folder of a model that comes with sritool, or None where none has this name."""
+    """Return the run folder of a model that comes with sritool, or None if no model has this name."""
     try:
         return FOLDER / name if name in bundled_models() else None
-    except OSError:  # an installation that this user may not read has none for them
+    except OSError:  # this user may not read the installation
         return None
 
 
@@ -31,14 +31,14 @@ def is_bundled(checkpoint: Path) -> bool:
 
 
 def records_folder(checkpoint: Path) -> Path:
-    """Return where measurements of a checkpoint are kept: beside it.
+    """Return the folder that holds the measurements of a checkpoint: the checkpoint's own.
 
-    Those of a model that came with sritool are kept in the user's cache, in a folder that is made if need be.
+    For a model that came with sritool it is a folder in the user's cache, created if it does not exist.
     """
     if not is_bundled(checkpoint):
         return checkpoint.parent
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "sritool" / checkpoint.parent.name
-    with contextlib.suppress(OSError):  # then nothing is kept, which the record says itself
+    with contextlib.suppress(OSError):  # then nothing is stored; the record reports that itself
         folder.mkdir(parents=True, exist_ok=True)
     return folder

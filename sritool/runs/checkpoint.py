@@ -1,6 +1,6 @@
-"""One file that holds everything about a model: tensors and plain Python values, never code.
+"""Checkpoints: one file with everything about a model, as tensors and plain Python values, never code.
 
-Written whole or not at all, so that a reader sees the old checkpoint or the new one.
+A checkpoint is written whole or not at all, so a reader sees either the old one or the new one.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _PARTS = {"config", "tokenizer", "weights", "corpus", "progress", "metrics", "tr
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model with what it was trained on and by."""
+    """A model, the corpus it was trained on, and the state of its training."""
 
     config: RunConfig
     tokenizer: Tokenizer
     weights: Mapping[str, Tensor]  # parameters and running statistics by name, float32
-    corpus: Mapping[str, Any]  # its name, path and content_hash, and how its text was cleaned and cut
-    progress: Mapping[str, Any]  # epoch, step, seconds of training, and whether it was pretraining
-    metrics: list[dict[str, Any]] = field(default_factory=list)  # validation figures, one record an epoch
-    trainer: Mapping[str, Any] | None = None  # optimiser and position; None where it cannot be resumed
+    corpus: Mapping[str, Any]  # name, path and content_hash; how its text was cleaned and cut
+    progress: Mapping[str, Any]  # epoch, step, seconds of training, whether it was pretraining
+    metrics: list[dict[str, Any]] = field(default_factory=list)  # validation figures, one record per epoch
+    trainer: Mapping[str, Any] | None = None  # optimiser and position; None if it cannot be resumed
 
 
 def portable(checkpoint: Checkpoint) -> Checkpoint:
-    """Return a checkpoint as it is handed to others: without the optimiser and without folders of this machine."""
+    """Return a checkpoint to hand to others: without the optimiser and without paths on this machine."""
     config, corpus = checkpoint.config, checkpoint.corpus
     start = config.warm_start
     start = replace(start, checkpoint=Path(start.checkpoint).name, embeddings=Path(start.embeddings).name)
@@ -52,18 +52,19 @@ def portable(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint: after this returns the file is on the disk whole; before, the old one stands.
+    """Write a checkpoint; until the whole file is on the disk, the old one stays.
 
-    A link of this name is replaced, not followed: whoever packed a run folder could make us write anywhere.
+    If `path` is a link, it is replaced, not followed: otherwise a run folder made by a stranger could redirect the
+    write anywhere.
 
     Raises:
-        SritoolError: It cannot be written.
+        SritoolError: The file cannot be written.
     """
     try:
         with whole_file(path, follow=False) as file:
             save_values(_values_of(checkpoint), file)
     except (OSError, RuntimeError) as error:
-        # A full disk reaches us as torch's complaint about the position in its archive, raised from the OSError.
+        # On a full disk torch raises an error about the position in its archive, with the OSError as its context.
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError):
             raise
@@ -71,27 +72,27 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:
-    """Return what the file of a checkpoint holds."""
+    """Return the bytes of a checkpoint file."""
     file = io.BytesIO()
     save_values(_values_of(checkpoint), file)
     return file.getvalue()
 
 
 def from_bytes(content: bytes) -> Checkpoint:
-    """Return the checkpoint that `to_bytes` made this of.
+    """Return the checkpoint from the bytes that `to_bytes` made.
 
     Raises:
-        CheckpointError: It is damaged.
+        CheckpointError: The bytes are damaged.
     """
     try:
         values = load_values(io.BytesIO(content))
     except RefusedError as error:
-        raise CheckpointError(f"a checkpoint came damaged from another process: {error}") from error
+        raise CheckpointError(f"a checkpoint from another process arrived damaged: {error}") from error
     return _checkpoint_of({name: values[name] for name in _PARTS})
 
 
 def _values_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    # SentencePiece models travel as octets: a tensor is the plainest thing that holds them.
+    # SentencePiece models are bytes; they are stored as tensors, since the format has no bytes.
     tokenizer = {
         key: torch.frombuffer(bytearray(value), dtype=torch.uint8) if isinstance(value, bytes) else value
         for key, value in checkpoint.tokenizer.state().items()
@@ -104,7 +105,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU.
 
     Raises:
-        CheckpointError: It is missing, damaged, not a checkpoint, of a newer version, or holds code.
+        CheckpointError: The file is missing, damaged, not a checkpoint, of another version, or holds code.
     """
     if not path.is_file():
         raise CheckpointError(
@@ -124,7 +125,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path} is not a sritool checkpoint; give a .pt file that `sritool train` wrote"
         )
     version = values.get("version")
-    if type(version) is not int or version != VERSION:  # a tensor compares to no bool
+    if type(version) is not int or version != VERSION:  # comparing a tensor gives no bool
         raise CheckpointError(
             f"{path} has checkpoint version {quoted(version)}, this sritool reads {VERSION}; "
             "upgrade sritool, or use the version that wrote it"
@@ -136,14 +137,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _checkpoint_of(parts: dict[str, Any]) -> Checkpoint:
-    """Raises: ValueError or SritoolError naming the first value that no checkpoint has."""
+    """Build a checkpoint. Raises: ValueError or SritoolError that names the first invalid value."""
     if parts.keys() != _PARTS:
         missing = ", ".join(sorted(_PARTS - parts.keys()))
-        raise ValueError(f"it has no {missing}" if missing else "it has parts that no checkpoint has")
+        raise ValueError(
+            f"it has no {missing}" if missing else "it has parts that do not belong in a checkpoint"
+        )
     check_contents(parts)
     config, tokenizer = parts.pop("config"), parts.pop("tokenizer")
     if not isinstance(config, dict) or not isinstance(tokenizer, dict):
-        raise ValueError("config and tokenizer are no tables")
+        raise ValueError("config and tokenizer are not tables")
     state = {
         key: bytes(value.numpy().tobytes()) if isinstance(value, Tensor) else value
         for key, value in tokenizer.items()

@@ -1,6 +1,6 @@
-"""Types and bounds of the plain values in a checkpoint, and of the tensors of its optimiser.
+"""Checks of the plain values in a checkpoint, and of the tensors of its optimiser: types and bounds.
 
-The values come from a file that anybody may have made. Each is looked at here before it reaches a table, a terminal
+The values come from a file that anybody may have made. Each is checked here before it reaches a table, a terminal
 or an allocation.
 """
 
@@ -21,17 +21,17 @@ from sritool.data.tokenizer import CONTROL
 from sritool.errors import quoted
 
 _LONGEST_TEXT = 1_000  # characters
-_MOST = 1 << 53  # of counts: a float tells smaller ones from their neighbours
+_COUNT_LIMIT = 1 << 53  # a float represents every whole number below it
 
 
 def _is_text(value: Any) -> bool:
-    """Whether this is a text that may be shown on one line."""
+    """Whether this is a string that can be shown on one line."""
     return isinstance(value, str) and len(value) <= _LONGEST_TEXT and not CONTROL.search(value)
 
 
 def _checked_line(text: str) -> str:
     if not _is_text(text):
-        raise ValueError("it is no text of one line")
+        raise ValueError("it is not one line of text")
     return text
 
 
@@ -40,7 +40,7 @@ _Line = Annotated[str, Field(strict=True), AfterValidator(_checked_line)]
 
 @dataclass
 class _Corpus:
-    """What a checkpoint says of the corpus that it was trained on."""
+    """A checkpoint's record of its training corpus."""
 
     name: _Line
     path: FilePath
@@ -52,21 +52,21 @@ class _Corpus:
 
 @dataclass
 class _Progress:
-    """How far a checkpoint's training had come."""
+    """Progress of a checkpoint's training."""
 
     epoch: Count
     step: Count
     seconds: Number
     pretraining: Flag = False
     before_z: Count = 0
-    prior_fitted_from: _Line = ""  # SHA-256 of the checkpoint that fit-prior was given
+    prior_fitted_from: _Line = ""  # SHA-256 of the checkpoint given to fit-prior
 
 
 def check_contents(values: Mapping[str, Any]) -> None:
-    """Check all parts of a checkpoint but its settings and its tokenizer, which check themselves.
+    """Check all parts of a checkpoint except its settings and its tokenizer, which check themselves.
 
     Raises:
-        UsageError, ValueError: Names the first value that no checkpoint has.
+        UsageError, ValueError: A value is invalid; the message names the first one.
     """
     build(_Corpus, values["corpus"])
     build(_Progress, values["progress"])
@@ -80,7 +80,12 @@ def check_contents(values: Mapping[str, Any]) -> None:
 def check_optimizer(
     stored: Mapping[str, Any], fresh: Mapping[str, Any], shapes: Sequence[torch.Size]
 ) -> None:
-    """Check that an optimiser's stored "state" fits a fresh one's, of an optimiser of parameters of these shapes.
+    """Check that an optimiser's stored state fits a new optimiser.
+
+    Args:
+        stored: With the "state" to check.
+        fresh: `state_dict()` of the new optimiser.
+        shapes: Shapes of the new optimiser's parameters.
 
     Raises:
         ValueError: Names, shapes or types differ, or a number is not finite.
@@ -102,34 +107,34 @@ def check_optimizer(
                 raise ValueError(f"its optimizer's {name} does not fit parameter {key}")
             negative = name in ("step", "exp_avg_sq") and bool((tensor < 0).any())
             if negative or not _is_finite(tensor):
-                raise ValueError(f"its optimizer's {name} of parameter {key} are no possible numbers")
+                raise ValueError(f"its optimizer's {name} of parameter {key} has impossible values")
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < _MOST
+    return type(value) is int and 0 <= value < _COUNT_LIMIT
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    """Whether all numbers are; ten times faster than to ask each."""
+    """Whether all numbers are finite; ten times faster than checking each."""
     return not tensor.numel() or all(math.isfinite(end) for end in map(float, tensor.aminmax()))
 
 
 def _check_weights(weights: Any) -> None:
     if not isinstance(weights, dict) or not weights:
-        raise ValueError("weights are no tensors by name")
+        raise ValueError("weights are not a table of tensors")
     for name, tensor in weights.items():
         if not _is_text(name) or not isinstance(tensor, Tensor) or tensor.dtype != torch.float32:
-            raise ValueError(f"weights {quoted(name)} are no float32 tensor")
+            raise ValueError(f"weights {quoted(name)} are not a float32 tensor")
         if not _is_finite(tensor):
             raise ValueError(f"weights {name} are not finite: the training had gone wrong")
 
 
 def _check_average(average: Any, weights: Mapping[str, Tensor]) -> None:
-    """Of the weights, each of its own shape; None: the run has none."""
+    """Check that each averaged weight has the shape of its weight; None means that the run has no average."""
     if average is None:
         return
     if not isinstance(average, dict) or average.keys() != {"updates", "weights"}:
-        raise ValueError("trainer.average is no average of weights")
+        raise ValueError("trainer.average is not an average of weights")
     if not _is_count(average["updates"]):
         raise ValueError(f"trainer.average has updates = {quoted(average['updates'])}")
     _check_weights(average["weights"])
@@ -140,21 +145,21 @@ def _check_average(average: Any, weights: Mapping[str, Tensor]) -> None:
 
 def _check_metrics(records: Any) -> None:
     if not isinstance(records, list):
-        raise ValueError("metrics are no list of records")
+        raise ValueError("metrics are not a list of records")
     for record in records:
         if not isinstance(record, dict) or not _is_count(record.get("epoch")):
-            raise ValueError("metrics hold something else than records of epochs")
+            raise ValueError("metrics hold something other than records of epochs")
         for name, value in record.items():
             plain = value is None or type(value) in (bool, float) or _is_text(value)
-            if not _is_text(name) or not (plain or (type(value) is int and abs(value) < _MOST)):
+            if not _is_text(name) or not (plain or (type(value) is int and abs(value) < _COUNT_LIMIT)):
                 raise ValueError(f"metrics hold {quoted(name)} = {quoted(value)}")
 
 
 def _check_trainer(trainer: Any) -> None:
-    """Whether it has its tables; what is in them is checked where a run goes on."""
+    """Check that all tables are there; their contents are checked when a run is resumed."""
     if not isinstance(trainer, dict):
-        raise ValueError("trainer is no table")
+        raise ValueError("trainer is not a table")
     tables: dict[str, Any] = {"method": {}, **trainer}
     for name in ("position", "optimizer", "method"):
         if not isinstance(tables.get(name), dict):
-            raise ValueError(f"trainer.{name} is no table")
+            raise ValueError(f"trainer.{name} is not a table")

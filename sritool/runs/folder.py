@@ -1,7 +1,7 @@
 """Run folders: `runs/NAME-METHOD/` with best.pt, last.pt, config.toml and metrics.jsonl.
 
-A run that begins as an autoencoder and goes on from its best epoch has that in autoencoder.pt. One that ran out of
-time, and has the model of that moment in best.pt, keeps the best of its epochs in best-epoch.pt until it is resumed.
+A run that begins as an autoencoder and continues from its best epoch stores that epoch in autoencoder.pt. If a run
+out of time puts its last model into best.pt, best-epoch.pt keeps that of its best epoch until the run is resumed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sritool.runs.live_logs import CSV, EVENTS, WANDB
 
 BEST, LAST, CONFIG, METRICS = "best.pt", "last.pt", "config.toml", "metrics.jsonl"
 AUTOENCODER, BEST_EPOCH = "autoencoder.pt", "best-epoch.pt"
-LOCK = ".lock"  # there while a process works on the run; after a kill it stays and locks nothing
+LOCK = ".lock"  # exists while a process works on the run; one left by a killed process locks nothing
 _TRIES = 100
 _LEFT = re.compile(
     r"\.((best(-epoch)?|last|autoencoder)\.pt|config\.toml|metrics\.(jsonl|csv))(\.[0-9a-f]{8})?\.tmp"
@@ -28,13 +28,13 @@ _LEFT = re.compile(
 
 
 def new_run(folder: Path) -> tuple[Path, Lock]:
-    """Make a folder for a new run and lock it: `folder`, or folder-2, folder-3 … where there is one already.
+    """Create and lock a folder for a new run: `folder`, or folder-2, folder-3 … if it exists already.
 
-    What a killed run left before it saved anything is cleared away and its folder taken.
+    A folder left by a run that was killed before it saved anything is emptied and used again.
 
     Raises:
-        UsageError: There is a file in its way.
-        SritoolError: It cannot be made.
+        UsageError: A file is in the way.
+        SritoolError: The folder cannot be created.
     """
     candidate, number, vanished = folder, 1, 0
     try:
@@ -42,7 +42,7 @@ def new_run(folder: Path) -> tuple[Path, Lock]:
             folder.parent.mkdir(parents=True, exist_ok=True)
             try:
                 lock = _begin(candidate)
-            except FileNotFoundError:  # its owner removed it at this moment
+            except FileNotFoundError:  # its owner has just removed it
                 vanished += 1
                 if vanished == _TRIES:
                     raise
@@ -60,7 +60,7 @@ def new_run(folder: Path) -> tuple[Path, Lock]:
 
 
 def _begin(folder: Path) -> Lock | None:
-    """Lock a folder that is new or was abandoned; None where it is somebody's."""
+    """Lock a folder that is new or abandoned; None if it belongs to another run."""
     new = True
     try:
         folder.mkdir()
@@ -74,12 +74,12 @@ def _begin(folder: Path) -> Lock | None:
         if new:
             with contextlib.suppress(OSError):
                 folder.rmdir()
-        elif isinstance(error, PermissionError):  # another user's, where several share a folder of runs
+        elif isinstance(error, PermissionError):  # another user's run, in a shared folder of runs
             return None
         raise
     if lock.unsupported:
         return lock if new else None
-    if not _is_abandoned(folder):  # meanwhile another process took it, saved in it, and has ended
+    if not _is_abandoned(folder):  # another process took it, saved in it and ended in the meantime
         lock.release()
         return None
     _remove_own(folder)
@@ -87,7 +87,7 @@ def _begin(folder: Path) -> Lock | None:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    """Whether a run was begun there and nothing saved: a lock, and what is written first, or nothing at all."""
+    """Whether a run began here and saved no checkpoint: it has a lock and files of its start, or nothing."""
     if folder.is_symlink() or not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir()}
@@ -104,7 +104,7 @@ def _remove_own(folder: Path) -> None:
 
 
 def clear_leavings(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a run folder whose lock is held."""
+    """Remove temporary files left by killed processes from a run folder; the caller holds its lock."""
     for path in folder.iterdir():
         if _LEFT.fullmatch(path.name):
             with contextlib.suppress(OSError):
@@ -112,18 +112,18 @@ def clear_leavings(folder: Path) -> None:
 
 
 def hold(folder: Path) -> Lock:
-    """Take the lock of a run folder that is there: only one process changes its checkpoints.
+    """Lock an existing run folder, so that only one process changes its checkpoints.
 
     Raises:
-        UsageError: Another process has it.
-        SritoolError: Nothing can be written there.
+        UsageError: Another process holds the lock.
+        SritoolError: The folder cannot be written to.
     """
     lock = Lock(folder / LOCK)
     try:
         taken = lock.acquire()
     except OSError as error:
         raise SritoolError(
-            f"cannot write in {folder}: {error.strerror}; make it a folder that you can write in, or start a new run"
+            f"cannot write in {folder}: {error.strerror}; make the folder writable, or start a new run"
         ) from error
     if taken:
         return lock
@@ -131,25 +131,25 @@ def hold(folder: Path) -> Lock:
 
 
 def remove_unsaved(folder: Path, lock: Lock) -> bool:
-    """Remove a run folder whose lock is held, and release the lock, if no checkpoint was saved there.
+    """Remove a run folder without a checkpoint, and release its lock, which the caller holds.
 
     Returns:
         False if there is a checkpoint; then nothing is removed and the lock stays held.
     """
     if (folder / BEST).is_file() or (folder / LAST).is_file():
         return False
-    with contextlib.suppress(OSError):  # the folder is gone, or somebody has put a file in its place
+    with contextlib.suppress(OSError):  # the folder is gone, or a file has taken its place
         _remove_own(folder)
     lock.release()
-    with contextlib.suppress(OSError):  # what somebody else put there stays
+    with contextlib.suppress(OSError):  # files of other programs stay
         folder.rmdir()
     return True
 
 
 def newest_run(runs_dir: Path, name: str = "") -> Path | None:
-    """Return the run folder whose checkpoints are youngest; None if there is no run with a checkpoint.
+    """Return the run folder with the newest checkpoint; None if no run has a checkpoint.
 
-    With a name, look only at runs called so, or so with a number. The folder of runs need not be there.
+    With a name, only runs of that name count, with or without a number at its end. `runs_dir` need not exist.
     """
     found = [
         (saved, folder)
@@ -161,7 +161,7 @@ def newest_run(runs_dir: Path, name: str = "") -> Path | None:
 
 
 def _last_saved(folder: Path) -> float | None:
-    """Return when a run was last saved; None without a checkpoint, or where another user lets nobody look."""
+    """Return when a run was last saved; None if it has no checkpoint or its folder cannot be read."""
     with contextlib.suppress(PermissionError):
         times = [path.stat().st_mtime for path in (folder / BEST, folder / LAST) if path.is_file()]
         return max(times, default=None)
@@ -169,16 +169,16 @@ def _last_saved(folder: Path) -> float | None:
 
 
 def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:
-    """Return the checkpoint file that a user means: the one place where a checkpoint's name is resolved.
+    """Resolve what a user gave to a checkpoint file. No other code resolves a checkpoint name.
 
     Args:
         given: A file, a run folder (best.pt before last.pt), its name in `runs_dir`, the name of a model that comes
             with sritool, `hf://user/name` of one on the Hugging Face hub, or None for the newest run. The first of
-            these that is there is taken.
+            these that exists is used.
         runs_dir: The folder of runs.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is no such checkpoint.
         SritoolError: The hub cannot be reached.
     """
     if given is None:

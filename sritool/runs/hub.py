@@ -1,7 +1,7 @@
-"""Models on the Hugging Face hub: `hf://user/name` fetched, and a folder pushed.
+"""Models on the Hugging Face hub: fetches `hf://user/name`, and pushes a folder.
 
-The token, if any, is read by huggingface_hub alone: from HF_TOKEN, or where `hf auth login` put it. What was fetched
-is read like any other file: see `untrusted_file`.
+Only huggingface_hub reads the token, if there is one: from HF_TOKEN, or from where `hf auth login` stored it.
+Fetched files are read like any other file: see `untrusted_file`.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class HubModel(NamedTuple):
 def hub_model(given: Path) -> HubModel | None:
     """Return the model that `hf://user/name` or `hf://user/name@revision` names; None for the name of a file.
 
-    It is given as a path, which has lost one of the slashes.
+    The address is given as a path, so it has lost one of its slashes.
 
     Raises:
-        UsageError: It begins so, and is no such name.
+        UsageError: It begins with `hf:/` but has neither form.
     """
     text = given.as_posix()
     if not re.match("hf:/", text):
@@ -54,10 +54,10 @@ def hub_model(given: Path) -> HubModel | None:
 
 
 def fetch_checkpoint(model: HubModel) -> Path:
-    """Return a model's checkpoint in the client's cache, fetched now if it is not there in this version.
+    """Return the path of a model's checkpoint in the client's cache; fetch it if this version is not there.
 
     Raises:
-        CheckpointError: There is no such model, or it may not be read.
+        CheckpointError: There is no such model, or the user may not read it.
         SritoolError: The hub cannot be reached.
     """
     from huggingface_hub import errors, hf_hub_download
@@ -71,11 +71,11 @@ def fetch_checkpoint(model: HubModel) -> Path:
                 library_name="sritool",
                 library_version=__version__,
             )
-    except Exception as error:  # the client's errors are many, and change from one version to the next
+    except Exception as error:  # the client has many errors, which change with its version
         reasons = {
             errors.GatedRepoError: f"{model} asks for consent first; give it on the model's page, and {LOG_IN}",
             errors.RepositoryNotFoundError: (
-                f"there is no model {model}, or it is private; look for a slip in its name, or {LOG_IN}"
+                f"there is no model {model}, or it is private; check the spelling of its name, or {LOG_IN}"
             ),
             errors.RevisionNotFoundError: f"{model} is not there: the model has no such revision; give another",
             errors.RemoteEntryNotFoundError: (
@@ -100,19 +100,19 @@ def check_hub_name(name: str) -> None:
     """Check the name of a model to push to.
 
     Raises:
-        UsageError: It is not of the form user/name.
+        UsageError: The name does not have the form user/name.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} names no model on the hub; write user/name")
 
 
 def push_folder(folder: Path, name: str, private: bool) -> str:
-    """Send all files of a folder to the hub, as one commit to the model user/name, which is made if it is not there.
+    """Push all files of a folder to the model user/name on the hub, as one commit.
 
-    `private` hides a model that is made now from others.
+    The model is created if it does not exist; `private` hides a newly created one from others.
 
     Returns:
-        The model's address.
+        The URL of the model.
 
     Raises:
         SritoolError: The hub cannot be reached, or does not allow it.
@@ -129,7 +129,7 @@ def push_folder(folder: Path, name: str, private: bool) -> str:
     except Exception as error:
         if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in (401, 403):
             raise SritoolError(
-                f"the hub does not allow to push to {name}; {LOG_IN}, with a token that may write there"
+                f"the hub does not allow a push to {name}; {LOG_IN}, with a token that may write there"
             ) from error
         raise _unreachable(f"push to {name} on", error) from error
     return str(address)

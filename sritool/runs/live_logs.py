@@ -1,8 +1,8 @@
-"""Where a run's records go beside metrics.jsonl: a CSV file, TensorBoard, Weights & Biases.
+"""Further logs of a run beside metrics.jsonl: a CSV file, TensorBoard, Weights & Biases.
 
-They have the names of metrics.jsonl. A figure of a step and one of a validation may share a name: the kind of record
-tells them apart, as `step/recon` and `epoch/recon`. What a resumed run will do again is cut off: a CSV file and an
-event file are written anew from the records that metrics.jsonl keeps.
+Figures have the names of metrics.jsonl. A figure of a step and one of a validation may share a name; the kind of
+record tells them apart, as in `step/recon` and `epoch/recon`. When a run is resumed, the CSV file and the event file
+are rewritten from the records that metrics.jsonl keeps, without those of steps that will be done again.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ _NO_FIGURES = ("kind", "step", "epoch", "stage")
 
 
 class LiveLog:
-    """One place that records go to; nothing is written before `begin`."""
+    """One destination of records; nothing is written before `begin`."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder  # the run's
+        self._folder = folder  # the run folder
 
     def begin(self, records: Sequence[Record]) -> None:
-        """Hold these records and no others."""
+        """Start the log with exactly these records."""
 
     def add(self, record: Record) -> None:
-        """Take in one more."""
+        """Add a record."""
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write records that are still in memory."""
 
 
 class CsvLog(LiveLog):
-    """metrics.csv: a row a record; a column that comes later is empty in the rows before."""
+    """metrics.csv: one row per record; a column that is added later is empty in earlier rows."""
 
     def begin(self, records: Sequence[Record]) -> None:
         self._columns = list(dict.fromkeys(name for record in records for name in record))
         self._write(records)
 
     def add(self, record: Record) -> None:
-        """Append a row, or write the file anew where there is a new column."""
+        """Append a row; rewrite the file if the record has a new column."""
         path, new = self._folder / CSV, [name for name in record if name not in self._columns]
         if not new:
             append(path, self._rows([record]).encode())
@@ -79,12 +79,12 @@ def _cell(value: Any) -> Any:
 
 
 class TensorBoardLog(LiveLog):
-    """An event file in the run's folder; a name's spaces are written as underscores."""
+    """An event file in the run folder; spaces in names are written as underscores."""
 
     _writer: Any = None
 
     def begin(self, records: Sequence[Record]) -> None:
-        """Put one event file in the place of those that are there; records keep their distance in time."""
+        """Replace all event files by one; the time between records stays the same."""
         from torch.utils.tensorboard import SummaryWriter
 
         folder = self._folder / EVENTS
@@ -111,12 +111,12 @@ class TensorBoardLog(LiveLog):
 
 
 class WandbLog(LiveLog):
-    """A run of Weights & Biases under one id; what was sent cannot be taken back, and is not sent again."""
+    """A Weights & Biases run under one id; records already sent cannot be withdrawn, and are not sent again."""
 
     _run: Any = None
 
     def begin(self, records: Sequence[Record]) -> None:
-        """Go on with the run's id, and send what it lacks."""
+        """Continue under the run's id, and send the records that it lacks."""
         import wandb
 
         self._state, known = self._folder / WANDB / "sritool.json", None
@@ -139,7 +139,7 @@ class WandbLog(LiveLog):
             self.add(record)
 
     def add(self, record: Record) -> None:
-        """Send a record, unless it or a later one was sent."""
+        """Send a record, unless it or a later one was sent already."""
         step = record["step"]
         if step < self._sent or (step == self._sent and record["kind"] == "step"):
             return
@@ -159,34 +159,34 @@ _KINDS: dict[str, type[LiveLog]] = {"tensorboard": TensorBoardLog, "wandb": Wand
 
 
 def figures_of(record: Record) -> Iterator[tuple[str, float]]:
-    """Yield the numbers of a record by their names, after the record's kind."""
+    """Yield the figures of a record as (kind/name, value)."""
     for name, value in record.items():
         if name not in _NO_FIGURES and isinstance(value, int | float) and math.isfinite(value):
             yield f"{record['kind']}/{name}", float(value)
 
 
 def check_live_logs(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names, each once.
+    """Return the names of logs without duplicates.
 
     Raises:
-        UsageError: There is no such kind, or its package, which is called like it, is not installed.
+        UsageError: There is no such log, or the package of the same name is not installed.
     """
     for name in names:
         if name not in _KINDS:
             raise UsageError(f"--log {quoted(name)}: there is no such log{suggestion(name, _KINDS)}")
         try:
-            importlib.import_module(name)  # csv is Python's own
+            importlib.import_module(name)  # csv is part of Python
         except ImportError as error:
             raise UsageError(
-                f"--log {name} needs the package {name}, which is not here; install it: pip install {name}"
+                f"--log {name} needs the package {name}, which is not installed; run: pip install {name}"
             ) from error
     return tuple(dict.fromkeys(names))
 
 
 class LiveLogs(LiveLog):
-    """All logs that a run was asked for, by names that `check_live_logs` returned.
+    """All logs that a run was asked for, by the names that `check_live_logs` returned.
 
-    An error that the system has with one is a SritoolError of one line.
+    An OSError in one of them becomes a SritoolError with a message of one line.
     """
 
     def __init__(self, names: Sequence[str], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""metrics.jsonl of a run: what was measured while it trained, one record a line."""
+"""metrics.jsonl of a run: figures measured during training, one record per line."""
 
 from __future__ import annotations
 
@@ -14,17 +14,22 @@ from sritool.runs.stage import Stage, stage_of
 
 
 class MetricsLog:
-    """metrics.jsonl: a line a record; what a resumed run will do again is cut off first."""
+    """metrics.jsonl, one record per line; records of steps that a resumed run will do again are dropped first."""
 
     def __init__(
         self, path: Path, steps: int = 0, epochs: int = 0, stage: Stage = Stage.METHOD, tuned: int = 0
     ) -> None:
-        """Keep the records of what is done: so many steps, and epochs of the autoencoder or of what follows it.
+        """Open the log, and drop the records of steps and epochs that are not done.
 
-        `tuned` epochs were done at the last search for step sizes. The file need not be there.
+        Args:
+            path: The file, which need not exist.
+            steps: Steps done.
+            epochs: Epochs done of the autoencoder, or of what follows it.
+            stage: The stage that the run is in.
+            tuned: Epochs done at the last search for step sizes.
 
         Raises:
-            SritoolError: It cannot be written.
+            SritoolError: The file cannot be written.
         """
         self._path = path
 
@@ -43,10 +48,10 @@ class MetricsLog:
             raise self._failed(error) from error
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Append one record; it is on the disk before the last.pt of which it tells.
+        """Append one record; it is on the disk before the last.pt that it describes.
 
         Raises:
-            SritoolError: It cannot be written.
+            SritoolError: The file cannot be written.
         """
         try:
             append(self._path, _line(record).encode("ascii"))
@@ -54,12 +59,12 @@ class MetricsLog:
             raise self._failed(error) from error
 
     def _failed(self, error: OSError) -> SritoolError:
-        instead = "it a folder that can be written; --resume goes on from the last save"
+        instead = "the run a folder it can write to; --resume continues from the last save"
         return SritoolError(cannot_write(self._path, error, instead))
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    """Return a record as JSON, which has no NaN: a figure that is not finite is null."""
+    """Return a record as JSON; a figure that is not finite becomes null, as JSON has no NaN."""
     return json.dumps({key: _finite(value) for key, value in record.items()}, allow_nan=False) + "\n"
 
 
@@ -70,12 +75,12 @@ def _finite(value: Any) -> Any:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return all whole records of a metrics.jsonl, none of a file that is not there."""
+    """Return all complete records of a metrics.jsonl; an empty list if there is no file."""
     return parse_metrics(path.read_bytes())[0] if path.is_file() else []
 
 
 def parse_metrics(content: bytes) -> tuple[list[dict[str, Any]], int]:
-    """Return all whole records, and how many lines are none, as a kill or a power cut makes them."""
+    """Return all complete records, and the number of damaged lines, as a kill or a power cut leaves them."""
     records, damaged = [], 0
     for line in filter(None, content.split(b"\n")):
         try:

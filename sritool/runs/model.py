@@ -1,4 +1,4 @@
-"""The trained model in a checkpoint, as every command works with it."""
+"""The trained model in a checkpoint, as every command uses it."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from sritool.runs.weights import load_weights, method_without_memory
 Floats = NDArray[np.float32]
 
 Report = Callable[[str, int, int], None]
-"""Receives progress: (what is going on, sentences done, sentences in all)."""
+"""Progress callback: (label, sentences done, total sentences)."""
 
 
 class Decoded(NamedTuple):
-    """A sentence of the generator."""
+    """A sentence that the generator decoded."""
 
     text: str
-    ended: bool  # by </s>, and not cut at the longest length
+    ended: bool  # with </s>; False if it was cut at the maximum length
 
 
 class TrainedModel:
-    """A generator with its tokenizer, its settings and its way to infer z.
+    """A generator with its tokenizer, its settings and its method of inferring z.
 
     Attributes:
-        checkpoint: With `config`, `metrics` and `corpus`.
-        path: The file it came from.
-        tokenizer: Words or pieces to ids and back.
+        checkpoint: The checkpoint, with `config`, `metrics` and `corpus`.
+        path: The file it was loaded from.
+        tokenizer: Maps words or pieces to ids and back.
         method: The training method, which holds the generator and infers z.
         generator: p(x|z).
-        device: Where it computes.
+        device: The device that it computes on.
     """
 
     def __init__(self, checkpoint: Checkpoint, path: Path, device: torch.device) -> None:
-        """Build the model of a checkpoint from the file `path`, which is for messages.
+        """Build the model of a checkpoint; `path` is its file, for messages.
 
         Raises:
             CheckpointError: The weights do not fit the settings.
         """
         self.checkpoint, self.path, self.device = checkpoint, path, device
         self.tokenizer = checkpoint.tokenizer
-        method_without_memory(checkpoint, path)  # or else a damaged file could ask for any amount of it
+        method_without_memory(checkpoint, path)  # otherwise a damaged file could demand any amount of memory
         self.method = build_method(checkpoint.config, len(checkpoint.tokenizer))
         load_weights(self.method.modules, checkpoint.weights, path)
         self.method.modules.to(device)
@@ -64,15 +64,15 @@ class TrainedModel:
 
     @classmethod
     def load(cls, path: Path | str, device: str = "cpu", gpu: str | None = None) -> Self:
-        """Load a checkpoint file or a run folder (best.pt before last.pt), as every command takes it.
+        """Load a model as every command does.
 
         Args:
-            path: A file or a folder.
+            path: A checkpoint file, a run folder (best.pt before last.pt), or a name that `find_checkpoint` resolves.
             device: cpu, cuda:0, mps or auto.
-            gpu: Its number, which goes before `device`.
+            gpu: Number of the GPU; overrides `device`.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The checkpoint is missing or damaged.
             UsageError: There is no such device.
         """
         file = find_checkpoint(Path(path), Path("runs"))
@@ -89,7 +89,7 @@ class TrainedModel:
 
     @property
     def arithmetic(self) -> tuple[str, str]:
-        """Kind of device and types of the numbers, on which the last digits of every figure depend."""
+        """Kind of device and number types; the last digits of every figure depend on them."""
         own, rough = str(self.generator.output_bias.dtype), self.method.precision
         return self.device.type, own if rough == "float32" else f"{own}, pilots in {rough}"
 
@@ -99,10 +99,10 @@ class TrainedModel:
         return self.method.latent
 
     def split(self, sentences: Sequence[str]) -> Split:
-        """Return sentences as ids, cleaned and cut as the model's corpus was; order and number are kept.
+        """Encode sentences, cleaned and cut like the model's corpus; their order and number stay the same.
 
         Raises:
-            UsageError: A single string is given in place of a list.
+            UsageError: A single string is given instead of a list.
         """
         if isinstance(sentences, str):
             raise UsageError("a list of sentences is needed, not a string; write [sentence]")
@@ -119,7 +119,7 @@ class TrainedModel:
         first: int = 0,
         report: Report | None = None,
     ) -> list[str]:
-        """Return a sentence for each code; arguments and errors as `decode_whole`."""
+        """Return a sentence for each code; arguments and errors as in `decode_whole`."""
         return [sentence.text for sentence in self.decode_whole(codes, config, seed, first, report)]
 
     def decode_whole(
@@ -135,31 +135,32 @@ class TrainedModel:
         Args:
             codes: Values of z. Shape [n, latent].
             config: How words are chosen; None: greedily.
-            seed: Of the words that are drawn.
-            first: Number of the first code, where a longer list is decoded in parts.
-            report: Told ("decoding", done, total) as sentences end.
+            seed: Seed for drawn words.
+            first: Index of the first code, when a longer list is decoded in parts.
+            report: Progress callback; called with ("decoding", done, total).
 
         Raises:
-            ShapeError: The codes have another width.
+            ShapeError: The codes do not have shape [n, latent].
         """
         z = torch.as_tensor(np.asarray(codes, dtype=np.float32), device=self.device)
         if z.numel() == 0 and self.latent:
             return []
         if z.ndim != 2 or z.shape[1] != self.latent:
             raise ShapeError(f"codes have shape {list(z.shape)}; give [n, {self.latent}]")
-        tell = (lambda done: report("decoding", done, len(z))) if report else (lambda _: None)
+        report_done = (lambda done: report("decoding", done, len(z))) if report else (lambda _: None)
         config = config or DecodingConfig()
-        ids = decode(self.generator, z, config, Stream(seed, "decode"), first, tell)
+        ids = decode(self.generator, z, config, Stream(seed, "decode"), first, report_done)
         return [Decoded(self.tokenizer.decode(row), len(row) < config.max_length) for row in ids]
 
     def texts(self, split: Split, examples: Iterable[int]) -> list[str]:
-        """Return sentences of a split, by index, as the tokenizer spells them, unknown words included."""
+        """Return the sentences of a split with these indices as text; unknown words look as in the tokenizer."""
         return [self.tokenizer.decode(split.targets(int(index)).tolist()) for index in examples]
 
     def prior(self, n: int, seed: int = 0) -> Floats:
-        """Return codes from the prior N(0, I): [n, latent], float32; the first of more are the same.
+        """Return codes from the prior N(0, I): [n, latent], float32; a larger n begins with the same codes.
 
-        Raises: UsageError if n is below 0.
+        Raises:
+            UsageError: n is below 0.
         """
         if n < 0:
             raise UsageError(f"n is {n}; give 0 or more")
@@ -167,22 +168,21 @@ class TrainedModel:
         return draws
 
     def sample(self, n: int = 1, seed: int = 0, config: DecodingConfig | None = None) -> list[str]:
-        """Return n sentences with codes from the prior; the first of more are the same.
+        """Return n sentences decoded from codes of the prior; a larger n begins with the same sentences.
 
-        The seed is of the codes, and of words that are drawn. They are chosen as in `default_decoding`, unless
-        `config` says how.
+        The seed is for the codes and for drawn words. Without `config`, words are chosen as in `default_decoding`.
         """
         return self.decode(self.prior(n, seed), config or self.default_decoding(), seed)
 
     def default_decoding(self) -> DecodingConfig:
-        """Return how words are chosen by default: greedily, or drawn where there is no z to tell sentences apart."""
+        """Return the default decoding: greedy; drawn if there is no z, as greedy sentences would be equal."""
         return DecodingConfig(greedy=self.latent > 0)
 
     def require_latent(self, what: str) -> None:
-        """Check that the model has a z, without which one cannot do `what`.
+        """Check that the model has a z, which `what` needs.
 
         Raises:
-            UsageError: It is a language model.
+            UsageError: The model is a language model.
         """
         if not self.latent:
             raise UsageError(

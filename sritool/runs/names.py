@@ -1,4 +1,4 @@
-"""What runs are called in tables and messages."""
+"""Names of runs in tables and messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sritool.runs.hub import name_in_cache
 
 
 def run_name(path: Path) -> str:
-    """Return a checkpoint's run folder, its name on the hub, or the file's own name where it lies elsewhere."""
+    """Return the name of a checkpoint's run folder, its name on the hub, or otherwise the file's own name."""
     on_hub = name_in_cache(path)
     if on_hub is not None:
         return on_hub
@@ -18,7 +18,7 @@ def run_name(path: Path) -> str:
 
 
 def run_names(checkpoints: Sequence[Path]) -> list[str]:
-    """Name each run as `run_name` does, or by its path where two share that name."""
+    """Name each run as `run_name` does, or by its path if several share that name."""
     names = [run_name(path) for path in checkpoints]
     return [
         str(path) if names.count(name) > 1 else name for path, name in zip(checkpoints, names, strict=True)
@@ -26,10 +26,10 @@ def run_names(checkpoints: Sequence[Path]) -> list[str]:
 
 
 def each_once(checkpoints: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Return the checkpoints without repetitions, and a note for each of these."""
-    kept: dict[Path, Path] = {}
-    again = []
+    """Return the checkpoints without duplicates, and a note on each duplicate."""
+    first_given: dict[Path, Path] = {}
+    notes = []
     for path in checkpoints:
-        if kept.setdefault(path.resolve(), path) is not path:
-            again.append(f"{run_name(path)} was given more than once and stands once")
-    return list(kept.values()), list(dict.fromkeys(again))
+        if first_given.setdefault(path.resolve(), path) is not path:
+            notes.append(f"{run_name(path)} was given more than once; it is shown once")
+    return list(first_given.values()), list(dict.fromkeys(notes))

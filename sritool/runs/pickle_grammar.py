@@ -1,4 +1,4 @@
-"""What the pickle in a checkpoint may say: its instructions are compared with a grammar before any of them is run."""
+"""A grammar for the pickle in a checkpoint: its instructions are checked against it before any of them runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sritool.errors import quoted
 _LARGEST_PICKLE = 1 << 26  # bytes; a million words take 20 MB
 _MOST_CONTAINERS, _MOST_TENSORS = 500_000, 10_000
 
-# One letter for each instruction of a pickle that torch.save writes. The letters of a whole pickle must have the
-# grammar below. So nothing is called but the function that makes a tensor, with numbers for its arguments; no value
-# stands in two places; and a tuple holds no other.
+# One letter for each instruction of a pickle that torch.save writes. The letters of a whole pickle must match the
+# grammar below. It ensures that a pickle calls only the function that makes a tensor, with numbers as arguments; that
+# no value occurs in two places; and that no tuple holds another.
 _LETTERS = {
     **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1"), "i"),
     **{"BINUNICODE": "s", "BINFLOAT": "f", "NONE": "c", "NEWTRUE": "c", "NEWFALSE": "F", "STOP": "."},
@@ -34,14 +34,14 @@ _PLAIN = re.compile(r"[sifcFtumLaADkK]*\.")
 
 
 class RefusedError(ValueError):
-    """Why a file is not taken: a phrase without what to do about it."""
+    """The reason to refuse a file, as a phrase without advice."""
 
 
 def check_instructions(program: bytes) -> None:
-    """Compare the instructions of a pickle, from an archive of torch, with the grammar; none is run.
+    """Check the instructions of a pickle from a torch archive against the grammar, without running any.
 
     Raises:
-        RefusedError: It is damaged, or torch.save does not write it for plain values and tensors.
+        RefusedError: The pickle is damaged, or is not what torch.save writes for plain values and tensors.
     """
     if len(program) > _LARGEST_PICKLE:
         raise RefusedError("it has too many values")
@@ -60,11 +60,11 @@ def check_instructions(program: bytes) -> None:
 
 
 def _letters_of(program: bytes) -> str:
-    """The letter of each instruction; for one that takes a text or a name from the memo, the letter of that.
+    """Return a letter for each instruction; for a string or a name from the memo, the letter it had.
 
     Raises:
         ValueError: The pickle is cut off or damaged.
-        RefusedError: It has an instruction, a name or a number that torch.save does not write for plain values.
+        RefusedError: An instruction, a name or a number is not one that torch.save writes for plain values.
     """
     letters: list[str] = []
     memo: dict[Any, str] = {}
@@ -86,7 +86,7 @@ def _letters_of(program: bytes) -> str:
             letter = _LETTERS.get(name, "")
             known = bool(letter) and (name != "LONG1" or -(1 << 63) <= cast(int, argument) < 1 << 63)
         if not known:
-            what = name if argument is None else f"{name} {quoted(argument)}"
-            raise RefusedError(f"it holds more than tensors and plain values ({what}) and was not run")
+            shown = name if argument is None else f"{name} {quoted(argument)}"
+            raise RefusedError(f"it holds more than tensors and plain values ({shown}) and was not run")
         letters.append(letter)
     return "".join(letters)

@@ -1,4 +1,4 @@
-"""The stages of a plan, by which the records of a run are told apart."""
+"""The stages of a training plan, and the records of each stage."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 
 
 class Stage(StrEnum):
-    """What epochs are of: for some methods and plans something else at first, then the method itself."""
+    """What an epoch trains: first another model, for some methods and plans, then the method itself."""
 
     AUTOENCODER = "autoencoder"
     LANGUAGE_MODEL = "language model"
     METHOD = ""
 
     def record(self) -> dict[str, str]:
-        """What a record says of it: nothing where it is of the method itself."""
+        """The entry for a record; empty for the method itself."""
         return {"stage": str(self)} if self else {}
 
 
 def stage_of(record: Mapping[str, Any]) -> Stage:
-    """Return the stage that a record of metrics.jsonl is of."""
+    """Return the stage of a record of metrics.jsonl."""
     return next((stage for stage in Stage if stage == record.get("stage")), Stage.METHOD)
 
 
 def of_latest_stage(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the records of the stage that came furthest; none of an autoencoder."""
+    """Return the records of the latest stage; none if only an autoencoder has been trained."""
     stages = [stage_of(record) for record in records]
     wanted = Stage.METHOD if Stage.METHOD in stages else Stage.LANGUAGE_MODEL
     return [record for record, stage in zip(records, stages, strict=True) if stage is wanted]

@@ -1,11 +1,11 @@
 """Plain values and tensors in one file that a stranger may have made.
 
-`torch.save` writes the file, and a line with the SHA-256 of all bytes before it ends the file.
-`torch.load(path, weights_only=True)` opens it like any other file of torch.
+`torch.save` writes the file; a line with the SHA-256 of all bytes before it is added at the end.
+`torch.load(path, weights_only=True)` opens it like any other torch file.
 
-That loader runs no code from a file, but it notices no damage and sets no bounds: a few hundred bytes can make it
-allocate gigabytes or hash for years. So three things are checked before it sees anything (the digest, the entries of
-the archive, the order of the pickle's instructions), and what it returns is checked after.
+That loader runs no code from a file, but it detects no damage and sets no bounds: a few hundred bytes can make it
+allocate gigabytes or hash for years. So three things are checked before it sees the file (the digest, the entries of
+the archive, the order of the pickle's instructions), and the values that it returns are checked too.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from sritool.errors import quoted
 from sritool.runs.pickle_grammar import RefusedError, check_instructions
 
 DIGEST_MARK = b"sritool sha256 "
-"""Stands before the 64 hexadecimal digits that end a file."""
+"""Precedes the 64 hexadecimal digits at the end of a file."""
 
 _DIGITS = 64
 _CHUNK = 1 << 20
-# Of an archive: mark, disks, entries, directory's size and place, comment.
+# The last record of an archive: mark, disks, entries, directory's size and offset, comment.
 _LAST_RECORD = struct.Struct("<4s4H2LH")
-_ELSEWHERE = 0xFFFFFFFF  # the place is in the record for archives of more than 4 GB
-_RECORDS_64 = 56 + 20  # bytes of that record and of the one that tells where it is; torch always writes them
-_FLAGS = 0x808  # an entry's sizes are repeated behind it; names are UTF-8
+_ELSEWHERE = 0xFFFFFFFF  # the offset is in the record for archives of more than 4 GB
+_RECORDS_64 = 56 + 20  # bytes of that record and of its locator; torch always writes them
+_FLAGS = 0x808  # an entry's sizes are repeated after it; names are UTF-8
 _MOST_ENTRIES = 10_000
 _ENTRY = re.compile(
     r"data\.pkl|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id|data/\d{1,6}"
@@ -43,22 +43,23 @@ _ENTRY = re.compile(
 _DEEPEST = 24
 _TYPES = (torch.float32, torch.uint8)
 
-# What a file can do to the two parsers. Any other error is one of the program, the installation or the machine.
+# Errors that a bad file can cause in the two parsers. Any other error comes from the program, the installation or the
+# machine.
 _DAMAGED_ARCHIVE = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, struct.error)
 _UNREADABLE = (UnpicklingError, EOFError, LookupError, OverflowError, RuntimeError, TypeError, ValueError)
 
 
 def save_values(values: Any, file: BinaryIO) -> None:
-    """Write nested plain values and tensors, in one pass from the file's beginning to its end.
+    """Write nested plain values and tensors, in one pass from the start of the file to its end.
 
     Args:
-        values: Dictionaries by text or number, lists, tuples of plain values, texts, numbers, None, and tensors of
-            float32 or octets.
-        file: Where to write; it need not be a file on a disk.
+        values: Dictionaries with strings or whole numbers as keys, lists, tuples of plain values, strings, numbers,
+            None, and tensors of float32 or uint8.
+        file: The file to write to; it need not be on a disk.
 
     Raises:
-        TypeError: There is something else among the values.
-        OSError: The file cannot be written. torch may raise a RuntimeError in its place, with the OSError as context.
+        TypeError: A value has another type.
+        OSError: The file cannot be written. torch may raise a RuntimeError instead, with the OSError as context.
     """
     writer = _HashingWriter(file)
     torch.save(_unshared(values), cast(IO[bytes], writer))
@@ -69,11 +70,11 @@ def save_values(values: Any, file: BinaryIO) -> None:
 def load_values(file: BinaryIO) -> Any:
     """Read what `save_values` wrote, with tensors on the CPU.
 
-    Takes memory for at most twice the file's size and the values that it really holds.
+    Takes at most twice the file's size in memory, plus the values that it really holds.
 
     Raises:
-        RefusedError: The file is damaged, or is anything else than `save_values` writes.
-        OSError: It cannot be read.
+        RefusedError: The file is damaged, or `save_values` did not write it.
+        OSError: The file cannot be read.
     """
     size = _check_digest(file)
     archive, program, stored = _copy_entries(file, size)
@@ -87,7 +88,7 @@ def load_values(file: BinaryIO) -> Any:
 
 
 class _HashingWriter:
-    """A file to write to that sums up what goes through."""
+    """A writer that hashes everything it passes on."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.digest = file, hashlib.sha256()
@@ -101,11 +102,11 @@ class _HashingWriter:
 
 
 def _unshared(value: Any) -> Any:
-    """A copy of the values in which no list stands in two places and each tensor owns its numbers, on the CPU."""
+    """Copy the values so that no list occurs in two places and each tensor has its own storage, on the CPU."""
     if isinstance(value, Tensor) and value.dtype in _TYPES:
-        kept = value.detach().cpu().contiguous()
-        whole = kept.untyped_storage().nbytes() == kept.numel() * kept.element_size()
-        return kept if whole else kept.clone()
+        tensor = value.detach().cpu().contiguous()
+        owns_storage = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        return tensor if owns_storage else tensor.clone()
     if isinstance(value, Mapping) and all(isinstance(key, str | int) for key in value):
         return {key: _unshared(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -116,34 +117,34 @@ def _unshared(value: Any) -> Any:
         return tuple(map(_unshared, value))
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
-            return kind(value)  # NumPy's numbers are Python's too, but their pickles are not
+            return kind(value)  # some NumPy numbers are subclasses, but pickle in another way
     if value is None:
         return None
     kind_of = value.dtype if isinstance(value, Tensor) else type(value).__name__
-    raise TypeError(f"a checkpoint holds plain values and tensors of float32 or octets, not {kind_of}")
+    raise TypeError(f"a checkpoint holds plain values and tensors of float32 or uint8, not {kind_of}")
 
 
 def _check_digest(file: BinaryIO) -> int:
-    """Compare the digest; return the number of bytes before the mark."""
-    left = file.seek(0, os.SEEK_END) - _DIGITS
-    archive = left - len(DIGEST_MARK)
+    """Check the digest; return the number of bytes before the mark."""
+    hashed = file.seek(0, os.SEEK_END) - _DIGITS
+    archive = hashed - len(DIGEST_MARK)
     file.seek(max(0, archive))
     if archive < 0 or file.read(len(DIGEST_MARK)) != DIGEST_MARK:
         raise RefusedError("truncated, or another kind of file")
-    told = file.read()
+    stored = file.read()
     digest = hashlib.sha256()
     file.seek(0)
-    for start in range(0, left, _CHUNK):
-        digest.update(file.read(min(_CHUNK, left - start)))
-    if told != digest.hexdigest().encode("ascii"):
-        raise RefusedError("damaged: its bytes are not those that were written")
+    for start in range(0, hashed, _CHUNK):
+        digest.update(file.read(min(_CHUNK, hashed - start)))
+    if stored != digest.hexdigest().encode("ascii"):
+        raise RefusedError("damaged: its bytes do not match its digest")
     return archive
 
 
 def _copy_entries(file: BinaryIO, size: int) -> tuple[BinaryIO, bytes, int]:
-    """Look at the entries of an archive of `size` bytes; return a copy, its pickle, and its bytes of numbers.
+    """Check the entries of an archive of `size` bytes; return a copy, its pickle, and the bytes of its tensor data.
 
-    torch reads the copy. It has a parser of archives of its own, which might see other entries than were looked at.
+    torch reads the copy, because its own archive parser might see other entries in the file than those checked here.
     """
     copied, program, stored = io.BytesIO(), b"", 0
     try:
@@ -168,14 +169,14 @@ def _copy_entries(file: BinaryIO, size: int) -> tuple[BinaryIO, bytes, int]:
     return copied, program, stored
 
 
-def _check_last_record(file: BinaryIO, size: int, entries: int, place: int) -> None:
+def _check_last_record(file: BinaryIO, size: int, entries: int, offset: int) -> None:
     begin = file.seek(size - _LAST_RECORD.size)
-    told = _LAST_RECORD.unpack(file.read(_LAST_RECORD.size))
-    directory = begin - place
+    record = _LAST_RECORD.unpack(file.read(_LAST_RECORD.size))
+    directory = begin - offset
     if (
-        told[:5] != (b"PK\5\6", 0, 0, entries, entries)
-        or told[5] not in (directory, directory - _RECORDS_64)
-        or told[6] not in (place, _ELSEWHERE)
+        record[:5] != (b"PK\5\6", 0, 0, entries, entries)
+        or record[5] not in (directory, directory - _RECORDS_64)
+        or record[6] not in (offset, _ELSEWHERE)
     ):
         raise RefusedError("its directory is damaged")
     if entries > _MOST_ENTRIES:
@@ -193,14 +194,14 @@ def _content_of(entry: zipfile.ZipInfo, archive: zipfile.ZipFile) -> bytes:
 
 
 def _tensors_in(value: Any, levels: int = _DEEPEST) -> list[Tensor]:
-    """All tensors among values that are nested in so many levels at most."""
+    """Return all tensors among the values, which may be nested `levels` deep at most."""
     if not levels:
-        raise RefusedError("its values are nested too deep")
+        raise RefusedError("its values are nested too deeply")
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, dict):
         if not all(type(key) in (str, int) for key in value):
-            raise RefusedError("it has a table whose keys are no names")
+            raise RefusedError("it has a table whose keys are not names")
         value = list(value.values())
     inside = value if isinstance(value, list) else []
     nested = (item for item in inside if isinstance(item, dict | list | Tensor))
@@ -208,7 +209,7 @@ def _tensors_in(value: Any, levels: int = _DEEPEST) -> list[Tensor]:
 
 
 def _check_tensors(tensors: list[Tensor], stored: int) -> None:
-    """Whether each tensor has exactly the numbers of one entry, in order, and the tensors have all `stored` bytes."""
+    """Check that each tensor holds exactly one entry, in order, and that the tensors hold all `stored` bytes."""
     owned: dict[int, int] = {}
     for tensor in tensors:
         storage = tensor.untyped_storage()
@@ -217,7 +218,7 @@ def _check_tensors(tensors: list[Tensor], stored: int) -> None:
                 "it has a tensor of another type, or one whose numbers overlap or are out of order"
             )
         if storage.nbytes() != tensor.numel() * tensor.element_size():
-            raise RefusedError("a tensor has other numbers than the file has for it")
+            raise RefusedError("a tensor does not match the size of its data in the file")
         owned[storage.data_ptr()] = storage.nbytes()
     if sum(owned.values()) != stored:
         raise RefusedError("it has numbers that belong to no tensor")

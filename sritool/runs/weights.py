@@ -1,4 +1,4 @@
-"""Whether the weights of a checkpoint fit its settings: asked before any memory is taken for a model."""
+"""Checks that the weights of a checkpoint fit its settings, before any memory is allocated for a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sritool.runs.checkpoint import Checkpoint
 
 
 def method_without_memory(checkpoint: Checkpoint, path: Path | str) -> Method:
-    """Build the method of a checkpoint without memory for its parameters, whatever sizes its settings ask for.
+    """Build the method of a checkpoint without allocating its parameters, whatever sizes its settings demand.
 
     Raises:
         CheckpointError: There is no such method, or the weights or the vocabulary do not fit it.
@@ -36,7 +36,7 @@ def method_without_memory(checkpoint: Checkpoint, path: Path | str) -> Method:
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path | str) -> None:
-    """Copy weights, by parameter name, into a module; `path` is their file, for the message.
+    """Copy weights into a module by parameter name; `path` is their file, for the message.
 
     Raises:
         CheckpointError: Names or shapes differ.

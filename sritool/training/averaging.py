@@ -1,10 +1,10 @@
-"""An exponential moving average of the weights (EMA), which validation and best.pt take in place of the last ones.
+"""An exponential moving average of the weights (EMA), which validation and best.pt use instead of the last weights.
 
-The last weights carry the noise of the last few updates. Their average along training carries less of it, so that it
-is often the better model while the learning rate is still high.
+The last weights carry the noise of the last few updates. Their average carries less of it, so it is often the better
+model while the learning rate is still high.
 
-Source: averaging of Polyak and Juditsky 1992; the exponential one, with a decay that begins small, as is usual in
-deep learning (TensorFlow's ExponentialMovingAverage with `num_updates`).
+Source: Polyak and Juditsky 1992 for averaging; the exponential average with a small initial decay is usual in deep
+learning (TensorFlow's ExponentialMovingAverage with `num_updates`).
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from torch import nn
 
 
 class WeightAverage:
-    """The average of a module's parameters and running statistics, which goes on from its present ones.
+    """The average of a module's parameters and running statistics.
 
-    Running statistics are averaged too: a preconditioner then belongs to the weights that it is used with.
+    Running statistics are averaged too, so that a preconditioner fits the weights that it is used with.
     """
 
     def __init__(self, modules: nn.Module, decay: float) -> None:
-        """Begin at the present weights of modules, which are changed in place only.
+        """Begin with the present weights of the modules.
 
-        `decay` is the weight of the average so far against the new weights, once there were updates enough.
+        Args:
+            modules: Their weights may change in place only.
+            decay: Weight of the average so far in each update, once there have been enough updates.
         """
         self._decay = decay
-        # A parameter that has two names is one: these iterators give it once, where state_dict() gives it twice.
+        # These iterators give a parameter with two names once; state_dict() gives it twice.
         self._present = {
             name: tensor.detach()
             for name, tensor in chain(modules.named_parameters(), modules.named_buffers())
@@ -40,10 +42,10 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the present weights.
+        """Add the present weights to the average.
 
-        After n updates the decay is at most (1 + n) / (10 + n), so that the average looks back over about the last
-        tenth of training while that is short.
+        After n updates the decay is at most (1 + n) / (10 + n), so that early in training the average covers about
+        the last tenth of it.
         """
         self.updates += 1
         decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
@@ -52,7 +54,7 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put the average in the place of the weights for a while. It takes memory for one tensor only."""
+        """Replace the weights by their average inside the block. This takes memory for one tensor only."""
         self._swap()
         try:
             yield
@@ -62,17 +64,17 @@ class WeightAverage:
     @torch.no_grad()
     def _swap(self) -> None:
         for name, average in self._average.items():
-            kept = average.clone()
+            copy = average.clone()
             average.copy_(self._present[name])
-            self._present[name].copy_(kept)
+            self._present[name].copy_(copy)
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run goes on with."""
+        """Return the state that a resumed run needs."""
         return {"updates": self.updates, "weights": self._average}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state()`; what that does not hold, as another sampler's statistics, begins anew."""
+        """Continue from `state()`; a tensor missing there, such as another sampler's statistic, starts afresh."""
         self.updates = state["updates"]
         for name in self._average.keys() & state["weights"].keys():
             self._average[name].copy_(state["weights"][name])

@@ -1,6 +1,6 @@
-"""What happens between the epochs of a run: step sizes are chosen, the model is validated, and the best one kept.
+"""Work between the epochs of a run: choosing step sizes, validating the model, and saving the best one.
 
-Of several processes the first one alone does it.
+With several processes, only the first one does it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from sritool.training.log import RunLog
 from sritool.training.retuning import adopt, retune
 from sritool.training.state import RunState
 
-_LOOKED_AT = 128  # validation sentences in a batch that a method looks at after an epoch
+_BATCH = 128  # validation sentences in a batch of `Method.after_epoch`
 
 
 class Stop(Exception):  # noqa: N818 - no error: a limit was reached
-    """Training ends before its plan is done."""
+    """Raised to end training before its plan is done."""
 
     def __init__(self, reason: str, signal: int | None = None) -> None:
         super().__init__(reason)
@@ -33,7 +33,7 @@ class Stop(Exception):  # noqa: N818 - no error: a limit was reached
 
 
 def interrupted(state: RunState, signal: int) -> Interrupted:
-    """Return the error that a run ends with which a signal has stopped, and which is saved."""
+    """Return the error for a run that a signal has stopped and that has been saved."""
     step, last = state.position.step, state.folder / LAST
     return Interrupted(
         signal, f"stopped at step {step}, saved in {last}; go on with the same command and --resume"
@@ -41,7 +41,7 @@ def interrupted(state: RunState, signal: int) -> Interrupted:
 
 
 class BetweenEpochs:
-    """The work of the first process, told to `log`; each part of it raises `Stop` on a signal."""
+    """The work of the first process, reported to `log`; every part of it raises `Stop` on a signal."""
 
     log: RunLog
 
@@ -54,7 +54,7 @@ class BetweenEpochs:
             raise Stop("signal", signal)
 
     def tune(self) -> None:
-        """Choose the chain's step sizes anew; last.pt has them before anything is drawn with them.
+        """Choose new step sizes for the chain, and save them in last.pt before anything is drawn with them.
 
         The record is written before last.pt. If the run is killed between the two, resuming drops the record and
         searches again; in the other order the record would be missing for good.
@@ -76,9 +76,10 @@ class BetweenEpochs:
         self.log.observer(note)
 
     def choose_level(self) -> None:
-        """Choose how much validations measure from here on, and say so where it is less than what is set.
+        """Choose how much validations measure from here on, and report it if it is less than the settings ask for.
 
-        A language model is validated on the sentences that z is later, so that the figures of a run compare.
+        A language model is validated on no more sentences than the later epochs with z, so that the figures of a run
+        can be compared.
         """
         method, config = self.state.learner, self.state.config
         level = validation.level_of(method, config, self.state.train, self.valid)
@@ -91,9 +92,9 @@ class BetweenEpochs:
         self.times.begin(level)
 
     def end_epoch(self) -> None:
-        """Validate, and keep the model where it is the one to keep."""
+        """Validate, and save the model if it is the one to keep."""
         state = self.state
-        state.save_last()  # a validation may take long
+        state.save_last()  # a validation may take a long time
         halvings = state.position.halvings
         better = self._validate()
         state.position.begin_epoch()
@@ -106,16 +107,18 @@ class BetweenEpochs:
         state.save(LAST)
 
     def _validate(self) -> bool:
-        """Validate, if this epoch has a validation; return whether this model is the one to keep."""
+        """Validate if a validation is due; return whether this model is the one to keep."""
         state, level = self.state, self.times.level
         if not level.is_due(state.position.epoch + 1, state.epochs):
             self._after_epoch()
             return state.keeps_last()
-        if not state.lacks_best() and self.times.is_over(0.0):  # a validation is part of what follows
+        if not state.lacks_best() and self.times.is_over(
+            0.0
+        ):  # the time that must remain includes a validation
             raise Stop("max-time")
         began = state.seconds()
         estimates = self._measure()
-        own = self._after_epoch()  # the last that a signal may stop; below, the position changes
+        own = self._after_epoch()  # the last part that a signal may stop; below, the position changes
         loss = validation.loss_of(state.learner, {found.metric: found.value for found in estimates})
         better = state.position.compare(loss, state.config.optimizer, state.epochs, level.every)
         self.log.epoch(estimates, own, better, began)
@@ -125,8 +128,8 @@ class BetweenEpochs:
     def _measure(self) -> list[Estimate]:
         """Measure on the validation sentences.
 
-        Of one that is not finite there is a warning only: it cannot be the best, and does not count for patience.
-        Training goes on, because one sentence may be the cause; if the model is, the next gradient raises.
+        A validation that is not finite only gives a warning: it cannot be the best, and does not count for patience.
+        Training continues, as a single sentence may be the cause; if the model is, the next gradient raises.
         """
 
         def report(label: str, done: int, total: int) -> None:
@@ -138,14 +141,14 @@ class BetweenEpochs:
             with self.state.averaged():
                 return validation.validate(method, self.valid, level.sentences, level.likelihood, report)
         except NumericalError as error:
-            self.log.warn(f"validation failed, and this epoch's model is not the best: {error}")
+            self.log.warn(f"validation failed, so this epoch's model cannot be the best: {error}")
             return []
 
     def _after_epoch(self) -> dict[str, float]:
-        """What the method learns of itself on the whole validation split."""
+        """Return the figures that the method computes itself on the whole validation split."""
 
         def batches() -> Iterator[Batch]:
-            for part in evaluation_batches(self.valid.lengths, _LOOKED_AT):
+            for part in evaluation_batches(self.valid.lengths, _BATCH):
                 self._check_signal()
                 yield collate(self.valid, part).to(self.state.device)
 
@@ -153,10 +156,10 @@ class BetweenEpochs:
         return self.state.learner.after_epoch(batches(), noise)
 
     def keep_as_it_stands(self, may_measure: bool) -> None:
-        """Validate the model of a run that ends within an epoch, if time allows; write best.pt where it is better.
+        """Validate the model of a run that ends within an epoch, if time allows; write best.pt if it is better.
 
-        It is written in any case for a run that never was validated. Neither the position nor last.pt knows of it,
-        and the best epoch's model is set aside, so that a resumed run is what it would have been.
+        A run that was never validated gets a best.pt in any case. The position and last.pt do not change, and the
+        best epoch's model is set aside, so that a resumed run is the same as without this.
         """
         state, before = self.state, list(self.state.metrics)
         first = better = state.lacks_best()

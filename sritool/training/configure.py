@@ -1,4 +1,4 @@
-"""A run's settings by precedence: flags, --set, environment, a TOML file, recipe, named sampler, preset."""
+"""The settings of a run, by precedence: flags, --set, environment, a TOML file, recipe, named sampler, preset."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ _KEPT = {
     "warm_start": ("checkpoint", "embeddings"),
     "autoencoder": ("noise",),
 }
-"""What a resumed run cannot change: the shapes of its weights, its place in the data, and how its best is chosen."""
+"""Settings that a resumed run cannot change: weight shapes, its place in the data, how the best model is chosen."""
 
 
 class Given(NamedTuple):
-    """Settings that a user gave, as nested values; `preset` may be among them."""
+    """Settings that a user gave, as nested values; they may include `preset`."""
 
-    stored: Mapping[str, Any] = {}  # of a file, with the environment's on them
-    typed: Mapping[str, Any] = {}  # of --set, with the flags' on them
+    stored: Mapping[str, Any] = {}  # of a file, overridden by the environment
+    typed: Mapping[str, Any] = {}  # of --set, overridden by flags
 
     def get(self, key: str) -> Any:
-        """The value of a setting like sampler.name, None where it was not given."""
+        """Return the value of a setting such as sampler.name, None if it was not given."""
         value: Any = merge(self.stored, self.typed)
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
@@ -65,10 +65,16 @@ def gather(
     assignments: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
 ) -> Given:
-    """Gather the settings that a user gave: a TOML file, nested values of variables, texts `key=value`, and flags.
+    """Gather the settings that a user gave.
+
+    Args:
+        file: A TOML file.
+        environment: Settings from environment variables, as nested values.
+        assignments: Strings `key=value`.
+        flags: Settings from flags, as nested values.
 
     Raises:
-        UsageError: The file or a text cannot be read.
+        UsageError: The file or an assignment cannot be read.
     """
     typed: dict[str, Any] = {}
     for text in assignments:
@@ -84,14 +90,14 @@ def resolve_config(
     under: RunConfig | None = None,
     sizes: Mapping[str, Any] | None = None,
 ) -> RunConfig:
-    """The configuration of a run on a corpus, which has the preset of its name if there is one.
+    """Return the configuration of a run on a corpus.
 
     Args:
-        corpus: Its name.
-        method: Before the one in `given`.
-        given: What the user gave.
-        under: Settings of the run to be resumed, which hold where nothing was given.
-        sizes: Of the generator, of what a new run takes over; they hold where nothing was given.
+        corpus: Name of the corpus; a preset of the same name is the default one.
+        method: Overrides the method in `given`.
+        given: Settings that the user gave.
+        under: Settings of the run to resume; they apply where the user gave none.
+        sizes: Generator sizes of the weights that a new run takes over; they apply where the user gave none.
 
     Raises:
         UsageError: A name, key or value is unknown, or a resumed run cannot change it.
@@ -102,23 +108,23 @@ def resolve_config(
     if under is not None and method != under.method:
         _refuse_change("method", under.method, method)
     recipe = _recipe(given.get("recipe"))
-    base = _of_resumed_run(under, given, recipe) if under else _of_new_run(corpus, method, given, recipe)
+    base = _base_of_resumed(under, given, recipe) if under else _base_of_new(corpus, method, given, recipe)
     base = merge(base, {"generator": sizes or {}})
-    # A file of settings serves every method; what was typed for this one must fit it.
+    # A settings file may serve every method; typed settings must fit this one.
     without_code = {"generator": {"latent": 0}} if method in WITHOUT_CODE else {}
     values = merge(merge(base, given.stored), merge(without_code, given.typed))
     values |= {"method": method, "recipe": recipe.name if recipe else values["recipe"]}
     values.pop("preset", None)
     config = build(RunConfig, values)
     if under is not None:
-        config = _going_on_searching(config, under)
+        config = _with_found_steps(config, under)
     config = named_truly(config)
     _check_method(config, given)
-    return _as_before(config, under) if under else config
+    return _check_unchanged(config, under) if under else config
 
 
-def _of_new_run(corpus: str, method: str, given: Given, recipe: Recipe | None) -> dict[str, Any]:
-    """What is given is laid over this, as nested values."""
+def _base_of_new(corpus: str, method: str, given: Given, recipe: Recipe | None) -> dict[str, Any]:
+    """Return the settings of a new run that the given ones override, as nested values."""
     preset = given.get("preset") or (corpus if corpus in PRESETS else DEFAULT_PRESET)
     sampler = _sampler(given.get("sampler.name"))
     preset = _known("preset", preset, PRESETS)
@@ -130,12 +136,12 @@ def _of_new_run(corpus: str, method: str, given: Given, recipe: Recipe | None) -
     return merge(plain(RunConfig()), layered(preset, sampler, method, recipe))
 
 
-def _of_resumed_run(under: RunConfig, given: Given, recipe: Recipe | None) -> dict[str, Any]:
-    """The same; a name that the run has already changes nothing."""
+def _base_of_resumed(under: RunConfig, given: Given, recipe: Recipe | None) -> dict[str, Any]:
+    """Do the same for a resumed run; naming its present recipe or sampler again changes nothing."""
     if recipe is not None and recipe.name != under.recipe:
         _refuse_change("recipe", under.recipe, recipe.name)
     base, preset, sampler = plain(under), given.get("preset"), _sampler(given.get("sampler.name"))
-    if preset:  # its sizes and its plan: as when the run began, its recipe is laid over them
+    if preset:  # sizes and plan; the recipe overrides them, as when the run began
         preset, recipe = _known("preset", preset, PRESETS), recipe or _recipe(under.recipe)
         values = layered(preset, None, under.method, recipe)
         base = merge(base, {key: values[key] for key in values.keys() - {"method", "recipe", "sampler"}})
@@ -144,8 +150,8 @@ def _of_resumed_run(under: RunConfig, given: Given, recipe: Recipe | None) -> di
     return dict(base)
 
 
-def _going_on_searching(config: RunConfig, under: RunConfig) -> RunConfig:
-    """Leave a run that searches for its step sizes what it found: those that were given are where it began."""
+def _with_found_steps(config: RunConfig, under: RunConfig) -> RunConfig:
+    """Keep the step sizes that a searching run has found; given step sizes are only where its search began."""
     searches = config.training.tune_step_every and under.training.tune_step_every
     if not searches or named_after(config.sampler.name) != named_after(under.sampler.name):
         return config
@@ -154,14 +160,14 @@ def _going_on_searching(config: RunConfig, under: RunConfig) -> RunConfig:
 
 
 def _recipe(name: Any) -> Recipe | None:
-    """The recipe to build on; none where a stored configuration says that it began from someone's own."""
+    """Return the recipe to build on; None if a stored configuration was made from a user's own recipe."""
     if not name or str(name).startswith("custom ("):
         return None
     return checked(read_recipe(str(name)))
 
 
 def _sampler(name: Any) -> str | None:
-    """The named sampler to build on; none for a changed one, whose settings stand beside its name."""
+    """Return the named sampler to build on; None for a changed one, whose settings are stored with its name."""
     if name is None or str(name).startswith("custom"):
         return None
     return _known("sampler", name, SAMPLERS)
@@ -175,7 +181,7 @@ def _known(kind: str, name: Any, known: Iterable[str]) -> str:
 
 
 def shown(config: RunConfig) -> dict[str, Any]:
-    """Its settings as nested values, without those that its method does not read or that only training writes."""
+    """Return settings as nested values, without those that the method ignores or that only training writes."""
     unused = sections_unread_by(config.method)
     values = {name: value for name, value in plain(config).items() if name not in unused}
     del values["warm_start"]["digest"]
@@ -183,7 +189,7 @@ def shown(config: RunConfig) -> dict[str, Any]:
 
 
 def _check_method(config: RunConfig, given: Given) -> None:
-    """Settings that were typed for this run and would have no effect are refused."""
+    """Refuse settings that were typed for this run and would have no effect."""
     method, latent = config.method, config.generator.latent
     if method in WITHOUT_CODE and latent:
         raise UsageError(f"method {method} has no z; leave --latent and generator.latent out")
@@ -196,11 +202,11 @@ def _check_method(config: RunConfig, given: Given) -> None:
             )
     if config.warm_start.checkpoint and given.typed.get("pretraining", {}).get("epochs"):
         raise UsageError(
-            "a run that takes weights over is not trained as an autoencoder first; leave --pretraining-epochs out"
+            "a run that takes over weights is not trained as an autoencoder first; leave --pretraining-epochs out"
         )
     typed, kind = given.typed.get("training", {}), METHODS[method]
     if typed.get("language_model") and (not latent or config.warm_start.checkpoint):
-        why = f"method {method} has no z" if not latent else "a run that takes weights over begins with z"
+        why = f"method {method} has no z" if not latent else "a run that takes over weights begins with z"
         raise UsageError(f"{why}; leave training.language_model out")
     if typed.get("select") == "elbo" and not (kind.closed_form_kl and kind.chosen_by == "nll"):
         raise UsageError(
@@ -213,7 +219,7 @@ def _check_method(config: RunConfig, given: Given) -> None:
                 flag = f"--{key.replace('_', '-')}"
                 raise UsageError(f"method {method} has no chain to tune; leave {flag} out")
     elif "tune_objective" in typed and not config.training.tune_step_every:
-        raise UsageError("--tune-objective is of a search while training; give --tune-step-every too")
+        raise UsageError("--tune-objective belongs to a search during training; give --tune-step-every too")
     if method not in WITHOUT_CODE and not latent:
         raise UsageError(f"method {method} infers z; give --latent of at least 1, or --method lm")
 
@@ -221,13 +227,13 @@ def _check_method(config: RunConfig, given: Given) -> None:
 def _refuse_change(key: str, old: object, new: object) -> NoReturn:
     before, now = ("none" if value == "" else value for value in (old, new))
     raise UsageError(
-        f"the run to go on with has {key} {before}, not {now}; leave that setting out, start a new run without "
-        "--resume, or give it a name of its own: --name NAME"
+        f"the run to resume has {key} {before}, not {now}; leave that setting out, start a new run without "
+        "--resume, or give the new run a name: --name NAME"
     )
 
 
-def _as_before(config: RunConfig, under: RunConfig) -> RunConfig:
-    """Hold what a resumed run cannot change; "auto" stays what it was settled to."""
+def _check_unchanged(config: RunConfig, under: RunConfig) -> RunConfig:
+    """Refuse changes that a resumed run cannot make; replace the precision "auto" by the one chosen before."""
     new, old = plain(config), plain(under)
     for section, names in _KEPT.items():
         for name in names:
@@ -235,5 +241,5 @@ def _as_before(config: RunConfig, under: RunConfig) -> RunConfig:
                 _refuse_change(f"{section}.{name}", old[section][name], new[section][name])
     if config.training.precision != "auto":
         return config
-    settled = dataclasses.replace(config.training, precision=under.training.precision)
-    return dataclasses.replace(config, training=settled)
+    training = dataclasses.replace(config.training, precision=under.training.precision)
+    return dataclasses.replace(config, training=training)

@@ -1,4 +1,4 @@
-"""What a run will cost: sizes, memory, and time by a few steps on this machine."""
+"""The cost of a run: sizes, memory, and time estimated from a few steps on this machine."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ from sritool.training.sharing import BatchGradients
 
 
 class RunCost(NamedTuple):
-    """Sizes of a run, and times of what is before it."""
+    """Sizes of a run, and the time it will take."""
 
     method: Method  # with random weights
-    sentences: int  # of the training split that it takes
+    sentences: int  # of the training split that it uses
     vocabulary: int
     parameters: int
-    memory: int  # bytes, of the model and a batch
+    memory: int  # bytes, for the model and a batch
     steps: int  # in an epoch
     seconds_a_step: float
-    reduced: int  # bytes that are summed over processes in a step
-    beside: int  # updates before each of the plan while the method is aggressive, at most
-    seconds_beside: float  # of one of these
-    epochs: int  # to come, an autoencoder's before the method's own among them
-    early: int  # of these, as a language model
-    seconds_early: float  # of a step of these
+    reduced: int  # bytes summed over processes in a step
+    beside: int  # most extra updates before each planned one, while the method is aggressive
+    seconds_beside: float  # of one extra update
+    epochs: int  # to come, including an autoencoder's before the method's own
+    early: int  # epochs among these as a language model
+    seconds_early: float  # of a step in such an epoch
 
     @property
     def epoch(self) -> float:
-        """Seconds of an epoch, without validation and updates beside the plan."""
+        """Seconds of an epoch, without validation and extra updates."""
         return self.seconds_a_step * self.steps
 
     @property
     def aggressive_epoch(self) -> float:
-        """Seconds of an epoch with as many updates beside the plan as there may be."""
+        """Seconds of an epoch with the most extra updates."""
         return self.epoch + self.seconds_beside * self.beside * self.steps
 
     @property
     def seconds(self) -> float:
-        """Seconds of the epochs to come, without validation and updates beside the plan."""
+        """Seconds of the epochs to come, without validation and extra updates."""
         return self.epoch * (self.epochs - self.early) + self.seconds_early * self.steps * self.early
 
 
@@ -65,13 +65,17 @@ def cost_of(
     processes: int = 1,
     progress: Mapping[str, Any] | None = None,
 ) -> RunCost:
-    """Return what a run will cost, the time from three steps on batches of middle length.
+    """Return the cost of a run, with times measured on three batches of middle length.
 
-    So many processes share each batch, on devices like this one; the time is without their sums. `progress` is of
-    the checkpoint that the run goes on from; None: it begins.
+    Args:
+        config: The run's settings.
+        corpus: The prepared corpus.
+        device: The device to measure on.
+        processes: Processes that share each batch, on devices like this one; the time of their sums is left out.
+        progress: Progress of the checkpoint to resume; None for a new run.
 
     Raises:
-        UsageError: What is frozen leaves nothing to train.
+        UsageError: Freezing leaves nothing to train.
     """
     train = training_split(corpus, config)
     method = new_method(config, corpus, train, device, processes)
@@ -82,7 +86,7 @@ def cost_of(
     timed = partial(_timed, config, train, batches, device, parts)
     beside, seconds_beside = method.updates_beside, 0.0
     if beside:
-        seconds_beside, _ = timed(method)  # of these, as the method begins
+        seconds_beside, _ = timed(method)  # the method begins with these
         method.end_beside()
     seconds, reduced = timed(method)
     epochs, early = _epochs_to_come(method, config, progress or {})
@@ -91,7 +95,7 @@ def cost_of(
     positions = -(-config.training.batch_size // parts) * int(train.lengths.max())
     logits = positions * len(corpus.tokenizer)
     states = positions * config.generator.hidden * config.generator.layers * 16
-    # With gradients, Adam's two moments, the average, and the buffer in which parts are added up.
+    # Weights, gradients, Adam's two moments, the average, and the buffer in which parts are added up.
     copies = 4 + bool(config.optimizer.ema_decay) + (parts > 1)
     return RunCost(
         method=method,
@@ -118,7 +122,7 @@ def _timed(
     parts: int,
     method: Method,
 ) -> tuple[float, int]:
-    """Seconds of an update, the mean over three batches, and bytes that processes sum in it."""
+    """Return the seconds of an update (mean over three batches) and the bytes that processes sum in it."""
     by_length = sorted(batches, key=lambda part: int(train.lengths[part].max()))
     middle = [by_length[len(by_length) * k // 4] for k in (1, 2, 3)]
     warming_up = middle if device.type == "cuda" else middle[:1]  # a graph is captured for each length
@@ -135,7 +139,7 @@ def _timed(
 
 
 def _epochs_to_come(method: Method, config: RunConfig, progress: Mapping[str, Any]) -> tuple[int, int]:
-    """Of a run that has come so far: all, an autoencoder's among them, and those of a language model."""
+    """Return the epochs to come: all, including an autoencoder's, and those as a language model."""
     own, done, early = config.training.epochs, int(progress.get("epoch", 0)), config.language_model_epochs
     if progress.get("pretraining", begins_as_autoencoder(method, config)):
         return max(0, pretraining_epochs(config) - done) + own, early
@@ -149,7 +153,7 @@ def describe(
     processes: int = 1,
     progress: Mapping[str, Any] | None = None,
 ) -> list[tuple[str, object, str]]:
-    """Return the rows of `train --dry-run`: a quantity, its value and its unit; arguments as `cost_of`."""
+    """Return the rows of `train --dry-run`: quantity, value and unit; arguments as in `cost_of`."""
     cost = cost_of(config, corpus, device, processes, progress)
     training, several = config.training, processes > 1
     parts, minutes = training.accumulate, training.minutes

@@ -1,4 +1,4 @@
-"""The end of a command that has a `--max-time`, and what must still fit before it."""
+"""The deadline of a command with `--max-time`, and the work that must fit before it."""
 
 from __future__ import annotations
 
@@ -13,31 +13,34 @@ from sritool.methods.base import Method
 from sritool.training.state import RunState
 from sritool.training.validation import Level, passes_of
 
-LEAST_SUMMARY = 10.0  # seconds that the final summary may take, however short training was
-_SHARE_OF_SHORT = 0.25  # of a command that is too short for that
-_RECENT = 25  # updates that tell how long the next one takes
-_MOST_RESERVED = 0.4  # of the whole, for what comes after training: an estimate may be far off
-_ROUGHLY = 0.7  # of an estimate that is on the safe side
-_SLACK = 0.02  # of the whole, for what is not foreseen
+LEAST_SUMMARY = 10.0  # seconds that the final summary may always take, even after a short training
+_SHARE_OF_SHORT = 0.25  # of the command's time, if it is too short for LEAST_SUMMARY
+_RECENT = 25  # updates from which the time of the next one is estimated
+_MOST_RESERVED = 0.4  # of the whole time, for the work after training, whose estimate may be far off
+_ROUGHLY = 0.7  # of an estimate that is usually too high
+_SLACK = 0.02  # of the whole time, for the unforeseen
 
 
 class Deadline(NamedTuple):
-    """When a command has to be at its end."""
+    """When a command must have ended."""
 
-    seconds: float | None = None  # that the whole command may take; None: no limit
+    seconds: float | None = None  # for the whole command; None: no limit
     began: float = 0.0  # time.monotonic() at its start
-    summary: bool = False  # whether it ends with measuring
+    summary: bool = False  # whether the command ends with a measurement
 
     def left(self) -> float:
-        """Seconds until the end, less some slack; infinite without a limit."""
+        """Return the seconds until the deadline, less some slack; infinite without a limit."""
         if self.seconds is None:
             return math.inf
         return self.began + (1 - _SLACK) * self.seconds - time.monotonic()
 
     def for_summary(self, share: float, training: float, validating: float) -> float:
-        """Return the seconds that the summary may take, beside those of training and, among them, of validations.
+        """Return the seconds that the summary may take.
 
-        `share` is of the seconds of training, and all measuring may take it; 0: no bound.
+        Args:
+            share: Share of the training time that validations and the summary may take together; 0: no bound.
+            training: Seconds of training, validations included.
+            validating: Seconds of validations.
         """
         if share == 0:
             return math.inf
@@ -46,29 +49,29 @@ class Deadline(NamedTuple):
 
 
 class Timetable:
-    """What this process has spent on a run, and what the end of its command will take."""
+    """The time that this process has spent on a run, and the time that the end of its command will take."""
 
     def __init__(self, state: RunState, deadline: Deadline) -> None:
         self._state, self.deadline = state, deadline
         self._mean_length = float(state.train.lengths.mean())
-        self._updates, self._sentences = 0, 0  # updates in this process, and what they were made on
+        self._updates, self._sentences = 0, 0  # updates in this process, and their sentences
         self._recent: deque[float] = deque(maxlen=_RECENT)  # seconds of the last updates
         self._since = time.monotonic()  # the end of the last update or validation
         self._validating = 0.0  # seconds
-        self._last: float | None = None  # seconds that the last validation at the present level took
+        self._last: float | None = None  # seconds of the last validation at the present level
         self.level: Level
 
     def begin(self, level: Level) -> None:
-        """From here on validations are at this level."""
+        """Use this level for the validations to come."""
         self.level, self._last = level, None
 
     def begin_stage(self) -> None:
-        """From here on updates take another time."""
+        """Forget the times of earlier updates, as updates of the new stage take another time."""
         self._updates, self._sentences = 0, 0
         self._recent.clear()
 
     def trained(self, sentences: int) -> None:
-        """After an update on so many sentences by this process, of the plan or one that a method puts before it."""
+        """Record an update by this process on so many sentences, planned or extra."""
         self._updates += 1
         self._sentences += sentences
         if self._updates > 1:  # the first one warms up
@@ -76,41 +79,41 @@ class Timetable:
         self._since = time.monotonic()
 
     def validated(self, seconds: float) -> None:
-        """After a validation."""
+        """Record a validation."""
         self._last = seconds
         self._validating += seconds
         self._since = time.monotonic()
 
     def is_over(self, ahead: float | None = None) -> bool:
-        """Return whether so many seconds (None: an update), and then the end of the command, would no longer fit."""
+        """Return whether `ahead` seconds (None: an update), followed by the end of the command, no longer fit."""
         left = self.deadline.left()
         if left == math.inf:
             return False
         return left <= (self._update() if ahead is None else ahead) + self._reserve()
 
     def fits_validation(self) -> bool:
-        """Whether there is time for one, roughly, whatever comes after."""
+        """Return whether there is roughly enough time for a validation, whatever comes after it."""
         return self._updates > 0 and self.deadline.left() > _ROUGHLY * self.validation()
 
     def validation(self) -> float:
-        """Seconds that a validation takes: the last one's, or an estimate."""
+        """Return the seconds that a validation takes: those of the last one, or an estimate."""
         if self._last is not None:
             return self._last
         return self.level.sentences * self._seconds_a_sentence(self._state.learner, self.level.likelihood)
 
     def beyond(self, updates: int) -> float:
-        """Seconds that so many updates with z will take beyond as many of the present ones; roughly."""
+        """Return roughly the extra seconds that so many updates with z take, compared with as many present ones."""
         state = self._state
         return updates * self._update() * (state.method.work().training / state.learner.work().training - 1.0)
 
     def _update(self) -> float:
-        """Seconds that an update takes; 0 before there have been two."""
+        """Seconds of an update; 0 before the second one."""
         return median(self._recent) if self._recent else 0.0
 
     def _reserve(self) -> float:
         """Seconds that saving, a validation and the summary will take."""
         state, deadline = self._state, self.deadline
-        if state.position.pretraining:  # which ends without a best.pt and a summary
+        if state.position.pretraining:  # a run that ends here has no best.pt and no summary
             return state.save_seconds
         validation = self.validation()
         summary = 0.0
@@ -122,7 +125,7 @@ class Timetable:
         return min(most, 2 * state.save_seconds + validation + summary)
 
     def _seconds_a_sentence(self, method: Method, likelihood: LikelihoodConfig) -> float:
-        """What measuring one takes, by the speed of training in this process."""
+        """Seconds to measure a sentence, estimated from the speed of training in this process."""
         if not self._sentences:
             return 0.0
         a_pass = self._update() * self._updates / (self._sentences * self._state.learner.work().training)

@@ -1,4 +1,4 @@
-"""What training tells whoever watches: plain values, for a progress bar, a log or a test."""
+"""Events that training sends to its observer: plain values, for a progress bar, a log or a test."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from sritool.runs.stage import Stage
 
 
 class Step(NamedTuple):
-    """After an update of θ."""
+    """Sent after an update of θ."""
 
     epoch: int  # 1-based
     epochs: int
     step: int  # since the start of the run
-    steps: int  # of the whole plan, or where a limit ends it
+    steps: int  # total of the plan, or up to the limit that ends it
     tokens_per_second: float
-    recon: float  # −log p(x|z) under dropout, nats a sentence, over the epoch so far
+    recon: float  # −log p(x|z) under dropout, nats per sentence, over the epoch so far
     gradient_norm: float  # before clipping
-    columns: dict[str, float]  # the method's own, like "moved" and "unstable"
-    stage: Stage = Stage.METHOD  # what the epochs are of
+    columns: dict[str, float]  # the method's own, such as "moved" and "unstable"
+    stage: Stage = Stage.METHOD  # the stage of the epochs
     validations: int = 0  # still to come in these epochs
-    seconds_left: float = math.inf  # until the end of a command that has a --max-time
-    beyond: float = 0.0  # seconds that the steps to come take beyond as many of the present ones
+    seconds_left: float = math.inf  # until the deadline of a command with --max-time
+    beyond: float = 0.0  # extra seconds of the steps to come, compared with as many present ones
 
 
 class Epoch(NamedTuple):
-    """After a validation."""
+    """Sent after a validation."""
 
     epoch: int  # 1-based
     epochs: int
     estimates: list[Estimate]
     best: bool
     seconds: float  # of training so far, validation included
-    sample: str  # from one code of the prior, the same each time
+    sample: str  # decoded from one code of the prior, always the same
     stage: Stage = Stage.METHOD
-    ended: bool = True  # False: training stops in the midst of it
+    ended: bool = True  # False: training stops within the epoch
 
 
 class Measuring(NamedTuple):
-    """While a validation or the final measurement runs."""
+    """Sent while a validation or the final measurement runs."""
 
     label: str
     done: int

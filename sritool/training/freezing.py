@@ -1,4 +1,4 @@
-"""Parts of a model that stay as they are while the rest is trained: no gradient, no optimiser state, no decay."""
+"""Freezing parts of a model while the rest is trained: no gradient, no optimiser state, no decay."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MEMBERS = {
 
 
 def frozen_names(modules: nn.Module, parts: Sequence[str]) -> frozenset[str]:
-    """Return the names of the parameters that belong to these parts, as the setting `optimizer.freeze` has them.
+    """Return the names of the parameters in these parts, which are named as in the setting `optimizer.freeze`.
 
-    The output layer of tied embeddings is the embeddings, so that either name freezes both.
+    With tied embeddings the output layer is the embeddings, so either name freezes both.
     """
     names = [name for name, _ in modules.named_parameters()]
     members = {member for part in parts for member in _MEMBERS.get(part, ())}
@@ -29,20 +29,20 @@ def frozen_names(modules: nn.Module, parts: Sequence[str]) -> frozenset[str]:
 
     def is_frozen(name: str) -> bool:
         module, last = name.partition(".")[0], name.rpartition(".")[2]
-        of_both = last == "embedding" and "embedding" in parts  # of the generator, and of an encoder
+        of_both = last == "embedding" and "embedding" in parts  # of the generator and of an encoder
         return module in parts or of_both or (module == "generator" and last in members)
 
     return frozenset(filter(is_frozen, names))
 
 
 def trained_parameters(modules: nn.Module, parts: Sequence[str]) -> list[nn.Parameter]:
-    """Return the parameters that are trained where these parts are frozen, in the order of the modules."""
+    """Return the parameters that are trained when these parts are frozen, in the order of the modules."""
     frozen = frozen_names(modules, parts)
     return [p for name, p in modules.named_parameters() if p.numel() and name not in frozen]
 
 
 def without_gradient(modules: nn.Module, parts: Sequence[str]) -> None:
-    """Drop the gradients of the parts that are frozen, so that neither clipping nor an update sees them."""
+    """Drop the gradients of frozen parts, so that neither clipping nor an update sees them."""
     if not parts:
         return
     frozen = frozen_names(modules, parts)
@@ -52,10 +52,10 @@ def without_gradient(modules: nn.Module, parts: Sequence[str]) -> None:
 
 
 def check_freezing(method: Method) -> None:
-    """Check that there is something to freeze, and something left to train in each update of a new method.
+    """Check that the frozen parts exist, and that each update of a new method has something left to train.
 
     Raises:
-        UsageError: The method has no such part, or nothing is left.
+        UsageError: The method has no such part, or nothing is left to train.
     """
     modules, parts = method.modules, method.config.optimizer.freeze
     if not parts:
@@ -68,6 +68,6 @@ def check_freezing(method: Method) -> None:
         raise UsageError(f"--freeze {','.join(parts)} leaves nothing to train; freeze fewer parts")
     if method.updates_beside and len(left) == 1:
         raise UsageError(
-            f"{method.name} updates its encoder and its generator by turns, and --freeze {','.join(parts)} leaves "
+            f"{method.name} updates its encoder and its generator in turn, and --freeze {','.join(parts)} leaves "
             f"only the {left.pop()} to train; freeze fewer parts, or take --method vae-anneal"
         )

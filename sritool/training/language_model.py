@@ -1,7 +1,7 @@
 """The first epochs of a plan, in which the generator learns as a language model, before z is inferred.
 
-Such an epoch costs what one of `lm` does, and z then meets a generator that knows the language already. Until then
-the maps of z are zero, so that the model is a whole one at any time, and ignores z.
+Such an epoch costs as much as one of `lm`, and z then begins with a generator that knows the language already. Until
+then the maps of z are zero, so that the model is complete at any time, and ignores z.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sritool.model.generator import Generator
 
 
 def ignores_z(method: Method) -> bool:
-    """Whether all maps of z are zero."""
+    """Return whether all maps of z are zero."""
     return not any(bool(parameter.any()) for parameter in method.generator.latent_maps().values())
 
 
@@ -30,7 +30,7 @@ def silence_z(method: Method) -> None:
 
 @torch.no_grad()
 def draw_latent_maps(method: Method) -> None:
-    """Give the maps of z the values that they would have had at the start."""
+    """Draw the values that the maps of z would have had at the start."""
     scales, seed = method.config.optimizer, method.config.training.seed
     fresh = Generator(method.config.generator, method.generator.vocabulary_size)
     purpose = AFTER_PRETRAINING if method.pretrains else ""
@@ -40,7 +40,7 @@ def draw_latent_maps(method: Method) -> None:
 
 
 def language_model_of(method: Method) -> LanguageModel:
-    """The method's generator without z, as a method of its own: all its parameters are the generator's."""
+    """Return the method's generator without z as an `lm`; the two share their parameters."""
     config, given = method.config, method.generator
     lm = LanguageModel(
         replace(config, method=LanguageModel.name, generator=replace(config.generator, latent=0)),

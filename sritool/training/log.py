@@ -1,4 +1,4 @@
-"""The log of a run: events for whoever watches, and records in metrics.jsonl."""
+"""The log of a run: events for an observer, and records in metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOGGED_EVERY = 50  # steps
 
 
 class RunLog:
-    """Tells an observer of each update, validation and search of a run, and writes its metrics.jsonl."""
+    """Sends each update, validation and search of a run to an observer, and writes metrics.jsonl."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class RunLog:
         max_steps: int | None,
         live: LiveLogs | None = None,
     ) -> None:
-        """Begin where the run is, which may be stopped at a step before its plan is done."""
+        """Begin at the run's position; `max_steps` is the step where it stops early, None for the whole plan."""
         self.state, self.observer, self._max_steps, self._times = state, observer, max_steps, times
         position = state.position
         path, done = state.folder / METRICS, (position.step, position.epoch, state.stage)
@@ -41,12 +41,17 @@ class RunLog:
             live.begin(read_metrics(path))
         self._tokens, self._tokens_since = 0, time.monotonic()
         self._columns: dict[str, float] = {}
-        self._warned = False  # of a collapse, which is said when it begins and not each epoch
+        self._warned = False  # of a collapse: once, when it begins
 
     def step(self, sums: dict[str, float], batch: Batch, norm: float, batches: int, planned: bool) -> None:
-        """Log an update of a batch, of so many in an epoch; `planned`: not one that a method puts before it.
+        """Log an update.
 
-        `sums` is as `Method.gradients` gives them, and `norm` the gradient's before clipping.
+        Args:
+            sums: As `Method.gradients` returns them.
+            batch: The batch of the update.
+            norm: Norm of the gradient before clipping.
+            batches: Batches in an epoch.
+            planned: Whether it is a planned update, not an extra one before it.
         """
         position, epochs = self.state.position, self.state.epochs
         for name, value in sums.items():
@@ -82,7 +87,7 @@ class RunLog:
             self._tokens, self._tokens_since = 0, now
 
     def _with_z(self, last: int, batches: int) -> int:
-        """Steps up to the last one that come after those of a language model."""
+        """Steps still to come after those of a language model; `last` is the last step."""
         state, position = self.state, self.state.position
         early = (position.epochs_before_z(state.config) - position.epoch) * batches - position.batch
         return max(0, last - position.step - max(0, early))
@@ -93,7 +98,7 @@ class RunLog:
             self._live.add(record)
 
     def _last_step(self, batches: int) -> int:
-        """Of the whole plan, or where a limit ends it."""
+        """The last step of the plan, or the one where a limit ends it."""
         position = self.state.position
         last = position.step + (self.state.epochs - position.epoch) * batches - position.batch
         if position.pretraining:
@@ -101,7 +106,7 @@ class RunLog:
         return min(last, self._max_steps or last)
 
     def warn(self, text: str) -> None:
-        """What may be a defect of the model, and does not end the run."""
+        """Report a possible defect of the model that does not end the run."""
         self.observer(events.Note(text, warning=True))
 
     def epoch(
@@ -112,14 +117,19 @@ class RunLog:
         began: float,
         ended: bool = True,
     ) -> None:
-        """Log a validation: its estimates, what the method learnt of itself, and whether it is the best so far.
+        """Log a validation.
 
-        It began when the run had taken so many seconds, and may come before the epoch has ended.
+        Args:
+            estimates: Its figures.
+            own: The method's own figures.
+            better: Whether it is the best so far.
+            began: Seconds of the run when the validation began.
+            ended: Whether the epoch has ended.
         """
         state, position = self.state, self.state.position
         record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
         record |= state.stage.record()
-        if position.sentences:  # none where a run was stopped between two epochs
+        if position.sentences:  # 0 if a run was stopped between two epochs
             record["train_recon"] = position.recon / position.sentences
         record["seconds"] = round(state.seconds(), 2)
         record["validation_seconds"] = round(state.seconds() - began, 2)
@@ -129,13 +139,13 @@ class RunLog:
             record[estimate.metric] = estimate.value
             record[f"{estimate.metric} se"] = estimate.standard_error
         record |= own
-        self._tokens_since += state.seconds() - began  # validation is no training
+        self._tokens_since += state.seconds() - began  # validation does not count as training
         state.metrics.append(record)
         self._add(record)
         with state.averaged():
             sample = sample_of(state.learner, state.corpus.tokenizer)
-        told = (position.epoch + 1, state.epochs, list(estimates), better, state.seconds(), sample)
-        self.observer(events.Epoch(*told, state.stage, ended))
+        values = (position.epoch + 1, state.epochs, list(estimates), better, state.seconds(), sample)
+        self.observer(events.Epoch(*values, state.stage, ended))
         if state.stage is Stage.AUTOENCODER:  # an autoencoder has no posterior to collapse
             return
         warning = collapse(estimates, position.epoch + 1 - position.epochs_before_z(state.config))
@@ -144,7 +154,7 @@ class RunLog:
         self._warned = warning is not None
 
     def tuned(self, tuned: Tuned) -> events.Note:
-        """Log a search for step sizes; return what to tell once the choice is saved."""
+        """Log a search for step sizes; return the note to send once the choice is saved."""
         position = self.state.position
         share = position.tuning_seconds / self.state.seconds()
         whole = {"kind": "tune", "step": position.step, "epoch": position.epoch, **tuned.record()}

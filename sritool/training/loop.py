@@ -1,10 +1,10 @@
-"""Training: the loop that every method shares. Set up, run, update, in this order.
+"""The training loop that every method shares. Set up, run, update, in this order.
 
 The state of a run is its parameters, its optimiser and its position in the data; all noise is a function of the
 position. A run that is stopped and resumed on a CPU is therefore bit-identical to one that never stopped.
 
 Several processes may train one run. Each computes a part of every update, and all have the same parameters after it.
-Only the first one does the rest, in `_lead`: what is between the epochs. The others wait, and then copy its state.
+Only the first one does the work between the epochs, in `_lead`. The others wait, and then copy its state.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Limits:
 
     max_steps: int | None = None
     deadline: Deadline = field(default_factory=Deadline)
-    signal: Callable[[], int | None] = lambda: None  # the number of a signal that asks to stop
+    signal: Callable[[], int | None] = lambda: None  # the number of a signal that asks to stop, or None
 
 
 class Outcome(NamedTuple):
@@ -57,9 +57,9 @@ class Outcome(NamedTuple):
     reason: str  # "done", "early stop", "halvings", "max-steps", "max-time"
     steps: int
     seconds: float
-    validating: float  # seconds of these that validations took
-    stage: Stage = Stage.METHOD  # in which it ended
-    updates: int = 0  # that this process made
+    validating: float  # seconds of these spent on validations
+    stage: Stage = Stage.METHOD  # the stage in which it ended
+    updates: int = 0  # made by this process
 
 
 class Trainer:
@@ -79,22 +79,22 @@ class Trainer:
         live: LiveLogs | None = None,
         processes: Processes | None = None,
     ) -> None:
-        """Begin a run in its folder, or go on with it.
+        """Begin a run in its folder, or resume it.
 
         Args:
             corpus: The prepared corpus.
             config: The run's settings.
             folder: Where best.pt, last.pt, config.toml and metrics.jsonl go.
-            device: Where to compute.
+            device: The device to compute on.
             limits: When to stop before the plan is done.
-            observer: Is told of everything.
-            resume: last.pt of the run to go on with.
-            live: Where its records go beside metrics.jsonl; whoever made it closes it.
-            processes: That share the work. Others than the first copy its settings and state, and tell nothing.
+            observer: Receives all events.
+            resume: last.pt of the run to resume.
+            live: Further logs beside metrics.jsonl; the caller closes them.
+            processes: The processes of the job. Only the first one reports; the others copy its settings and state.
 
         Raises:
-            DataError: The run to resume is of another corpus.
-            CheckpointError: It is damaged.
+            DataError: The run to resume was trained on another corpus.
+            CheckpointError: Its checkpoint is damaged.
         """
         self.limits, self.processes = limits, processes or Processes()
         self.processes.signal = limits.signal
@@ -115,8 +115,8 @@ class Trainer:
         """Train until the plan is done, early stopping, or a limit; last.pt is up to date at the end.
 
         Raises:
-            Interrupted: On a signal, after saving.
-            NumericalError: On a loss that is not finite, after saving.
+            Interrupted: A signal stopped the run, which was saved.
+            NumericalError: A loss, a gradient or every validation is not finite; the last good state was saved.
         """
         state = self.state
         try:
@@ -130,7 +130,7 @@ class Trainer:
                 raise interrupted(state, stop.signal) from None
             reason = stop.reason
         except PeerLostError as error:
-            state.save_last()  # no update is half made
+            state.save_last()  # no update is half done
             saved = f"step {state.position.step} is saved in {state.folder / LAST}"
             raise type(error)(f"{error}; {saved}; go on with the same command and --resume") from error
         require_a_finite_validation(state)
@@ -147,7 +147,7 @@ class Trainer:
         )
 
     def _run_epochs(self) -> str:
-        """The epochs of the autoencoder that comes first, or those of the method; returns why they ended."""
+        """Run the epochs of the autoencoder or those of the method; return why they ended."""
         state, training = self.state, self.state.config.training
         self._lead(self.between.choose_level)
         while state.position.epoch < state.epochs:
@@ -172,7 +172,7 @@ class Trainer:
         return "done"
 
     def _lead(self, work: Callable[[], None]) -> None:
-        """Let the first process do what one alone does; then all have its state, or stop together."""
+        """Let the first process alone do `work`; then all processes copy its state, or stop together."""
 
         def stopped() -> tuple[str, int | None] | None:
             try:
@@ -187,7 +187,7 @@ class Trainer:
         share(self.state)
 
     def _check_limits(self) -> None:
-        """Stop if a limit is reached; several processes told each other, and so stop at the same step."""
+        """Stop if a limit is reached; several processes exchange this beforehand, and stop at the same step."""
         asked = self.gradients.asked
         if self.processes.size == 1:
             asked = Asked(self.limits.signal(), self.times.is_over())
@@ -201,15 +201,15 @@ class Trainer:
     # Update.
 
     def _step(self, batches: list[NDArray[np.int64]]) -> bool:
-        """Make one update; return whether it was the planned one, and not one for an encoder to catch up."""
+        """Make one update; return whether it was a planned one, and not one for an encoder to catch up."""
         state, position, settings = self.state, self.state.position, self.state.config.optimizer
         clock = position.clock(state.config.training.seed, len(batches), state.epochs)
-        mine = clock._replace(progress=position.own_progress(clock.progress, state.config))
-        beside = state.learner.beside(mine, position.batch, len(batches))
+        method_clock = clock._replace(progress=position.own_progress(clock.progress, state.config))
+        beside = state.learner.beside(method_clock, position.batch, len(batches))
         planned = beside is None
         chosen = batches[position.batch if beside is None else beside]
         batch = collate(state.train, chosen, length_multiple(state.device))
-        sums, norm = self._gradients(batch, mine)
+        sums, norm = self._gradients(batch, method_clock)
         after = clock.progress + 1 / (len(batches) * state.epochs)
         rate = learning_rate(settings, clock.progress, after, position.halvings)
         update(state.method.modules, state.optimizer, rate, settings.weight_decay)
@@ -230,10 +230,10 @@ class Trainer:
         return BatchGradients(state.learner, state.config, state.device, self.processes)
 
     def _gradients(self, batch: Batch, clock: Clock) -> tuple[dict[str, float], float]:
-        """Write the batch's gradients, clipped; return what the method tells of it, and their norm before.
+        """Write the batch's clipped gradients; return the method's sums and the norm before clipping.
 
         Raises:
-            NumericalError: They or the loss are not finite; the state before is saved.
+            NumericalError: The gradients or the loss are not finite; the state before the update is saved.
         """
         state, bound = self.state, self.state.config.optimizer.clip or math.inf
         try:

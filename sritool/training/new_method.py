@@ -1,4 +1,4 @@
-"""What a run trains, and on which sentences."""
+"""The method that a run trains, and its training sentences."""
 
 from __future__ import annotations
 
@@ -17,9 +17,16 @@ from sritool.model.device import resolve_precision
 def new_method(
     config: RunConfig, corpus: Corpus, train: Split, device: torch.device, processes: int
 ) -> Method:
-    """Draw a run's method, with its precision settled where that is "auto"; a resumed run keeps what was settled.
+    """Build a run's method with random parameters, and choose its precision where that is "auto".
 
-    The method's own configuration has the precision; `processes` share a batch.
+    A resumed run keeps the precision chosen before. It is in the method's own configuration.
+
+    Args:
+        config: The run's settings.
+        corpus: The prepared corpus.
+        train: Its training sentences.
+        device: The device to compute on.
+        processes: Processes that share a batch.
     """
     training, types = config.training, len(corpus.tokenizer)
     sentences = -(-training.batch_size // (processes * training.accumulate))
@@ -33,6 +40,6 @@ def new_method(
 
 
 def training_split(corpus: Corpus, config: RunConfig) -> Split:
-    """The sentences that a run is trained on: all of the training split, or as many as its settings say."""
+    """Return the sentences that a run is trained on: the training split, or as many of it as the settings say."""
     train = corpus.split("train")
     return train.choice(config.training.sentences or len(train))

@@ -1,4 +1,4 @@
-"""How θ is moved along its gradient: learning rate, weight decay, Adam or SGD."""
+"""Updates of θ along its gradient: learning rate, weight decay, Adam or SGD."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ def make_optimizer(
 
 
 def learning_rate(settings: OptimizerConfig, progress: float, after: float, halvings: int) -> float:
-    """Return the learning rate of an update, which so many halvings have halved.
+    """Return the learning rate of an update.
 
-    `progress` is the share of the planned epochs that is done before the update, `after` the same after it. The
-    warm-up goes by the latter, so that the first update has a rate above 0.
+    Args:
+        settings: The optimiser's settings.
+        progress: Share of the planned epochs done before the update.
+        after: Share done after it; the warm-up follows it, so that the first update has a rate above 0.
+        halvings: How often the rate has been halved.
     """
     warm = min(1.0, after / settings.warmup) if settings.warmup else 1.0
     return settings.learning_rate * warm * settings.decay.at(progress) * 0.5**halvings

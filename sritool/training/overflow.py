@@ -1,4 +1,4 @@
-"""Runs whose numbers are no longer finite: what is saved of them, and what to try next."""
+"""Runs whose numbers are no longer finite: saving the last good state, and what to try next."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def overflow(state: RunState, what: str) -> NumericalError:
-    """Return the error to raise when `what` happened to an update; the state before it is saved if it is good."""
+    """Return the error for an update that failed with `what`; save the state before it if that is finite."""
     if state.is_finite():
-        state.save(LAST)  # else what was saved before the parameters themselves overflowed stands
+        state.save(LAST)  # otherwise the checkpoint saved earlier stays
     last, step = state.folder / LAST, state.position.step
-    kept = f"the last good state is in {last}" if last.is_file() else "it has no good state to save"
+    saved = f"the last good state is in {last}" if last.is_file() else "it has no good state to save"
     smaller = ["optimizer.learning_rate"]
     if step == 0:
         smaller.append("optimizer.initial_scale")
@@ -25,12 +25,12 @@ def overflow(state: RunState, what: str) -> NumericalError:
         smaller.insert(0 if "chain" in what else 1, "sampler.step_sizes")
     if state.config.method == "sa-vae":
         smaller.append("refinement.rate")
-    what, _, _ = what.partition("; ")  # without advice for a model that is trained already
-    return NumericalError(f"step {step}: {what}; {kept}; try a smaller --set {' or '.join(smaller)}")
+    what, _, _ = what.partition("; ")  # drop advice meant for a trained model
+    return NumericalError(f"step {step}: {what}; {saved}; try a smaller --set {' or '.join(smaller)}")
 
 
 def require_a_finite_validation(state: RunState) -> None:
-    """Refuse a run that was validated and has no best model.
+    """Raise an error if a run was validated but has no best model.
 
     Raises:
         NumericalError: No figure of its validations was finite.

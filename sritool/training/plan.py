@@ -1,4 +1,4 @@
-"""What happens before training: settings, the run to go on with, and the corpus."""
+"""Preparation of training: settings, the run to resume, and the corpus."""
 
 from __future__ import annotations
 
@@ -39,57 +39,57 @@ RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class Start(NamedTuple):
-    """What the user asked for."""
+    """The user's request."""
 
     corpus: str
     given: Given = Given()
     resume: str | None = None  # "auto", a path, or None
     name: str | None = None  # of the run folder
-    source: Path | None = None  # a checkpoint whose weights are taken over
+    source: Path | None = None  # a checkpoint to take weights from
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run about to begin or to go on."""
+    """A run about to begin or to be resumed."""
 
     start: Start
     config: RunConfig
-    folder: Path | None  # of the run to go on with
+    folder: Path | None  # of the run to resume
     resume: Checkpoint | None
-    stamp: tuple[int, ...] = ()  # tells the file of `resume` from a later one
+    stamp: tuple[int, ...] = ()  # identifies the version of the file that `resume` was read from
 
     def changes(self) -> list[str]:
-        """Settings in which the run goes on otherwise than it was: `optimizer.learning_rate 0.001 → 0.1`."""
+        """Return the settings that change when the run is resumed, as `optimizer.learning_rate 0.001 → 0.1`."""
         if self.resume is None:
             return []
         before = plain(self.resume.config)
-        known, nested, told = flat(before), Given(before), []
+        known, nested, changed = flat(before), Given(before), []
         for key, value in flat(plain(self.config)).items():
-            was = known.get(key, nested.get(key))  # the latter where a schedule has begun or ceased to move
+            was = known.get(key, nested.get(key))  # the latter if a schedule has begun or ceased to move
             if isinstance(was, dict):
                 was = f"{was['start']:g} to {was['end']:g}"
             if was != value:
-                told.append(f"{key} {was} → {value}")
-        return told
+                changed.append(f"{key} {was} → {value}")
+        return changed
 
     def toml(self) -> str:
-        """Its settings as TOML."""
+        """Return the settings as TOML."""
         return to_toml(shown(self.config))
 
     @contextlib.contextmanager
     def open_folder(self, runs_dir: Path) -> Iterator[tuple[Plan, Path, bool]]:
-        """Open the run's folder for this process alone; a new one in which nothing was saved goes again.
+        """Open the run's folder for this process alone; remove a new one again if nothing was saved in it.
 
-        Yields the plan as it is now, the folder, and whether that is locked: not where the file system has no locks.
+        Yields the plan (updated if need be), the folder, and whether it is locked; False if there are no locks.
 
         Raises:
             UsageError: Another process works on the run.
-            SritoolError: Its folder cannot be written to.
+            SritoolError: The folder cannot be written to.
         """
         if self.folder is not None:
             with hold(self.folder) as lock:
                 clear_leavings(self.folder)
-                # Made again where the process that had the run saved and ended since it was made.
+                # Plan again if another process has saved the run since the plan was made.
                 plan = self if _stamp(self.folder) == self.stamp else _plan_of(self.start, self.folder)
                 yield plan, self.folder, not lock.unsupported
             return
@@ -99,7 +99,7 @@ class Plan:
         with lock:
             try:
                 if self.start.resume and folder != wanted and _is_locked(wanted):
-                    # Refused where another process has begun this run, and not saved it yet.
+                    # Raises an error if another process has begun this run and not saved it yet.
                     hold(wanted).release()
                 yield self, folder, not lock.unsupported
             finally:
@@ -109,11 +109,11 @@ class Plan:
 
 
 def plan_run(start: Start, runs_dir: Path, data_dir: Path) -> Plan:
-    """Plan a run: its settings and, with `resume`, the run to go on with; "auto" without one begins anew.
+    """Plan a run: its settings and, with `resume`, the run to resume; "auto" begins a new run if there is none.
 
     Raises:
-        UsageError: A name or a setting is unknown, or the run cannot be resumed so.
-        CheckpointError: The run to go on with is damaged.
+        UsageError: A name or a setting is unknown, or the run cannot be resumed in this way.
+        CheckpointError: The run to resume is damaged.
     """
     check_corpus(start.corpus, data_dir)
     if start.name is not None and not RUN_NAME.fullmatch(start.name):
@@ -139,12 +139,12 @@ def _plan_of(start: Start, folder: Path | None) -> Plan:
 
 
 def _is_locked(folder: Path) -> bool:
-    """Whether it looks so; another user's folder is no run of ours."""
+    """Whether a folder that this user can write to seems to be locked."""
     return (folder / LOCK).exists() and os.access(folder, os.W_OK)
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:
-    """Of last.pt, which is a new file whenever it is saved."""
+    """Identity of last.pt, which is a new file after each save."""
     with contextlib.suppress(OSError):
         found = (folder / LAST).stat()
         return found.st_ino, found.st_mtime_ns, found.st_size
@@ -178,27 +178,27 @@ def _folder_to_resume(start: Start, runs_dir: Path) -> Path | None:
 
 
 def check_corpus(name: str, data_dir: Path) -> None:
-    """Refuse, before anything is written, what can be no corpus: neither built-in nor prepared.
+    """Check, before anything is written, that a corpus is built in or prepared.
 
     Raises:
-        UsageError: There is none of the name.
+        UsageError: There is no corpus of this name.
     """
     if name in NAMED or find_corpus(name, data_dir) is not None:
         return
     if Path(name).is_file():
         raise UsageError(f"{name} is a file; prepare it first: sritool preprocess {name} --name NAME")
-    there = [path.parent.name for path in data_dir.glob(f"[!.]*/{INFO_FILE}")]
-    hint = suggestion(name, [*NAMED, *there])
+    prepared = [path.parent.name for path in data_dir.glob(f"[!.]*/{INFO_FILE}")]
+    hint = suggestion(name, [*NAMED, *prepared])
     raise UsageError(f"no corpus {name!r}{hint} (your own text: sritool preprocess FILE --name NAME)")
 
 
 def prepare_corpus(plan: Plan, data_dir: Path, source: Path | None, say: Callable[[str], None]) -> Corpus:
-    """The prepared corpus, prepared now if it is a built-in one that is not there yet."""
+    """Return the prepared corpus; prepare a built-in one if that has not been done yet."""
     name = plan.start.corpus
     path = find_corpus(name, data_dir)
     if path is None:
-        whence = ", from the Hugging Face hub" if source is None and name in HUB_SETS else ""
-        say(f"preparing {name} in {data_dir / name}{whence}")
+        origin = ", from the Hugging Face hub" if source is None and name in HUB_SETS else ""
+        say(f"preparing {name} in {data_dir / name}{origin}")
         path = preprocess_corpus(name, named_source(name, source), data_dir=data_dir).path
     elif source is not None:
         say(f"{path} is prepared already; --from {source} is not read")

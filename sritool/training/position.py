@@ -1,4 +1,4 @@
-"""Where a run is in its data and its plan: all that noise and schedules depend on, and when it ends early."""
+"""The position of a run in its data and its plan, on which noise and schedules depend, and early stopping."""
 
 from __future__ import annotations
 
@@ -13,57 +13,60 @@ from sritool.methods.base import Clock, Method
 
 @dataclass(config=CHECKED)
 class Position:
-    """Where a run is; plain values, stored in last.pt."""
+    """The position of a run: plain values, stored in last.pt."""
 
     epoch: Count = 0  # epochs done
     batch: Count = 0  # batches of the present epoch done
     step: Count = 0
     seconds: Number = 0.0
-    best: Figure = math.inf  # validation figure that the method is chosen by
-    epochs_without_better: Count = 0  # up to the last validation, as not every epoch need have one
-    recon: Number = 0.0  # sums over the present epoch
+    best: Figure = math.inf  # best validation figure so far
+    epochs_without_better: Count = 0  # counted at the last validation; not every epoch has one
+    recon: Number = 0.0  # sum over the present epoch
     sentences: Count = 0
     tuned: Count = 0  # epochs done when the step sizes were last chosen
     tuning_seconds: Number = 0.0
     halvings: Count = 0  # of the learning rate
-    best_since_halving: Figure = math.inf  # the figure at the last halving among them
-    stalled: Count = 0  # epochs up to validations that were not better than that
+    best_since_halving: Figure = math.inf  # including the figure at the last halving
+    stalled: Count = 0  # epochs without a figure better than that
     pretraining: Flag = False  # epochs and batches are those of the autoencoder
-    before_z: Count = 0  # epochs done when z began, after those of a language model
+    before_z: Count = 0  # epochs done as a language model when z began
 
     def clock(self, seed: int, batches: int, epochs: int) -> Clock:
-        """Return the time of a run with so many batches in an epoch and so many epochs planned."""
+        """Return the clock of a run with so many batches per epoch and so many planned epochs."""
         return Clock(seed, self.epoch, self.step, (self.epoch + self.batch / batches) / epochs)
 
     def epochs_before_z(self, config: RunConfig) -> int:
-        """Epochs of a language model: those that there were, or while z has not begun those of the plan."""
+        """Return the epochs as a language model: those done, or those planned if z has not begun."""
         return self.before_z or config.language_model_epochs
 
     def own_progress(self, progress: float, config: RunConfig) -> float:
-        """Share done of the epochs with z, over which a method's schedules run, by the share done of all epochs."""
+        """Return the share done of the epochs with z, over which a method's schedules run.
+
+        `progress` is the share done of all epochs.
+        """
         before = self.epochs_before_z(config) / config.training.epochs
         return max(0.0, (progress - before) / (1.0 - before)) if before < 1.0 else 0.0
 
     def end_step(self, recon: float, sentences: int) -> None:
-        """One more step of the plan is done, on so many sentences, with this sum of their recon."""
+        """Record a planned step on so many sentences; `recon` is the sum over them."""
         self.batch += 1
         self.step += 1
         self.recon += recon
         self.sentences += sentences
 
     def begin_epoch(self) -> None:
-        """One more epoch is done."""
+        """Record the end of an epoch."""
         self.epoch += 1
         self.batch = 0
         self.recon, self.sentences = 0.0, 0
 
     def compare(self, value: float, plan: OptimizerConfig, planned: int, every: int = 1) -> bool:
-        """Take in a validation; after some epochs without a better one, the learning rate is halved as `plan` says.
+        """Record a validation; after some epochs without a better one, halve the learning rate as `plan` says.
 
         Args:
-            value: The figure that the method is chosen by; one that is not finite is neither better nor worse.
-            plan: When the rate is halved.
-            planned: Epochs.
+            value: The figure that decides on the best model; if it is not finite, nothing changes.
+            plan: Settings for halving the rate.
+            planned: Planned epochs.
             every: Epochs from one validation to the next.
 
         Returns:
@@ -79,7 +82,7 @@ class Position:
         return better
 
     def _halve_if_stalled(self, value: float, plan: OptimizerConfig, planned: int, every: int) -> None:
-        """As He et al. 2019 do: what comes after a halving is compared with the figure at the halving."""
+        """Halve as He et al. 2019 do: later figures are compared with the one at the last halving."""
         if value < self.best_since_halving:
             self.best_since_halving, self.stalled = value, 0
         else:
@@ -91,14 +94,14 @@ class Position:
 
 
 def ends_early(method: Method, config: RunConfig, planned: int, position: Position) -> str | None:
-    """Return why a run, or its stage of so many epochs, ends before its plan: "halvings", "early stop", or None.
+    """Return why a run, or its stage of `planned` epochs, ends early: "halvings", "early stop", or None.
 
-    It ends when the learning rate was halved as often as it may be, or when there was no better validation for
+    It ends when the learning rate has been halved as often as it may be, or when there was no better validation for
     `patience` epochs and all schedules have ended.
 
-    What the method's own schedules change, such as the weight of the KL, gets `patience` epochs to show its
-    effect after their end. A learning rate that falls until the end of the plan would switch early stopping off.
-    So it delays the stop for `patience` epochs after it begins to fall, and no longer.
+    The method's own schedules, such as the weight of the KL, get `patience` epochs after their end to show their
+    effect. A learning rate that falls until the end of the plan would switch early stopping off. So it delays the
+    stop until `patience` epochs after it begins to fall, and no longer.
     """
     plan, patience = config.optimizer, config.training.patience
     if not position.pretraining and position.epoch < position.epochs_before_z(config):

@@ -1,4 +1,4 @@
-"""The autoencoder that a method may start from: how long it is trained, and what is kept of it."""
+"""The autoencoder that a method may start from: how long it is trained, and which parts are kept."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from sritool.training.freezing import frozen_names
 
 
 def pretraining_epochs(config: RunConfig) -> int:
-    """Planned for the autoencoder."""
+    """Return the epochs planned for the autoencoder."""
     settings = config.pretraining
     return settings.epochs or max(1, math.ceil(settings.share * config.training.epochs - 1e-9))
 
 
 def begins_as_autoencoder(method: Method, config: RunConfig) -> bool:
-    """Whether a new run trains an autoencoder first: a method that needs one, and nothing is taken from elsewhere."""
+    """Return whether a new run trains an autoencoder first: its method needs one, and no checkpoint is given."""
     return method.pretrains and not (config.pretraining.encoder or config.warm_start.checkpoint)
 
 
 def go_on_from_encoder(method: Method) -> None:
-    """Begin anew with the generator, but for parts that stay as they are, and embeddings that were given."""
+    """Keep the encoder and redraw the generator, except frozen parts and given embeddings."""
     config, modules = method.config, method.modules
     kept = frozen_names(modules, config.optimizer.freeze)
     if config.warm_start.embeddings:
         kept |= {"generator.embedding"}
-    before = {n: tensor.detach().clone() for n, tensor in modules.named_parameters() if n in kept}
+    weights = {n: tensor.detach().clone() for n, tensor in modules.named_parameters() if n in kept}
     method.end_pretraining()
-    modules.load_state_dict(before, strict=False)
+    modules.load_state_dict(weights, strict=False)
 
 
 def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:
     """Copy the encoder of a checkpoint.
 
     Raises:
-        CheckpointError: It cannot be read.
-        UsageError: It is no autoencoder, or one of another size or kind.
+        CheckpointError: The checkpoint cannot be read.
+        UsageError: It is not an autoencoder, or has another size or kind.
         DataError: It was trained on another corpus.
     """
     given = load_checkpoint(path)
@@ -53,9 +53,11 @@ def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:
     if not weights:
         raise UsageError(f"{path} is a run of {given.config.method}, which has no encoder; give one of ae")
     if given.config.method != "ae" and not given.progress.get("pretraining"):
-        raise UsageError(f"{path} is a run of {given.config.method}, no autoencoder; give one of ae")
+        raise UsageError(f"{path} is a run of {given.config.method}, not an autoencoder; give one of ae")
     if given.corpus["content_hash"] != corpus.info.content_hash:
-        raise DataError(f"{path} was trained on another corpus, {given.corpus['name']}; give one of this")
+        raise DataError(
+            f"{path} was trained on another corpus, {given.corpus['name']}; give one of this corpus"
+        )
     _check_settings(method.config, given.config, path)
     load_weights(method.modules["encoder"], weights, path)
 

@@ -1,4 +1,4 @@
-"""What a recipe may hold: settings of methods that there are, and that read them."""
+"""Checks of a recipe: its methods and settings must exist, and each method must read its settings."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _OWN_SECTIONS = frozenset().union(*(kind.sections for kind in METHODS.values()))
 
 
 def sections_unread_by(method: str) -> frozenset[str]:
-    """Return the tables of settings that some methods read and this one does not."""
+    """Return the tables of settings that other methods read and this one does not."""
     return _OWN_SECTIONS - METHODS[method].sections
 
 
 def checked(recipe: Recipe) -> Recipe:
-    """Return the recipe.
+    """Return the recipe, checked.
 
     Raises:
-        UsageError: It has a method, a preset, a sampler or a setting that does not exist, or that has no effect.
+        UsageError: A method, preset, sampler or setting in it does not exist, or has no effect.
     """
     tables = dict(recipe.tables)
     if not isinstance(tables.pop(DESCRIPTION, ""), str):
-        _refuse(recipe, "description is no text; give a line in quotes")
+        _refuse(recipe, "description is not text; give a line in quotes")
     of_presets = _table(recipe, OF_PRESET, tables.pop(OF_PRESET, {}))
     _check_methods(recipe, "", tables, [OF_PRESET, DESCRIPTION])
     for preset, of_preset in of_presets.items():
@@ -40,10 +40,10 @@ def checked(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def _check_methods(recipe: Recipe, place: str, tables: Mapping[str, Any], others: list[str]) -> None:
+def _check_methods(recipe: Recipe, place: str, tables: Mapping[str, Any], other_keys: list[str]) -> None:
     for method, settings in tables.items():
         if method not in METHODS and method != ALL:
-            known = [*METHODS, ALL, *others]
+            known = [*METHODS, ALL, *other_keys]
             _refuse(recipe, f"unknown method {quoted(method)}{suggestion(method, known)}")
         values = _table(recipe, f"{place}{method}", settings)
         try:

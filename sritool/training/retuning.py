@@ -1,4 +1,4 @@
-"""Searching for a chain's step sizes while its model is trained."""
+"""Search for a chain's step sizes during training."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sritool.methods.base import Method
 from sritool.methods.sri import ShortRunInference
 from sritool.runs.model import Report
 
-SENTENCES, CHAINS = 8, 64  # few, as each second is taken from training
+SENTENCES, CHAINS = 8, 64  # few, as the search takes time from training
 FACTORS = (1 / 4, 1 / 2, 1.0, 2.0)
 
 
 def retune(method: Method, split: Split, progress: float, epoch: int, report: Report | None = None) -> Tuned:
-    """A small search around the present schedule at the temperature of training, without dropout.
+    """Run a small search around the present schedule, at the temperature of training, without dropout.
 
     8 sentences × 64 chains × 4 schedules × 21 are 43,000 evaluations of a sentence, beside 640 Hessians: little
-    against the 5 × 42,000 × 21 = 4.4 million of five epochs of PTB. `progress` is epochs done / epochs planned,
-    `epoch` is of the noise.
+    against the 5 × 42,000 × 21 = 4.4 million of five epochs of PTB. `progress` is epochs done / epochs planned;
+    `epoch` selects the noise.
     """
     sampler, seed = sampler_of(method), method.config.training.seed
     chosen = seeded_choice(len(split), SENTENCES)
@@ -31,14 +31,14 @@ def retune(method: Method, split: Split, progress: float, epoch: int, report: Re
     factors = (factor for factor in FACTORS if factor * max(sizes) <= sampler.largest_step)
     tuning = Tuning(
         shape="constant" if constant else "checkpoint",
-        # One s for all steps is searched among all sizes, as in the paper, so that no choice is for ever.
+        # A constant s is searched among all sizes, as in the paper, so that no choice is final.
         grid=(*grids_of(sampler)["constant"], *sizes) if constant else tuple(factors),
         objective=objective,
-        # Means are taken from few chains, a covariance is not.
+        # A few chains suffice for a mean, but not for a covariance.
         chains=max(CHAINS, 2 * method.latent) if objective == "entropy" else CHAINS // 4,
         density_chains=1,
         temperature=sampler.temperature.at(progress),
-        # Its large steps fold for most sentences, which training does not mind: it needs no density.
+        # Its large steps fold for most sentences; that is no problem in training, which needs no density.
         allow_folded=sampler.preconditioned,
         seed=seed,
         epoch=epoch,
@@ -47,7 +47,7 @@ def retune(method: Method, split: Split, progress: float, epoch: int, report: Re
 
 
 def adopt(method: Method, tuned: Tuned) -> RunConfig:
-    """Give the method the chosen schedule; returns its configuration."""
+    """Give the method the chosen schedule; return its configuration."""
     if isinstance(method, ShortRunInference) and not tuned.chosen.present:
         method.config = with_schedule(method.config, tuned.chosen.schedule)
     return method.config

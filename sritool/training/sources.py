@@ -1,4 +1,4 @@
-"""What `--from RUN` and `--embeddings FILE` mean for the settings of a run that begins, and of one that goes on."""
+"""The effect of `--from RUN` and `--embeddings FILE` on the settings of a new run and of a resumed one."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ from sritool.training.warm_start import SIZES, is_autoencoder, sizes_of
 def sort_sources(
     given: Sequence[Path], runs_dir: Path, resuming: bool = False
 ) -> tuple[Path | None, Path | None]:
-    """Sort what was given with --from: a checkpoint to begin from, and a folder with a corpus' files.
+    """Sort the values of --from into a checkpoint to begin from and a folder with the files of a corpus.
 
     Args:
         given: Paths, or names as `find_checkpoint` takes them.
-        runs_dir: Where runs are looked for by name.
-        resuming: What is not there is a checkpoint that the run to go on with has no more need of.
+        runs_dir: The folder where runs are found by name.
+        resuming: Whether a run is resumed; its checkpoint is no longer needed and may be missing.
+
+    Returns:
+        The checkpoint and the folder; None for one that was not given.
 
     Raises:
         UsageError: There are two of a kind.
-        CheckpointError: One is not there.
+        CheckpointError: A run, file or folder does not exist.
     """
     runs: list[Path] = []
     folders: list[Path] = []
@@ -39,9 +42,9 @@ def sort_sources(
         is_folder = path.exists() and path.suffix != ".pt"
         holds_run = any((path / name).is_file() for name in (BEST, LAST))
         (folders if is_folder and not holds_run else runs).append(path)
-    for several, kind in ((runs, "runs"), (folders, "folders")):
-        if len(several) > 1:
-            raise UsageError(f"--from names two {kind}, {several[0]} and {several[1]}; give one")
+    for paths, kind in ((runs, "runs"), (folders, "folders")):
+        if len(paths) > 1:
+            raise UsageError(f"--from names two {kind}, {paths[0]} and {paths[1]}; give one")
     folder = folders[0] if folders else None
     if not runs:
         return None, folder
@@ -50,17 +53,24 @@ def sort_sources(
         return find_checkpoint(run, runs_dir), folder
     if resuming:
         return run, folder
-    raise CheckpointError(f"--from {run}: there is no such run, file or folder; look for a slip in its name")
+    raise CheckpointError(
+        f"--from {run}: there is no such run, file or folder; check the spelling of its name"
+    )
 
 
 def with_source(given: Given, source: Path | None) -> tuple[Given, Mapping[str, Any]]:
-    """Return the settings of a new run with the checkpoint that it begins from, and the sizes that follow from it.
+    """Add the checkpoint that a new run begins from to its settings.
 
-    `source` is the checkpoint, if one was given beside the settings.
+    Args:
+        given: Settings that the user gave.
+        source: The checkpoint, if one was given with --from.
+
+    Returns:
+        The settings, and the generator sizes that follow from the checkpoint or from word vectors.
 
     Raises:
-        CheckpointError: It cannot be read.
-        DataError: Word vectors were given too, and cannot be read.
+        CheckpointError: The checkpoint cannot be read.
+        DataError: Word vectors were given and cannot be read.
     """
     path = str(source or given.get("warm_start.checkpoint") or "")
     vectors = given.get("warm_start.embeddings")
@@ -70,7 +80,7 @@ def with_source(given: Given, source: Path | None) -> tuple[Given, Mapping[str, 
     method = given.get("method") or DEFAULT_METHOD
     checkpoint = load_checkpoint(Path(path))
     if method not in METHODS:
-        return given, {}  # refused where the settings are put together
+        return given, {}  # `resolve_config` refuses it
     key = "warm_start.checkpoint"
     if METHODS[method].pretrains and is_autoencoder(checkpoint) and source is not None:
         key = "pretraining.encoder"
@@ -79,29 +89,32 @@ def with_source(given: Given, source: Path | None) -> tuple[Given, Mapping[str, 
 
 
 def as_it_began(given: Given, source: Path | None, under: RunConfig) -> tuple[Given, Mapping[str, Any]]:
-    """Return the settings of a resumed run, whose source may be named again, and the sizes that followed from it.
+    """Add the checkpoint that a resumed run began from to its settings.
 
-    The source need not be there any more.
+    The checkpoint may be given again, and need not exist any more.
+
+    Returns:
+        The settings, and the generator sizes that followed from the checkpoint or from word vectors.
 
     Raises:
-        UsageError: The run began from another one.
+        UsageError: The run did not begin from `source`.
     """
     recorded = under.warm_start.checkpoint or under.pretraining.encoder
     if source is not None and (not recorded or source not in (Path(recorded), Path(recorded).parent)):
         raise UsageError(
-            f"the run to go on with began from {recorded or 'no other run'}, not from {source}; leave --from out, or "
+            f"the run to resume began from {recorded or 'no other run'}, not from {source}; leave --from out, or "
             "start a new run without --resume"
         )
     stored, before = given.stored, Given(plain(under))
     for key in ("warm_start.checkpoint", "pretraining.encoder", "warm_start.digest"):
-        # What a file says of them, --from was laid over when the run began; the digest only training knows.
+        # When the run began, --from overrode these keys of a settings file; only training writes the digest.
         if source is not None or key == "warm_start.digest" or not given.get(key):
             stored = merge(stored, nested(key, before.get(key)))
     return Given(stored, given.typed), _sizes_from(under)
 
 
 def _sizes_from(under: RunConfig) -> Mapping[str, Any]:
-    """The sizes that a run has from what it began with; a preset changes them no more than it did then."""
+    """Sizes that follow from the files a run began with; a preset must not change them."""
     generator = plain(under.generator)
     if under.warm_start.checkpoint:
         return {name: generator[name] for name in (*SIZES, "latent", "code_bias")}

@@ -1,4 +1,4 @@
-"""The state of a run: parameters, optimiser and position in the data, kept in last.pt and taken from it."""
+"""The state of a run: parameters, optimiser and position in the data, saved to and restored from last.pt."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
 
 
 class RunState:
-    """What a run is at a moment, in its folder; all noise is a function of the position, so that this is all."""
+    """The complete state of a run, in its folder; all noise is a function of the position."""
 
     def __init__(
         self,
@@ -59,13 +59,13 @@ class RunState:
         resume: Checkpoint | None = None,
         processes: Processes = ALONE,
     ) -> None:
-        """Begin a run, or take it up from its checkpoint.
+        """Begin a run, or resume it from its checkpoint.
 
-        Where several processes train it, the first one alone reads and writes files; see `sharing`.
+        If several processes train it, only the first one reads and writes files; see `sharing`.
 
         Raises:
-            DataError: The run to resume is of another corpus.
-            CheckpointError: It is damaged.
+            DataError: The run to resume was trained on another corpus.
+            CheckpointError: Its checkpoint is damaged.
         """
         self.corpus, self.folder, self.device, self.processes = corpus, folder, device, processes
         self.train = training_split(corpus, config)
@@ -75,12 +75,12 @@ class RunState:
                     f"corpus {corpus.info.name} is not the one that {folder} was trained on; "
                     "prepare that one again, or start a new run"
                 )
-            # Fitted as it was trained: another sampler of the resumed run may keep other statistics.
+            # Checked with its own settings: the resumed run's sampler may have other statistics.
             method_without_memory(resume, folder / LAST)
         self.method = new_method(config, corpus, self.train, device, processes.size)
         self.method.processes = processes
         self.position = Position(pretraining=begins_as_autoencoder(self.method, config))
-        self.taken_over: list[str] = []  # from other files, in a line each
+        self.taken_over: list[str] = []  # weights from other files, one line each
         self.metrics: list[dict[str, Any]] = []
         if resume is not None:
             load_weights(self.method.modules, self._fitting_weights(resume), folder / LAST)
@@ -98,28 +98,28 @@ class RunState:
         self._choose_learner()
         if processes.is_first:
             self.write_config()
-        self.save_seconds = 0.0  # that the last save took
+        self.save_seconds = 0.0  # of the last save
         self._began = self._saved = time.monotonic()
         self._seconds_before = self.position.seconds
 
     def _choose_learner(self) -> None:
-        """Say what the present epoch trains: the method, an autoencoder for it, or its generator without z."""
+        """Choose what the present epoch trains: the method, an autoencoder for it, or its generator without z."""
         position, config = self.position, self.config
         self.method.pretraining = position.pretraining
-        # A resumed run may have waited, though its settings no longer say so.
-        waits = self.method.latent > 0 and (config.language_model_epochs > 0 or position.step > 0)
-        early = waits and not (position.pretraining or position.before_z) and ignores_z(self.method)
-        if early != (self.learner is not self.method):  # the object stays while the stage does
+        # A resumed run may still be a language model, though its settings no longer ask for one.
+        may_be_early = self.method.latent > 0 and (config.language_model_epochs > 0 or position.step > 0)
+        early = may_be_early and not (position.pretraining or position.before_z) and ignores_z(self.method)
+        if early != (self.learner is not self.method):  # keep the object while the stage lasts
             self.learner = language_model_of(self.method) if early else self.method
-            self.method.modules.zero_grad()  # what has no gradient is not updated
+            self.method.modules.zero_grad()  # a parameter without a gradient is not updated
 
     def z_is_due(self) -> bool:
-        """Whether z is to be inferred from here on, after epochs of a language model."""
+        """Return whether the epochs as a language model are over, so that z begins."""
         early = self.stage is Stage.LANGUAGE_MODEL
         return early and self.position.epoch >= self.config.language_model_epochs
 
     def begin_with_z(self) -> None:
-        """Draw the maps of z; the best model, the average of the weights and halvings of the rate begin anew."""
+        """Draw the maps of z; reset the best model, the average of the weights and the halvings of the rate."""
         draw_latent_maps(self.method)
         self._begin_average()
         position = self.position
@@ -130,37 +130,37 @@ class RunState:
 
     @property
     def stage(self) -> Stage:
-        """What the present epochs are of."""
+        """The stage of the present epoch."""
         if self.position.pretraining:
             return Stage.AUTOENCODER
         return Stage.METHOD if self.learner is self.method else Stage.LANGUAGE_MODEL
 
     @property
     def epochs(self) -> int:
-        """Planned, of the autoencoder while it is pretrained, then of the method."""
+        """Planned epochs: of the autoencoder during pretraining, then of the method."""
         return pretraining_epochs(self.config) if self.position.pretraining else self.config.training.epochs
 
     def tuning_is_due(self) -> bool:
-        """At the start of an epoch, not yet done there, after every so many."""
+        """Return whether to search for step sizes now: at the start of an epoch, every `tune_step_every` epochs."""
         every, position = self.config.training.tune_step_every, self.position
         fresh = position.batch == 0 and position.epoch > position.tuned
         of_chain = self.config.method == "sri" and self.stage is Stage.METHOD
         return of_chain and every > 0 and fresh and position.epoch % every == 0
 
     def lacks_best(self) -> bool:
-        """Whether no validation has chosen a best.pt yet, though there could be one."""
+        """Return whether no validation has chosen a best.pt yet; False during pretraining."""
         return self.position.best == math.inf and not self.position.pretraining
 
     def keeps_last(self) -> bool:
-        """Whether best.pt is the last epoch's model, whatever validation says."""
+        """Return whether best.pt is always the model of the last epoch."""
         return self.config.training.select == "last" and not self.position.pretraining
 
     def keeps_best_autoencoder(self) -> bool:
-        """Whether the epoch of the autoencoder that validation liked best goes on, and there is one."""
+        """Return whether the run continues from the best epoch of the autoencoder, and there is one."""
         return self.config.pretraining.keep == "best" and self.position.best < math.inf
 
     def return_to_best(self) -> None:
-        """Take the weights of this stage's best model, where one was kept; optimiser and average begin anew."""
+        """Load the weights of this stage's best model, if it was saved; reset the optimiser and the average."""
         path = self.folder / (AUTOENCODER if self.position.pretraining else BEST)
         if not path.is_file() or (self.position.pretraining and not self.keeps_best_autoencoder()):
             return
@@ -168,7 +168,7 @@ class RunState:
         self._begin_updates()
 
     def end_pretraining(self) -> None:
-        """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps."""
+        """Go from the autoencoder to the method: keep the encoder and the count of steps, reset all else."""
         if self.keeps_best_autoencoder():
             take_encoder(self.method, self.folder / AUTOENCODER, self.corpus)
         go_on_from_encoder(self.method)
@@ -180,42 +180,42 @@ class RunState:
         self.save(LAST)
 
     def take_over(self, given: Checkpoint) -> None:
-        """Become what another process' state is, as its `checkpoint` says."""
+        """Copy another process' state from its `checkpoint`."""
         load_weights(self.method.modules, given.weights, self.folder / LAST)
         self.config = self.method.config = given.config
         self._restore(given)
         self._choose_learner()
 
     def averaged(self) -> AbstractContextManager[None]:
-        """A while in which the method has its averaged weights, where there is an average."""
+        """Return a context in which the method has its averaged weights, if there is an average."""
         return nullcontext() if self.average is None else self.average.in_place()
 
     def write_config(self) -> None:
-        """Write config.toml, for people."""
+        """Write config.toml, for users to read."""
         path = self.folder / CONFIG
         try:
             write_text(path, to_toml(shown(self.config)), follow=False)
         except OSError as error:
-            raise SritoolError(cannot_write(path, error, "the run a folder that can be written")) from error
+            raise SritoolError(cannot_write(path, error, "the run a folder it can write to")) from error
 
     def seconds(self) -> float:
-        """Spent on the run so far, by every process that worked on it."""
+        """Return the seconds spent on the run so far, in all commands that trained it."""
         return self._seconds_before + (time.monotonic() - self._began)
 
     def save_is_due(self, planned: bool) -> bool:
-        """By the count of steps, after a step of the plan; or because last.pt is old."""
+        """Return whether to save: by the count of planned steps, or because last.pt is old."""
         every = self.config.training.save_every
         return (planned and self.position.step % every == 0) or time.monotonic() - self._saved >= SAVE_SECONDS
 
     def _fitting_weights(self, resume: Checkpoint) -> dict[str, Tensor]:
-        """The run's weights; of running statistics those that the settings still want, others begin anew."""
+        """The run's weights; running statistics that only the new settings need are reset, others are dropped."""
         wanted = self.method.modules.state_dict()
         statistics = {name for name, _ in self.method.modules.named_buffers()}
         known = {name: tensor for name, tensor in resume.weights.items() if name in wanted}
         return known | {name: wanted[name] for name in statistics - known.keys()}
 
     def _begin_updates(self) -> None:
-        """A new optimiser, and an average of the weights that begins at the present ones."""
+        """Create a new optimiser, and an average that begins with the present weights."""
         self.optimizer = make_optimizer(self.method.modules, self.config.optimizer, self.device)
         self._begin_average()
 
@@ -234,7 +234,7 @@ class RunState:
             check_optimizer(optimizer, fresh, shapes)
             self.position = build(Position, position)
             self.method.restore(own)
-        except (UsageError, KeyError, ValueError) as error:  # the checks' errors of a file that does not fit
+        except (UsageError, KeyError, ValueError) as error:  # raised by the checks
             raise CheckpointError(f"{self.folder / LAST} is damaged ({error}); start a new run") from error
         self.optimizer.load_state_dict({**fresh, "state": optimizer["state"]})
         if self.average is not None and "average" in resume.trainer:
@@ -242,7 +242,7 @@ class RunState:
         self.metrics = list(resume.metrics)
 
     def set_best_epoch_aside(self) -> None:
-        """Before best.pt becomes another model than that of the best epoch, which a resumed run goes on with."""
+        """Copy best.pt before it is overwritten; a resumed run continues with the model of the best epoch."""
         if (self.folder / BEST).is_file():
             write_bytes(self.folder / BEST_EPOCH, [(self.folder / BEST).read_bytes()], follow=False)
 
@@ -251,12 +251,12 @@ class RunState:
             (self.folder / BEST_EPOCH).replace(self.folder / BEST)
 
     def save(self, name: str) -> None:
-        """Write best.pt (the model, of averaged weights where there is an average) or last.pt (what resuming needs).
+        """Write best.pt (the model, with averaged weights if there is an average) or last.pt (what resuming needs).
 
-        Only the first process of several does.
+        With several processes, only the first one writes.
 
         Raises:
-            SritoolError: It cannot be written, as on a full disk; what was saved before stands.
+            SritoolError: The file cannot be written, as on a full disk; the old file stays.
         """
         if not self.processes.is_first:
             return
@@ -265,33 +265,33 @@ class RunState:
             with nullcontext() if name == LAST else self.averaged():
                 save_checkpoint(self.checkpoint(resumable=name == LAST), self.folder / name)
         except SritoolError as error:
-            last, stands = self.folder / LAST, "nothing of this run is saved"
+            last, saved = self.folder / LAST, "nothing of this run is saved"
             if last.is_file():
-                stands = f"the state saved before stands in {last}; go on with the same command and --resume"
-            raise SritoolError(f"{error}; {stands}") from error
+                saved = f"the state saved before is in {last}; go on with the same command and --resume"
+            raise SritoolError(f"{error}; {saved}") from error
         if name == LAST:
             self._saved = began
         self.save_seconds = time.monotonic() - began
 
     def save_last(self) -> None:
-        """Write last.pt, over no good one.
+        """Write last.pt, unless a parameter is not finite.
 
         Raises:
-            NumericalError: A parameter is not finite.
+            NumericalError: A parameter is not finite; the old last.pt stays.
         """
         if not self.is_finite():
             raise overflow(self, "a parameter is not finite")
         self.save(LAST)
 
     def is_finite(self) -> bool:
-        """Whether all parameters are."""
+        """Return whether all parameters are finite."""
         return all(bool(parameter.isfinite().all()) for parameter in self.method.modules.parameters())
 
     def checkpoint(self, resumable: bool) -> Checkpoint:
-        """Return all that it is, as a file has it; without optimiser and position if it is not `resumable`."""
+        """Return the state as a checkpoint; without optimiser and position if it is not `resumable`."""
         self.position.seconds = self.seconds()
         position, info = vars(self.position).copy(), self.corpus.info
-        # Without its groups: they hold settings, which a run has from its own, and the rate of the last update.
+        # Without the parameter groups: they hold settings, which the run has itself, and the rate of the last update.
         optimizer = {"state": self.optimizer.state_dict()["state"]}
         trainer = {"optimizer": optimizer, "position": position, "method": self.method.state()}
         if self.average is not None:

@@ -1,10 +1,10 @@
 """Validation: what it measures, how much of it a run can afford, and whether the generator ignores z.
 
-Every run and every method is measured on the same sentences with the same noise. How many sentences and draws there
-are, and how often, follows from a share of the work of training. Its unit is one forward pass of p(x|z): one
-sentence, one z, the whole vocabulary. Because work is counted and not the clock, the same command validates in the
-same way on every machine, and so chooses the same epoch for best.pt. A method whose training takes more is measured
-like a plain VAE all the same, so that methods are compared by one rule.
+Every run and every method is measured on the same sentences with the same noise. The numbers of sentences and draws,
+and how often there is a validation, follow from a share of the work of training. The unit of work is one forward pass
+of p(x|z): one sentence, one z, the whole vocabulary. Because work is counted instead of time, the same command
+validates in the same way on every machine, and so chooses the same epoch for best.pt. A method with more expensive
+training is still measured like a plain VAE, so that methods are compared by one rule.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from sritool.model.decoding import DecodingConfig, decode
 from sritool.model.random import Stream
 from sritool.runs.model import Report
 
-PRETRAINING = ("recon", "permuted", "au")  # what an autoencoder is judged by
+PRETRAINING = ("recon", "permuted", "au")  # figures of an autoencoder
 SEED = 0  # of the noise
 LONGEST_SAMPLE = 60  # tokens
-COLLAPSE_AFTER = 3  # epochs of warm-up
-FEWEST = 64  # sentences of a validation: with fewer, epochs are told apart by chance
-_SINGLE = 1.3  # passes that one costs in a batch that has a draw or two of each sentence
-_CHAINS = 2  # draws of q(z|x) that a sentence is reconstructed from
-# Draws, pilots and rounds at most, below what is set. After one round alone the proposal is nearly a guess, and the
-# NLL too high, by more where z holds more nats (results/validation.md).
+COLLAPSE_AFTER = 3  # epochs; no warning of a collapse before
+FEWEST = 64  # sentences of a validation; with fewer, differences between epochs are chance
+_SINGLE = 1.3  # passes that one pass costs in a batch with only a draw or two per sentence
+_CHAINS = 2  # draws of q(z|x) per sentence, for the reconstruction
+# Upper bounds on draws, pilots and rounds, cheaper than the settings. After a single round the proposal is nearly a
+# guess, and the NLL is too high, by more where z holds more nats (results/validation.md).
 _CHEAPER = ((40, 48, 2), (20, 16, 2))
-# Multiply-adds that take as long as what is no matrix product of the generator; timed on one thread.
+# Work other than matrix products of the generator, as multiply-adds that take as long; timed on one thread.
 _BESIDE_PASS = 3.5e6  # gates and softmax of one pass
 _DRAWING = 3.5e6  # one draw of the proposal and its density
 _MATCHING = 2e8  # matching the proposal of one sentence to the pilots of one round
@@ -48,7 +48,7 @@ _MARGIN = 1.25  # on the cost of measuring, as these figures are rough
 
 
 def chosen_by(method: Method) -> str:
-    """The figure that the best model is chosen by: the lowest, but of "elbo" the highest."""
+    """Return the figure that decides on the best model: lower is better, except for "elbo"."""
     if method.pretraining:
         return "recon"
     by_bound = method.config.training.select == "elbo" and method.closed_form_kl
@@ -56,16 +56,16 @@ def chosen_by(method: Method) -> str:
 
 
 def loss_of(method: Method, figures: Mapping[str, float]) -> float:
-    """What a method is chosen by, with the sign that makes the lowest the best; NaN where it was not measured."""
+    """Return the figure that decides on the best model, signed so that lower is better; NaN if not measured."""
     name = chosen_by(method)
     value = figures.get(name)
-    if not isinstance(value, int | float):  # what a checkpoint tells of itself may be anything
+    if not isinstance(value, int | float):  # a checkpoint may hold anything here
         return math.nan
     return value * (-1.0 if name == "elbo" else 1.0)
 
 
 def metrics_of(method: Method) -> tuple[str, ...]:
-    """What a validation measures."""
+    """Return the metrics that a validation measures."""
     if method.pretraining:
         return PRETRAINING
     return tuple(dict.fromkeys((*method.validated, chosen_by(method))))
@@ -83,7 +83,7 @@ def validate(
 
 
 def sample_of(method: Method, tokenizer: Tokenizer) -> str:
-    """A sentence from one code of the prior, greedy; drawn word by word where there is no z."""
+    """Return a sentence decoded greedily from one code of the prior; drawn word by word if there is no z."""
     device = method.generator.output_bias.device
     z = Stream(SEED, "prior").normal(torch.arange(1), method.latent).to(device)
     config = DecodingConfig(greedy=method.latent > 0, max_length=LONGEST_SAMPLE)
@@ -91,7 +91,7 @@ def sample_of(method: Method, tokenizer: Tokenizer) -> str:
 
 
 def collapse(estimates: Sequence[Estimate], epochs_done: int) -> str | None:
-    """A warning if, after warm-up, another sentence's code is as good as a sentence's own."""
+    """Return a warning if, after `COLLAPSE_AFTER` epochs, another sentence's z is as good as a sentence's own."""
     if epochs_done < COLLAPSE_AFTER or not ignores_z(estimates):
         return None
     permuted = next(estimate for estimate in estimates if estimate.metric == "permuted")
@@ -103,27 +103,27 @@ def collapse(estimates: Sequence[Estimate], epochs_done: int) -> str | None:
 
 
 class Level(NamedTuple):
-    """What a validation looks at, and how often there is one."""
+    """The size of a validation, and how often there is one."""
 
     sentences: int
     likelihood: LikelihoodConfig
     every: int = 1  # epochs
 
     def is_due(self, done: int, planned: int) -> bool:
-        """Whether there is a validation after so many epochs of so many planned.
+        """Return whether there is a validation after `done` of `planned` epochs.
 
-        Counted back from the last planned epoch, and never before `every` epochs of training.
+        They are counted back from the last planned epoch; the first comes after `every` epochs at the earliest.
         """
         return done >= min(self.every, planned) and (planned - done) % self.every == 0
 
     def to_come(self, done: int, planned: int) -> int:
-        """How many validations there are after so many epochs of so many planned."""
+        """Return how many validations are still to come after `done` of `planned` epochs."""
         first = max(done + 1, min(self.every, planned))
         return max(0, (planned - first) // self.every + 1)
 
 
 def level_of(method: Method, config: RunConfig, train: Split, valid: Split) -> Level:
-    """The level of a run's validations, at most what is set, within `validation.share` of its training.
+    """Return the level of a run's validations: at most the settings, within `validation.share` of its training.
 
     It is also at most what a plain VAE could afford.
     """
@@ -135,7 +135,7 @@ def level_of(method: Method, config: RunConfig, train: Split, valid: Split) -> L
     metrics, length = metrics_of(method), float(train.lengths.mean())
 
     def cost(likelihood: LikelihoodConfig) -> float:
-        """Of one sentence, in training sentences whose updates take as long."""
+        """Cost of one sentence, as the number of training sentences whose updates take as long."""
         return longer * max(
             passes_of(method, metrics, likelihood, length, work) / work.training
             for work in (method.work(), AMORTISED)
@@ -149,9 +149,13 @@ def level_of(method: Method, config: RunConfig, train: Split, valid: Split) -> L
 def affordable(
     budget: float, cost: Callable[[LikelihoodConfig], float], most: int, likelihood: LikelihoodConfig
 ) -> Level:
-    """Return the best measurement within a budget: first fewer draws and pilots, then fewer sentences than `most`.
+    """Return the best measurement within a budget: first with fewer draws and pilots, then with fewer sentences.
 
-    `cost` gives the work of one sentence, in the unit of the budget, with so many draws.
+    Args:
+        budget: Work that a validation may take.
+        cost: Gives the work of one sentence with these settings, in the unit of the budget.
+        most: Sentences at most.
+        likelihood: The settings, which are the most expensive choice.
     """
     for candidate in rungs(likelihood):
         if most * cost(candidate) <= budget:
@@ -161,7 +165,7 @@ def affordable(
 
 
 def rungs(likelihood: LikelihoodConfig) -> list[LikelihoodConfig]:
-    """The settings themselves, and cheaper ones down to the cheapest."""
+    """Return the settings themselves, followed by cheaper ones down to the cheapest."""
     capped = [
         replace(
             likelihood,
@@ -181,9 +185,14 @@ def passes_of(
     mean_length: float,
     work: Work | None = None,
 ) -> float:
-    """Cost of measuring one sentence by `adaptive`, all rounds of pilots counted: forward passes.
+    """Return the cost of measuring one sentence by `adaptive`, in forward passes, with all rounds of pilots.
 
-    `mean_length` is that of the sentences, in predictions; `work` tells of inference, None: the method's own.
+    Args:
+        method: The method to measure.
+        metrics: The metrics.
+        likelihood: Settings of the likelihood.
+        mean_length: Mean length of the sentences, in predictions.
+        work: Cost of inference; None: the method's own.
     """
     needs = {need for name in metrics for need in NEEDS[name]}
     if method.latent == 0:
@@ -198,14 +207,14 @@ def passes_of(
 
 
 def in_a_line(level: Level, method: Method, config: RunConfig, valid: Split, epochs: int) -> str | None:
-    """What the budget made of the settings; None where it changed nothing."""
+    """Return the level in one line; None if the budget did not change the settings."""
     settings = config.validation
     if level == Level(min(settings.sentences, len(valid)), settings.likelihood):
         return None
     draws = f", {level.likelihood.samples} draws" if "nll" in metrics_of(method) and method.latent else ""
     share = f"validation.share = {settings.share:g}"
     if level.every > epochs:
-        when = f"after the last epoch alone, and even that takes more than {share}"
+        when = f"only after the last epoch, and even that takes more than {share}"
     else:
         every = "every epoch" if level.every == 1 else f"every {level.every} epochs"
         when = f"{every}, to stay within {share}"

@@ -1,7 +1,7 @@
-"""Weights that a new run takes over from another run's checkpoint, of any method and any vocabulary; word vectors.
+"""Weights that a new run takes from another run's checkpoint, of any method and vocabulary, and word vectors.
 
-Rows of words go by the words themselves, or by the pieces of a SentencePiece model. All else is taken over as it is.
-Only what belongs to z may have another size, and then begins anew.
+Rows of words are matched by word, or by piece of a SentencePiece model. All other weights are copied unchanged. Only
+the weights of z may have another size, and are then drawn anew.
 """
 
 from __future__ import annotations
@@ -36,59 +36,57 @@ SIZES = {
     "residual": "output",
     "tied_embeddings": "output",
 }
-"""Setting of the generator -> the parts that have another shape where it differs."""
+"""Setting of the generator -> the parts whose shape depends on it."""
 _FIRST_ID = {
     "generator.embedding": 0,
     "generator.output": FIRST_PREDICTED,
     "generator.output_bias": FIRST_PREDICTED,
     "encoder.embedding": 0,
 }
-"""Parameters that have a row for each word -> the word that has the first row."""
+"""Parameter with a row for each word -> the id of the word in the first row."""
 _OF_CODE = "generator.latent_to_gates"
 _STATISTICS = {"preconditioner.fisher": "the preconditioner", "word_mass.mass": "the words' mass"}
 
 
 class Rows(NamedTuple):
-    """Which row of one vocabulary is which row of another."""
+    """Pairs of ids of the same words in two vocabularies."""
 
-    new: NDArray[np.int64]  # ids of the run that begins
+    new: NDArray[np.int64]  # ids in the new run
     old: NDArray[np.int64]  # ids of the same words in the other run
-    words: int  # of the new vocabulary, without the special ones
-    found: int  # of these
+    words: int  # in the new vocabulary, without the special ones
+    found: int  # of these, in the other vocabulary too
 
 
 def begin_from_files(method: Method, corpus: Corpus, train: Split) -> list[str]:
-    """Put weights from elsewhere in the place of random ones, and keep the digest of their file in the settings.
+    """Replace random weights by given ones, and store the digest of their file in the settings.
 
     Returns:
-        What was taken over, in a line each.
+        A line on each file that was used.
     """
-    config, told = method.config, []
+    config, lines = method.config, []
     settings = config.warm_start
     file = settings.embeddings or settings.checkpoint
     if settings.embeddings:
-        told.append(take_vectors(method, Path(file), corpus.tokenizer, train))
+        lines.append(take_vectors(method, Path(file), corpus.tokenizer, train))
     if config.pretraining.encoder and method.pretrains:
         take_encoder(method, Path(config.pretraining.encoder), corpus)
         go_on_from_encoder(method)
     elif settings.checkpoint:
         line = take_over(method, Path(file), corpus.tokenizer)
-        line += (
-            f"; {method.name} goes on without training as an autoencoder first" if method.pretrains else ""
-        )
-        told.append(line)
-    digest = digest_of(Path(file)) if told else settings.digest
+        line += f"; {method.name} is not trained as an autoencoder first" if method.pretrains else ""
+        lines.append(line)
+    digest = digest_of(Path(file)) if lines else settings.digest
     method.config = replace(config, warm_start=replace(settings, digest=digest))
-    return told
+    return lines
 
 
 def is_autoencoder(given: Checkpoint) -> bool:
-    """Whether a method that begins as an autoencoder takes its encoder alone, and draws the generator anew."""
+    """Return whether a checkpoint is an autoencoder; a method that begins as one takes only its encoder."""
     return given.config.method == "ae" or bool(given.progress.get("pretraining"))
 
 
 def sizes_of(given: Checkpoint, method: str) -> dict[str, object]:
-    """Return the sizes that a run has unless others are asked for, so that weights of `given` fit it."""
+    """Return the default sizes of a run that takes the weights of `given`, so that they fit."""
     theirs = given.config.generator
     sizes: dict[str, object] = {name: getattr(theirs, name) for name in SIZES}
     if theirs.latent and method != LanguageModel.name:
@@ -99,7 +97,7 @@ def sizes_of(given: Checkpoint, method: str) -> dict[str, object]:
 
 
 def matching_rows(tokenizer: Tokenizer, old: Tokenizer) -> Rows:
-    """Match two vocabularies, word by word or piece by piece; the special ones match always."""
+    """Match two vocabularies, word by word or piece by piece; the special ones always match."""
     place = {word: index for index, word in enumerate(old.vocabulary()) if index > UNK}
     words = tokenizer.vocabulary()
     pairs = [(index, index) for index in range(UNK + 1)]
@@ -113,11 +111,11 @@ def take_over(method: Method, path: Path, tokenizer: Tokenizer) -> str:
     """Copy weights of a checkpoint into a method whose parameters have been drawn.
 
     Returns:
-        What was taken over and what begins anew, in one line.
+        The parts that were copied and those that are new, in one line.
 
     Raises:
         CheckpointError: The checkpoint cannot be read.
-        UsageError: Its parts have other shapes, or it cuts text into words where this corpus has pieces.
+        UsageError: Its parts have other shapes, or one of the two uses words and the other pieces.
     """
     given = load_checkpoint(path)
     method_without_memory(given, path)
@@ -133,7 +131,7 @@ def take_over(method: Method, path: Path, tokenizer: Tokenizer) -> str:
     taken: list[str] = []
     anew: list[str] = []
     for name, tensor in method.modules.state_dict().items():
-        if tensor.numel():  # there is none of z where there is no z
+        if tensor.numel():  # without z, its maps are empty
             theirs = given.weights.get(name)
             (taken if theirs is not None and _copied(name, tensor, theirs, rows) else anew).append(name)
     return _in_a_line(given, path, rows, taken, anew)
@@ -147,23 +145,23 @@ def _check_sizes(mine: GeneratorConfig, theirs: GeneratorConfig, path: Path) -> 
         if given != ours
     ]
     if differing:
-        told = ", ".join(differing)
         raise UsageError(
-            f"parts of {path} have another shape: {told}; leave these sizes out, and the run takes its"
+            f"parts of {path} have another shape: {', '.join(differing)}; leave these sizes out, and the run takes "
+            "those of the checkpoint"
         )
 
 
 def _copied(name: str, tensor: Tensor, theirs: Tensor, rows: Rows) -> bool:
-    """Copy one tensor, where there is something to copy; False where it begins anew."""
+    """Copy one tensor if it can be used; return False if it stays as drawn."""
     first = _FIRST_ID.get(name)
     if first is not None:
-        kept = rows.new >= first
-        here, there = (torch.from_numpy(ids[kept] - first) for ids in (rows.new, rows.old))
-        tensor[here] = theirs[there].to(tensor)
+        has_row = rows.new >= first
+        ours, other = (torch.from_numpy(ids[has_row] - first) for ids in (rows.new, rows.old))
+        tensor[ours] = theirs[other].to(tensor)
         return True
     other_words = rows.found < rows.words or not np.array_equal(rows.new, rows.old)
     if tensor.shape != theirs.shape or (name == "word_mass.mass" and other_words):
-        return False  # what belongs to z; statistics over other words
+        return False  # weights of z with another size; statistics over other words
     if name.endswith(LATENT_MAPS) and not theirs.any():
         return False  # z had not begun
     tensor.copy_(theirs)
@@ -172,18 +170,18 @@ def _copied(name: str, tensor: Tensor, theirs: Tensor, rows: Rows) -> bool:
 
 def _in_a_line(given: Checkpoint, path: Path, rows: Rows, taken: list[str], anew: list[str]) -> str:
     corpus, config = given.corpus["name"], given.config
-    kept = [f"{rows.found:,} of {rows.words:,} words", "the recurrence"]
-    kept += ["the maps of z"] if _OF_CODE in taken else []
-    kept += ["the encoder"] if "encoder.recurrent" in taken else []
-    kept += [what for name, what in _STATISTICS.items() if name in taken]
+    parts = [f"{rows.found:,} of {rows.words:,} words", "the recurrence"]
+    parts += ["the maps of z"] if _OF_CODE in taken else []
+    parts += ["the encoder"] if "encoder.recurrent" in taken else []
+    parts += [label for name, label in _STATISTICS.items() if name in taken]
     new = ["other words"] if rows.found < rows.words else []
     if _OF_CODE in anew:
-        wide = config.generator.latent
-        new.append(f"the maps of z, as {f'z had {wide} dimensions' if wide else 'there was no z'}")
+        width = config.generator.latent
+        new.append(f"the maps of z, as {f'z had {width} dimensions' if width else 'there was no z'}")
     elif "encoder.to_code" in anew and "encoder.recurrent" in taken:
         new.append("the maps of z")
     new += ["the encoder"] if "encoder.recurrent" in anew else []
-    line = f"taken over from {path} ({config.method} on {corpus}): {', '.join(kept)}"
+    line = f"taken over from {path} ({config.method} on {corpus}): {', '.join(parts)}"
     line += f"; new: {', '.join(new)}" if new else ""
     if 2 * rows.found < rows.words:
         line += f" (for more words, prepare the text with: sritool preprocess FILE --like {path})"
@@ -192,14 +190,14 @@ def _in_a_line(given: Checkpoint, path: Path, rows: Rows, taken: list[str], anew
 
 @torch.no_grad()
 def take_vectors(method: Method, path: Path, tokenizer: Tokenizer, train: Split) -> str:
-    """Put pretrained vectors in the place of the embeddings of the words or pieces that a file has.
+    """Replace the embeddings of words or pieces by the pretrained vectors in a file.
 
     Returns:
-        How many words, and how much of the training text, have a vector, in one line.
+        The share of words and of the training text that have a vector, in one line.
 
     Raises:
         DataError: The file cannot be read, or a line is damaged.
-        UsageError: Its vectors are of another width than the embeddings.
+        UsageError: Its vectors do not have the width of the embeddings.
     """
     width, wanted = vector_width(path), method.config.generator.embedding
     if width != wanted:

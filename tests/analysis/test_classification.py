@@ -196,7 +196,7 @@ def test_spread_over_draws(checkpoint: Path, files: Request, encoded: list[Any])
 def test_on_how_many_labels_c_was_chosen_is_said(
     checkpoint: Path, files: Request, encoded: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = "the machines' C is chosen on 12 of the labels where there are more"
+    said = "C is chosen on at most 12 labelled sentences"
     monkeypatch.setattr("sritool.analysis.classification_plan.CHOSEN_ON", 12)
     assert said not in run(checkpoint, files).notes
     assert said in run(checkpoint, dataclasses.replace(files, labelled=(), counts=(13,), draws=1)).notes

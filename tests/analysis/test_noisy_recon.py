@@ -208,7 +208,7 @@ def test_models_without_z_are_left_out_and_not_alone(folders: dict[str, Path], r
 
 
 def test_what_cannot_be_measured(by_hand: TrainedModel, request_of: Request) -> None:
-    with pytest.raises(UsageError, match="k is 1001; give 1000 at most"):
+    with pytest.raises(UsageError, match="k is 1001; give at most 1000"):
         noisy_recon([Path()], replace(request_of, counts=(1001,)), "cpu", quiet)
     with pytest.raises(UsageError, match="no noise 'shuffle'"):
         noisy_recon([Path()], replace(request_of, kind="shuffle"), "cpu", quiet)

@@ -61,7 +61,7 @@ def test_some_of_a_file(tmp_path: Path) -> None:
         ("-1\t0\tb a\ta b\n", "line 1 is not k<TAB>index<TAB>noisy<TAB>clean"),
         ("one\t0\tb a\ta b\n", "line 1 is not k<TAB>index<TAB>noisy<TAB>clean"),
         (TABLE + "2\t3\tb a\tc\n", "line 6: sentence 3 has another clean text"),
-        (TABLE + "1\t3\tb a\ta b\n", "line 6: k = 1 of sentence 3 is there twice"),
+        (TABLE + "1\t3\tb a\ta b\n", "line 6: k = 1 of sentence 3 appears twice"),
         (TABLE + "2\t3\tb a\ta b\n", "has no k = 2 of sentence 5"),
         ("k\tindex\tnoisy\tclean\n", "has no sentence"),
         ("", "is empty"),

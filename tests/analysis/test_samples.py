@@ -57,7 +57,7 @@ def test_real_sentences_beside_are_as_many(model: Model, corpus: Corpus) -> None
     assert found.notes == []
     many = figures(model, SAMPLES * 3, ("unique",), 0, silent, real, reference=True)
     assert many.rows[0].samples == figures(model, (SAMPLES * 3)[:10], ("unique",), 0, silent).rows[0].samples
-    assert many.notes == ["toy test has 10 sentences: all but reverse-ppl is of so many samples"]
+    assert many.notes == ["toy test has 10 sentences: all figures but reverse-ppl use that many samples"]
 
 
 def test_nll_is_the_models_own_log_likelihood(model: Model) -> None:

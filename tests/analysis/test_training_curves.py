@@ -79,7 +79,7 @@ def test_runs_by_folder_file_and_name(tmp_path: Path) -> None:
         assert metrics_file(given, tmp_path / "runs").resolve() == path
     again = read_curves([path, path.parent], tmp_path)
     assert len(again.points) == 1
-    assert again.notes == ["mine was given more than once and stands once"]
+    assert again.notes == ["mine was given more than once; it is drawn once"]
     other = write(tmp_path / "elsewhere" / "mine", epoch(1, 4, nll=6.0))
     both = read_curves([path, other], tmp_path)
     assert [point.run for point in both.points] == [str(path.parent), str(other.parent)]

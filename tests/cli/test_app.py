@@ -174,7 +174,7 @@ def test_debug_shows_the_traceback(invoke: Run, monkeypatch: pytest.MonkeyPatch,
         ("fial", ["no command 'fial'", "did you mean fail?", "(see: sritool --help)"]),
         ("--versoin", ["no option --versoin", "did you mean --version?"]),
         ("fail --sead 1", ["no option --sead", "did you mean --seed?", "(see: sritool fail --help)"]),
-        ("fail --debug", ["--debug stands before the command: sritool --debug fail"]),
+        ("fail --debug", ["--debug goes before the command: sritool --debug fail"]),
         ("fail --format jsn", ["--format: 'jsn' is not one of", "did you mean 'json'?"]),
         ("fail --seed x", ["--seed: ", "whole number"]),
         ("fail --seed -1", ["--seed: ", "0"]),
@@ -281,5 +281,5 @@ def test_one_of_several_processes_is_refused(
 def test_what_resume_took_for_its_value_is_said(run: Run) -> None:
     result = run("train", "--resume", "mine")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "--resume took 'mine' for the run to go on with; give NAME before --resume" in result.stderr
+    assert "--resume took 'mine' for the run to resume; give NAME before --resume" in result.stderr
     assert "--resume took" not in run("train", "--seed", 1).stderr

@@ -48,7 +48,7 @@ REFUSED = r"""
 3 | TRAIN -m vae-fb --from runs/nothere | no such run
 2 | TRAIN -m ae --pretraining-epochs 2 | no use for --pretraining-epochs
 2 | TRAIN -m lm --set training.language_model=0.5 | has no z; leave training.language_model out
-2 | TRAIN -m vae-fb --from runs/mine-lm --set training.language_model=0.5 | takes weights over begins with z
+2 | TRAIN -m vae-fb --from runs/mine-lm --set training.language_model=0.5 | takes over weights begins with z
 2 | TRAIN -m ae --set kl.epochs=3 | no use for kl.epochs
 2 | TRAIN -m vae-fb --resume mine-lm | method lm, not vae-fb
 2 | TRAIN --latent 3 -m lm | method lm has no z
@@ -135,12 +135,12 @@ REFUSED = r"""
 2 | encode mine-sri -o codes.TSV -f npy | give --format tsv
 2 | encode mine-sri -o codes.tsv -f latex | latex
 2 | encode mine-sri --chains 0 | --chains
-2 | encode mine-sri --mean --chain-dropout --text mine.txt | --chain-dropout draws words anew for each chain
+2 | encode mine-sri --mean --chain-dropout --text mine.txt | --chain-dropout drops different words in each chain
 2 | encode mine-sri -f pickle | --format
 2 | decode mine-lm | method lm has no z
 3 | decode mine-sri --codes none.npy | no such file: none.npy
 2 | noisy-recon mine-lm | method lm has no z
-2 | noisy-recon mine-sri --k two | no list of whole numbers
+2 | noisy-recon mine-sri --k two | not a list of whole numbers
 2 | noisy-recon mine-sri --noise typos | 'swap', 'drop', 'replace'
 2 | noisy-recon mine-sri --noisy none.tsv --noise swap | leave --noise
 2 | noisy-recon mine-sri --text mine.txt --split valid | leave it or --text out
@@ -148,8 +148,8 @@ REFUSED = r"""
 3 | noisy-recon mine-sri --noisy none.tsv | no such file: none.tsv
 2 | classify mine-lm | method lm has no z
 2 | classify mine-sri train.tsv | give labelled sentences with --labelled
-2 | classify mine-sri --labels ten | no list of whole numbers
-2 | classify mine-sri --labels -5 | no list of whole numbers
+2 | classify mine-sri --labels ten | not a list of whole numbers
+2 | classify mine-sri --labels -5 | not a list of whole numbers
 2 | classify mine-sri --kernel cubic | --kernel
 2 | classify mine-sri --valid valid.tsv --no-zero | --valid is for clusters
 2 | classify mine-sri --pca 2 --labels 10 | --pca is for clusters
@@ -162,7 +162,7 @@ REFUSED = r"""
 2 | tune-step mine-lm | method lm has no chain
 2 | tune-step mine-sri --grid a,b | --grid a,b
 2 | tune-step mine-sri --grid 0,0.1 | positive
-2 | tune-step mine-sri --grid , | no list of numbers
+2 | tune-step mine-sri --grid , | not a list of numbers
 2 | tune-step mine-sri --range 0.1:0.2 | --range '0.1:0.2'
 2 | tune-step mine-sri --range 0.2:0.1:3 | LOW < HIGH
 2 | tune-step mine-sri --range 0.1:0.2:1000000000 | COUNT
@@ -178,14 +178,14 @@ REFUSED = r"""
 2 | tune-step mine-sri --write no/new.pt | no folder no
 2 | tune-step mine-sri --write mine.txt | --force
 2 | tune-step mine-sri --plot curve.bmp | .png, .svg or .pdf
-2 | tune-step mine-sri --plot no/curve.png | folder that is there
+2 | tune-step mine-sri --plot no/curve.png | existing folder
 3 | tune-step mine-sri --text empty.txt | empty.txt
 3 | tune-step nowhere.pt | no checkpoint nowhere.pt
 4 | tune-step mine-sri --grid 1e30 --chains 8 --limit 2 -q | diverge
 2 | plot cruves | curves
 2 | plot xyz | curves
 2 | plot curves -o a.jpg | .png, .svg or .pdf
-2 | plot curves -o no/a.png | folder that is there
+2 | plot curves -o no/a.png | existing folder
 2 | plot curves --metrics nnl | there are: nll
 2 | plot curves mine-lm --data x.tsv | --data
 2 | plot ppl-draws mine-sri --metric au | 'ppl', 'nll'

@@ -49,7 +49,7 @@ def test_the_command_works_in_an_empty_folder_and_says_which_model_it_takes(
     result = invoke(*command.split(), stdin=stdin)
     assert result.exit_code == 0, result.stderr
     assert result.stdout
-    assert f"{NAME} is no file or run here" in result.stderr
+    assert f"{NAME} is not a file or run here" in result.stderr
     assert not {path.name for path in tmp_path.iterdir()} - {"cache", "data"}
 
 
@@ -60,7 +60,7 @@ def test_a_run_of_its_name_goes_first_and_is_told(
     monkeypatch.chdir(tmp_path)
     result = invoke("sample", NAME, "-n", "1")
     assert result.exit_code == 0, result.stderr
-    assert f"taking your runs/{NAME}/best.pt, not the model {NAME} that comes with sritool" in result.stderr
+    assert f"using your runs/{NAME}/best.pt, not the model {NAME} that comes with sritool" in result.stderr
 
 
 def test_it_cannot_be_resumed(invoke: Invoke) -> None:

@@ -85,5 +85,5 @@ def test_options_of_ones_own_files_are_refused_for_built_in_names() -> None:
 
     with pytest.raises(UsageError, match="--valid-share is for files of your own; leave it out with tiny"):
         choose_source(Inputs(["tiny"]), FileOptions(valid_share=0.1))
-    with pytest.raises(UsageError, match="another one a name of its own"):
+    with pytest.raises(UsageError, match="another seed its own name"):
         choose_source(Inputs(["tiny"]), FileOptions(seed=3))

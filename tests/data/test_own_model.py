@@ -106,8 +106,8 @@ def test_corpora_of_one_model_compare(invoke: Callable[..., Any], tmp_path: Path
 @pytest.mark.parametrize(
     ("given", "code", "words"),
     [
-        (["bad.model"], 3, "bad.model is no SentencePiece model"),
-        (["empty.model"], 3, "empty.model is no SentencePiece model"),
+        (["bad.model"], 3, "bad.model is not a SentencePiece model"),
+        (["empty.model"], 3, "empty.model is not a SentencePiece model"),
         (["none.model"], 3, "no such file: none.model"),
         (["unigrm"], 2, "did you mean unigram"),
         (["good.model", "--vocab-size", "50"], 2, "leave --vocab-size out"),

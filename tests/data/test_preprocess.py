@@ -75,7 +75,7 @@ def test_tiny_in_any_folder_and_beside_its_text_for_reading(here: Path) -> None:
     assert not preprocess_corpus("tiny").fresh
     (first.path / "corpus.json").unlink()
     (first.path / "train.tsv").write_text("positive\tmy own notes\n")
-    with pytest.raises(UsageError, match=r"train.tsv is no file of ours"):
+    with pytest.raises(UsageError, match=r"train.tsv was not written by sritool"):
         preprocess_corpus("tiny")
 
 
@@ -144,7 +144,7 @@ def test_files_that_are_not_ours_are_never_replaced(here: Path) -> None:
     Path("data/mine/train.txt").write_text(TEXT)
     before = snapshot(Path("data"))
     for force in (False, True):
-        with pytest.raises(UsageError, match=r"data/mine/train.txt is no file of ours; move it away"):
+        with pytest.raises(UsageError, match=r"data/mine/train.txt was not written by sritool; move it away"):
             prepare(force=force)
     assert snapshot(Path("data")) == before
     Path("data/other").write_text("")

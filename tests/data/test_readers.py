@@ -221,7 +221,7 @@ def test_parquet(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=message):
             read_sentences(path)
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(DataError, match=r"train\.parquet is no whole Parquet file"):
+    with pytest.raises(DataError, match=r"train\.parquet is not a whole Parquet file"):
         read_sentences(path)
     with pytest.raises(UsageError, match="from standard input"):
         read_sentences(Path("-"), "parquet")

@@ -260,7 +260,9 @@ def test_without_locks_a_run_goes_on_and_says_so(lab: Any, place: Path) -> None:
 
     done = started(lab, place, *train("lm", "--max-steps", 1), **{NO_LOCKS: "1"}).wait()
     assert done.code == 0
-    line = "runs/mine-lm is on a file system without locks: let no other process work on this run\n"
+    line = (
+        "runs/mine-lm is on a file system without locks: make sure that no other process works on this run\n"
+    )
     assert line in done.err
     assert LOCK not in names(place / "runs" / "mine-lm")
 
@@ -273,7 +275,7 @@ def test_a_lock_is_not_inherited_and_not_written_through_a_link(tmp_path: Path) 
     lock.release()
     (tmp_path / "precious").write_text("precious")
     (tmp_path / LOCK).symlink_to("precious")
-    with pytest.raises(SritoolError, match=r"cannot write in .*; make it a folder that you can write in"):
+    with pytest.raises(SritoolError, match=r"cannot write in .*; make the folder writable"):
         hold(tmp_path)
     assert (tmp_path / "precious").read_text() == "precious"
 

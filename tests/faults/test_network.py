@@ -15,8 +15,8 @@ from typer.testing import Result
 
 import sritool
 
-LOCAL = "; with the files at hand, run: sritool preprocess ptb --from DIR\n"
-LOGIN = "what came is not the data: a login page of this network?"
+LOCAL = "; if you have the files, run: sritool preprocess ptb --from DIR\n"
+LOGIN = "the response is not the data: a login page of this network?"
 LATER = "try again later"
 TIMED = "no answer in time"
 
@@ -26,12 +26,12 @@ REASONS = {
     "status 429 of a tree": f"it answers with HTTP status 429; {LATER}",
     "status 503 of a file": f"it answers with HTTP status 503; {LATER}",
     "portal": LOGIN,
-    "portal like a file": "what came is not Parquet; once the network is well, remove ",
+    "portal like a file": "the response is not Parquet; once the network works, remove ",
     "silence": TIMED,
     "silence for a file": TIMED,
     "broken off": "Connection reset by peer",
     "no room": "File too large: ",
-    "no names": "its address is not known here: no network?",
+    "no names": "its address cannot be resolved: no network?",
     "no proxy": "Connection refused, by way of HTTP_PROXY",
     "offline": "HF_HUB_OFFLINE is set, which forbids it",
 }

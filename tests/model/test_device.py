@@ -89,7 +89,7 @@ def test_a_device_for_each_process(
 @pytest.mark.parametrize(
     ("gpus", "device", "gpu", "processes", "words"),
     [
-        (4, "auto", "0", 2, "--gpu 0 and 2 processes: each needs its own, as --gpu 0,1"),
+        (4, "auto", "0", 2, "--gpu 0 and 2 processes: each needs its own GPU, as --gpu 0,1"),
         (4, "auto", "0,0", None, "each needs its own"),
         (4, "auto", "0,9", None, "this machine has 4 GPUs"),
         (2, "auto", None, 3, "3 processes on --device auto: this machine has 2 GPUs"),

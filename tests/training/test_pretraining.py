@@ -158,7 +158,7 @@ def test_encoders_that_do_not_fit(new_run: NewRun, subword_corpus: Any) -> None:
     for run in (language_model, autoencoder, variational, other):
         run.train(max_steps=1)
     refused(language_model, UsageError, "no encoder")
-    refused(variational, UsageError, "a run of vae-anneal, no autoencoder")
+    refused(variational, UsageError, "a run of vae-anneal, not an autoencoder")
     refused(autoencoder, UsageError, "give --hidden 6", generator={"hidden": 7})
     refused(autoencoder, UsageError, "autoencoder.noise=false", autoencoder={"noise": True})
     refused(other, DataError, "another corpus")

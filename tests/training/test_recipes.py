@@ -43,7 +43,7 @@ def recipe(tmp_path: Path) -> Any:
         ("[sri.sampler]\nname = 'author'", "unknown sampler 'author'; did you mean authors?"),
         ("lm = 3", "lm is 3"),
         ("preset = 3", "preset is 3"),
-        ("description = 3", "description is no text"),
+        ("description = 3", "description is not text"),
     ],
 )
 def test_a_mistake_in_a_recipe_is_refused_whatever_the_method(recipe: Any, text: str, words: str) -> None:

@@ -1,1 +1,1 @@
-"""The paper's tables again: what is trained and measured for each, and the outcome beside the published figures."""
+"""Reproduces the paper's tables: what to train and measure for each, and the results beside the published figures."""

@@ -1,6 +1,6 @@
-"""The document of a table: every figure that is there, beside the paper's; what is not run, with its command.
+"""Collects the document of a table: our figures beside the paper's, and the commands of runs that are missing.
 
-It is plain values, written as JSON. All tables and pages are made from it and from nothing else.
+The document consists of plain values, written as JSON. All tables and pages are made from it alone.
 """
 
 from __future__ import annotations
@@ -36,11 +36,15 @@ def document(
     left: Callable[[PlannedRun, State], float | None],
     before: Mapping[Key, Document] | None = None,
 ) -> Document:
-    """Make the document of a plan from what is there; nothing is measured.
+    """Make the document of a plan from the figures on record; nothing is measured.
 
-    States are in the order of the runs. There may be no corpus yet. Figures of another kind of device are not found.
-    `left` gives the seconds that what is left of a run will take, None where that is not known. Rows of the document
-    `before` stay where the run is not found any more.
+    Args:
+        plan: The plan of the table.
+        states: State of each run, in the order of the plan.
+        corpus: The corpus; None if it is not prepared yet.
+        device: Kind of device; figures of another kind are not found.
+        left: Returns the seconds that the rest of a run takes, or None if unknown.
+        before: Rows of an earlier document, kept for runs that are no longer found.
     """
     rows = [measured(plan, run, state) for run, state in zip(plan.runs, states, strict=True)]
     texts = _texts(corpus) if any(one.get("sentences") for one, _ in rows) else set()
@@ -76,12 +80,12 @@ def document(
 
 
 def key_of(entry: Mapping[str, Any]) -> Key:
-    """Return what tells the rows of a document apart: method, variation and seed."""
+    """Return what identifies a row of a document: method, variation and seed."""
     return entry["method"], entry["variation"], entry["seed"]
 
 
 def command_of(plan: Plan) -> list[str]:
-    """Return the words that make the table again, without folders, device and time."""
+    """Return the command that makes the table again, without folders, device and time limit."""
     request = plan.request
     words = ["reproduce", request.table, "--corpus", request.corpus]
     if {*request.methods} != {*plan.table.methods}:
@@ -108,9 +112,9 @@ def _shown(words: Sequence[str]) -> str:
 def _head(
     plan: Plan, run: PlannedRun, state: State, left: Callable[[PlannedRun, State], float | None]
 ) -> Document:
-    """What is known of a run whether or not it was trained: its name, its commands, how far it is."""
+    """Return what is known of a run even before training: its name, its commands, its progress."""
     missing = state.missing(run)
-    taken, planned = state.folder and RUNS_DIR / state.folder.name, RUNS_DIR / run.name
+    existing, planned = state.folder and RUNS_DIR / state.folder.name, RUNS_DIR / run.name
     commands = [run.words, *(plan.measure_words(one, str(planned)) for one in run.measures)]
     status = "done" if state.trained and not missing else "not run"
     if status != "done" and (state.known is not None or state.in_use):
@@ -131,8 +135,8 @@ def _head(
         },
         "commands": [_shown(words) for words in commands],
         "left": [
-            *([] if state.trained else [_shown(train_words(plan, run, state, taken))]),
-            *(_shown(plan.measure_words(one, str(taken or planned))) for one in missing),
+            *([] if state.trained else [_shown(train_words(plan, run, state, existing))]),
+            *(_shown(plan.measure_words(one, str(existing or planned))) for one in missing),
         ],
         "estimated seconds": seconds,
         "not as planned": list(state.apart),
@@ -140,7 +144,7 @@ def _head(
 
 
 def _differences(plan: Plan, run: PlannedRun, row: Row, rows: Sequence[Row | None]) -> Iterator[Document]:
-    """To the run of each method of AGAINST with the same seed, or with the first; of variations, to the recipe's."""
+    """Yield paired differences to the unvaried run of each method of AGAINST, of the same seed or else the first."""
     for method in AGAINST:
         others = [
             (other.seed == run.seed, found)
@@ -163,7 +167,7 @@ def _differences(plan: Plan, run: PlannedRun, row: Row, rows: Sequence[Row | Non
 
 
 def spread(entries: Sequence[Mapping[str, Any]]) -> Iterator[Document]:
-    """Yield mean, standard deviation and range of each figure over the seeds, where there are several."""
+    """Yield mean, standard deviation and range over seeds of each figure with several seeds."""
     values: dict[tuple[str, str, str], list[float]] = {}
     for entry in entries:
         for figure in entry.get("figures", ()):
@@ -185,7 +189,7 @@ def spread(entries: Sequence[Mapping[str, Any]]) -> Iterator[Document]:
 
 
 def _texts(corpus: Corpus | None) -> set[str]:
-    """All sentences of a corpus, as its tokenizer spells them."""
+    """Return all sentences of a corpus, as its tokenizer spells them."""
     if corpus is None:
         return set()
     return {

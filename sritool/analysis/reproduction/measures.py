@@ -1,4 +1,4 @@
-"""What is measured of a run: a command each, and the figures in what it prints."""
+"""Measures of a run: a command each, and the figures in its output."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Printed = Sequence[Mapping[str, Any]]
 
 EVALUATED = ("ppl", "nll", "recon", "posterior-kl", "kl", "au", "permuted")
 OWN = ("ppl", "nll", "au-naive")
-"""What is measured once more as a method was published: by its own estimator, with the published count of units."""
+"""Metrics measured again by the estimator that a method was published with, with the published count of units."""
 
-LINES, POINTS = 100, 6  # of Table 2: pairs of draws from the prior; sentences of a line, both ends included
-SHOWN_LINES, SHOWN_SAMPLES = 2, 10  # that a table shows
-SAMPLES = 1000  # that Table 3's figures are of
-SWAPS = 4
-MAP = 2000  # sentences of Figure 1, at most
-_PEAK = 0.02  # of a density's highest peak, below which another is none
+LINES, POINTS = 100, 6  # of Table 2: pairs of draws from the prior; sentences per line, both ends included
+SHOWN_LINES, SHOWN_SAMPLES = 2, 10  # shown in a table
+SAMPLES = 1000  # behind the figures of Table 3
+SWAPS = 4  # most swaps in Table 4
+MAP = 2000  # most sentences of Figure 1
+_PEAK = 0.02  # share of a density's highest peak below which a peak does not count
 
 
 class Figure(NamedTuple):
@@ -37,30 +37,30 @@ class Figure(NamedTuple):
     draws: int | None = None
     sentences: int | None = None
     of: int | None = None
-    half: float | None = None  # the same from half of the draws
-    own: bool = False  # by the estimator that the method was published with
+    half: float | None = None  # the figure from half of the draws
+    own: bool = False  # by the method's published estimator
 
 
 class Measure(NamedTuple):
     """A command that measures a run."""
 
-    words: tuple[str, ...]  # the command and its options, without the run, folders and device
+    words: tuple[str, ...]  # the command and its options, without run, folders and device
     read: Callable[[Printed], list[Figure]] = lambda rows: []
-    sentences: Callable[[Printed], list[str]] = lambda rows: []  # to show
+    sentences: Callable[[Printed], list[str]] = lambda rows: []  # sentences to show
     needs_z: bool = True
-    # Of `evaluate`, whose figures are on record beside the checkpoint; what others print is kept by `outputs`.
+    # For `evaluate` only: its figures are on record beside the checkpoint. `outputs` keeps what other commands print.
     metrics: tuple[str, ...] = ()
     split: str = "test"
     estimator: str = DEFAULT_ESTIMATOR
 
     @property
     def recorded(self) -> bool:
-        """Whether its figures are on record beside the checkpoint anyway."""
+        """Whether the command itself records its figures beside the checkpoint."""
         return bool(self.metrics)
 
 
 def evaluation(metrics: Sequence[str], estimator: str = DEFAULT_ESTIMATOR, split: str = "test") -> Measure:
-    """Return the measure that is on record beside the checkpoint; its arguments are as evaluate has them."""
+    """Return a measure by `evaluate`, which records it beside the checkpoint; arguments as in `evaluate`."""
     by = ("--estimator", estimator) if estimator != DEFAULT_ESTIMATOR else ()
     of = ("--split", split) if split != "test" else ()
     words = ("evaluate", "--metrics", ",".join(metrics), *by, *of)
@@ -68,13 +68,13 @@ def evaluation(metrics: Sequence[str], estimator: str = DEFAULT_ESTIMATOR, split
 
 
 def classification(as_published: bool = False) -> Measure:
-    """Table 5's, from as many labels as there are; `as_published`: by the classifiers of the authors' code."""
+    """Return the measure of Table 5; `as_published`: with the classifiers of the authors' code."""
     own = ("--pca", "4", "--no-standardize", "--naming", "authors") if as_published else ()
     return Measure(("classify", *own), lambda rows: _of_classification(rows, as_published))
 
 
 def latent_map(sentences: int | None) -> Measure:
-    """Figure 1's: the aggregate posterior, in at most so many sentences."""
+    """Return the measure of Figure 1: the aggregate posterior, on at most so many sentences."""
     count = str(max(FEWEST, min(sentences or MAP, MAP)))
     return Measure(("plot", "latent", "--limit", count, "--show-data"), _of_map)
 
@@ -97,7 +97,7 @@ def _of_classification(rows: Printed, own: bool) -> list[Figure]:
 
 
 def _spread(row: Mapping[str, Any]) -> float:
-    """The standard error over test sentences and draws of labels."""
+    """Standard error over test sentences and draws of labels."""
     if row["se"] is None:
         return math.nan
     return math.hypot(row["se"], (row["sd"] or 0) / math.sqrt(row["draws"]))
@@ -116,7 +116,7 @@ def _of_interpolation(rows: Printed) -> list[Figure]:
 
 
 def _mean(name: str, of_lines: Sequence[float]) -> Figure:
-    """The mean over lines: the neighbours on one line depend on each other."""
+    """Mean and error over lines, as neighbours on one line depend on each other."""
     error = statistics.stdev(of_lines) / math.sqrt(len(of_lines)) if len(of_lines) > 1 else math.nan
     return Figure(name, statistics.fmean(of_lines), error, "greedy", draws=len(of_lines))
 
@@ -126,7 +126,7 @@ def _of_samples(rows: Printed) -> list[Figure]:
 
 
 def _of_map(rows: Printed) -> list[Figure]:
-    """Deviations of the codes in each dimension, whose prior has 1, and the peaks of their densities."""
+    """Standard deviations of the codes by dimension (the prior's is 1), and the peaks of their densities."""
     count = sum(row["part"] == "posterior" for row in rows)
     deviations = [row["x"] for row in rows if row["part"] == "deviation"]
     curves: dict[str, list[float]] = {}
@@ -149,21 +149,21 @@ def _peaks(density: Sequence[float]) -> int:
 
 
 NOISY_RECON = Measure(("noisy-recon", "--k", f"0-{SWAPS}"), _of_noisy)
-"""Table 4's."""
+"""Measure of Table 4."""
 
 INTERPOLATION = Measure(
     ("interpolate", "-n", str(LINES), "--points", str(POINTS)),
     _of_interpolation,
     lambda rows: [row["sentence"] for row in rows if row["pair"] <= SHOWN_LINES],
 )
-"""Table 2's: greedy sentences on straight lines between draws of the prior."""
+"""Measure of Table 2: greedy sentences on straight lines between draws of the prior."""
 
 SHOWN_SENTENCES = Measure(
     ("sample", "-n", str(SHOWN_SAMPLES)), sentences=lambda rows: [row["sample"] for row in rows]
 )
-"""Table 3's, greedy, with codes from the prior."""
+"""Sentences of Table 3: greedy, with codes from the prior."""
 
 SAMPLE_FIGURES = Measure(
     ("sample", "-n", str(SAMPLES), "--metrics", "unique,distinct-1,distinct-2,self-bleu"), _of_samples
 )
-"""What stands beside them: figures of many such sentences."""
+"""Figures beside the sentences of Table 3, measured on many such sentences."""

@@ -1,4 +1,4 @@
-"""What is on record of one run: its training, and its figures."""
+"""Collects what is on record of one run: its training and its figures."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR
 
 Document = dict[str, Any]
-"""Plain values, as JSON has them."""
+"""Plain values, as in JSON."""
 
 
 def measured(plan: Plan, run: PlannedRun, state: State) -> tuple[Document, Row | None]:
-    """Return what was measured of a run of a plan, and the same to be compared with others sentence by sentence."""
+    """Return the training and figures of a run, and a row to compare it with others sentence by sentence."""
     known = state.known
     if known is None:
         return {}, None
@@ -41,11 +41,11 @@ def measured(plan: Plan, run: PlannedRun, state: State) -> tuple[Document, Row |
     figures: list[Figure] = []
     row, sentences = None, list[str]()
     for measure in run.measures:
-        there = known.done.get(measure.words)
-        if there is None:
+        result = known.done.get(measure.words)
+        if result is None:
             continue
         if measure.recorded:
-            _, found = there
+            _, found = result
             own = measure.estimator != DEFAULT_ESTIMATOR
             figures += [_figure(estimate, found.total, own) for estimate in found.estimates]
             values["notes"] += found.notes
@@ -53,8 +53,8 @@ def measured(plan: Plan, run: PlannedRun, state: State) -> tuple[Document, Row |
                 row = Row(found.run, known.corpus["name"], known.corpus["content_hash"], found, training)
                 values["notes"] += _lacking(plan, row)
         else:
-            figures += measure.read(there)
-            sentences += measure.sentences(there)
+            figures += measure.read(result)
+            sentences += measure.sentences(result)
     values["figures"] = [_values(one) for one in figures]
     if sentences:
         values["sentences"] = sentences
@@ -63,7 +63,7 @@ def measured(plan: Plan, run: PlannedRun, state: State) -> tuple[Document, Row |
 
 
 def _lacking(plan: Plan, row: Row) -> list[str]:
-    """A line on figures that have no paired difference, as their record is of before there were any."""
+    """Return a note on figures whose records lack the terms for paired differences."""
     known = [estimate.metric for estimate in row.evaluation.estimates]
     lacking = [name for name in plan.table.differences if name in known and name not in row.evaluation.terms]
     if not lacking:
@@ -78,7 +78,7 @@ def _figure(estimate: Estimate, total: int, own: bool) -> Figure:
 
 
 def _values(figure: Figure) -> Document:
-    """As JSON has it: what is not finite as null."""
+    """Return a figure as JSON values; a value that is not finite becomes null."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in figure._asdict().items()

@@ -1,7 +1,7 @@
-"""What commands printed of a run, and what trained it: `reproduction.jsonl` beside the checkpoint.
+"""Keeps the output of commands on a run, and the machines that trained it, in `reproduction.jsonl`.
 
-Figures of `evaluate` are on record in evaluations.jsonl. Those of other commands are kept here as they were printed,
-under a key of the checkpoint's content and the command's words.
+The file is beside the checkpoint. Figures of `evaluate` are in evaluations.jsonl; those of other commands are kept
+here as they were printed, under a key made from the checkpoint's content and the command.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Outputs(Record):
         super().__init__(records_folder(checkpoint) / NAME)
 
     def rows(self, content: str, words: Sequence[str]) -> list[dict[str, Any]] | None:
-        """Return what the command of these words printed of the checkpoint with this hash; None if it is not kept."""
+        """Return the rows that a command printed for the checkpoint with this hash; None if they are not kept."""
         key = _key(content, words)
         found = [entry["rows"] for entry in self.read(dict) if entry.get("key") == key]
         return list(found[-1]) if found else None
@@ -35,15 +35,15 @@ class Outputs(Record):
     def add(
         self, content: str, words: Sequence[str], rows: Sequence[Mapping[str, Any]], seconds: float
     ) -> None:
-        """Keep what a command printed, and how long it took here."""
+        """Keep the rows that a command printed, and how long it took."""
         self._note({"key": _key(content, words), "command": list(words), "rows": list(rows)}, seconds)
 
     def trained(self, words: Sequence[str], seconds: float, machine: Mapping[str, str]) -> None:
-        """Note that this machine trained the run for so many seconds."""
+        """Record that this machine trained the run for so many seconds."""
         self._note({"command": list(words), "machine": dict(machine)}, seconds)
 
     def machines(self) -> list[dict[str, str]]:
-        """Return the machines that trained the run, as far as that was noted."""
+        """Return the machines that are recorded as having trained the run."""
         found: list[dict[str, str]] = []
         for entry in self.read(lambda entry: entry.get("machine")):
             if isinstance(entry, dict) and entry not in found:
@@ -60,7 +60,7 @@ def _key(content: str, words: Sequence[str]) -> str:
 
 
 def this_machine(device: str) -> dict[str, str]:
-    """Return what times depend on: processor, its cores, the GPU if the device is one, and versions."""
+    """Return what run times depend on: processor, cores, system, the GPU if the device is one, and versions."""
     import torch
 
     found = {"processor": _processor(), "cores": str(os.cpu_count() or 1), "system": platform.system()}
@@ -70,7 +70,7 @@ def this_machine(device: str) -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Its model; the architecture where the system does not tell more."""
+    """Return the processor's model; the architecture if the system does not tell the model."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

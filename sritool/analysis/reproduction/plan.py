@@ -1,4 +1,4 @@
-"""The plan of a table: its runs by stable names, and the plain commands that train and measure them."""
+"""The plan of a table: its runs, with stable names, and the commands that train and measure them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from sritool.training.configure import gather, resolve_config, shown
 from sritool.training.plan import RUN_NAME
 
 DATA_DIR, RUNS_DIR = Path("data"), Path("runs")
-"""Folders that a command need not name."""
+"""Default folders, which a command need not name."""
 
 STEPS, TEMPERATURES = (2, 4, 8, 20), (0.2, 0.5, 0.8, 1.0)
 
-# What no run is compared by: a limit, what is measured meanwhile, names, and a digest that training takes.
+# Settings that do not make a run differ from the plan: limits, validation, names, and a digest set by training.
 _NO_OUTCOME = re.compile(
     r"recipe|training\.(minutes|save_every|measure_every|precision|seed)|validation\..*|warm_start\.digest"
 )
@@ -41,7 +41,7 @@ _NO_OUTCOME = re.compile(
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be reproduced."""
+    """What to reproduce."""
 
     table: str
     corpus: str = ""  # "": the paper's
@@ -52,9 +52,11 @@ class Request:
     steps: tuple[int, ...] = STEPS  # K of the ablation
     temperatures: tuple[float, ...] = TEMPERATURES  # τ of the ablation
     limit: int | None = None  # test sentences
-    own: bool = False  # by the publications' estimators too
-    use: Mapping[str, Path] = field(default_factory=dict)  # runs that are there, by the plan's names
-    usual: bool = True  # take a run of the usual name, like ptb-sri, where it has the plan's settings
+    own: bool = False  # measure by the published estimators too
+    use: Mapping[str, Path] = field(
+        default_factory=dict
+    )  # name of a planned run -> existing run to use for it
+    usual: bool = True  # use a run of the usual name, like ptb-sri, if it has the plan's settings
     runs_dir: Path = RUNS_DIR
     data_dir: Path = DATA_DIR
 
@@ -67,7 +69,7 @@ class PlannedRun(NamedTuple):
     variation: Variation
     seed: int
     config: RunConfig
-    words: tuple[str, ...]  # of `train`, without folders and device
+    words: tuple[str, ...]  # command that trains it, without folders and device
     measures: tuple[Measure, ...] = ()
 
     @property
@@ -77,14 +79,14 @@ class PlannedRun(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All runs of a table, in the order in which they are worked off."""
+    """All runs of a table, in the order in which they are trained and measured."""
 
     request: Request  # with corpus and methods filled in
     table: PaperTable
     runs: list[PlannedRun]
 
     def locate(self, words: tuple[str, ...]) -> tuple[str, ...]:
-        """Return a command's words with the folders, where they are not the usual ones."""
+        """Return a command's words, with the folders added if they are not the default ones."""
         found = list(words)
         if self.request.data_dir != DATA_DIR and words[0] != "interpolate":
             found += ["--data-dir", str(self.request.data_dir)]
@@ -93,7 +95,7 @@ class Plan(NamedTuple):
         return tuple(found)
 
     def measure_words(self, measure: Measure, run: str) -> tuple[str, ...]:
-        """Return the words that measure the run in a folder."""
+        """Return the command that measures the run in a folder."""
         command = measure.words[:2] if measure.words[0] == "plot" else measure.words[:1]
         words = (*command, run, *measure.words[len(command) :])
         if self.request.limit and measure.words[0] in ("evaluate", "noisy-recon", "classify"):
@@ -104,7 +106,7 @@ class Plan(NamedTuple):
 def make_plan(request: Request) -> Plan:
     """Plan a table.
 
-    Raises: UsageError if there is no such table, method, recipe or setting, or the plan no run of a name in `use`.
+    Raises: UsageError if a table, method, recipe or setting is unknown, or a name in `use` is not in the plan.
     """
     table = table_of(request.table)
     corpus = request.corpus or table.corpus
@@ -113,7 +115,7 @@ def make_plan(request: Request) -> Plan:
         if method not in METHODS:
             raise UsageError(f"no method {method!r}{suggestion(method, METHODS)}")
     if table.varied and any(method != "sri" for method in methods):
-        raise UsageError(f"{request.table} varies the chain, which sri alone has; leave --methods out")
+        raise UsageError(f"{request.table} varies the chain, which only sri has; leave --methods out")
     request = replace(request, corpus=corpus, methods=tuple(dict.fromkeys(methods)))
     runs = [
         _run(request, table, method, variation, seed)
@@ -132,13 +134,13 @@ def make_plan(request: Request) -> Plan:
             raise UsageError(f"--use {name}=…: the plan has no run of this name{suggestion(name, known)}")
         if name not in known[: len(runs)] and len(request.seeds) > 1:
             raise UsageError(
-                f"--use {name}=… does not say which seed; give the name in full, as --dry-run has it"
+                f"--use {name}=… does not say which seed; give the full name, as --dry-run shows it"
             )
     return Plan(request, table, runs)
 
 
 def widened(plan: Plan, rows: Iterable[tuple[str, str, int]]) -> Plan:
-    """Return a plan of the same table with more runs: rows of method, name of the variation, and seed."""
+    """Return a plan with more runs of the same table; rows hold method, name of the variation, and seed."""
     request, rows = plan.request, list(rows)
     names = [name for _, name, _ in rows]
     more: dict[str, Iterable[Any]] = {
@@ -163,9 +165,9 @@ def _run(request: Request, table: PaperTable, method: str, variation: Variation,
 def planned_run(
     request: Request, name: str, method: str, variation: Variation, seed: int | None = None
 ) -> PlannedRun:
-    """Plan the training of a run of this name, of which nothing is measured; seed None: as the settings say.
+    """Plan the training of a run of this name, without measures; seed None: as in the settings.
 
-    Raises: UsageError if a setting is refused, or no run can be called so.
+    Raises: UsageError if a setting is refused, or the name is not allowed for a run.
     """
     settings = tuple(word for text in request.settings for word in ("--set", text))
     assignments = [*(word for word in variation.words if "=" in word), *request.settings]
@@ -178,16 +180,17 @@ def planned_run(
         flags["sampler"] = {"steps": int(variation.words[1])}
     given = gather(assignments=assignments, flags=flags)
     config = resolve_config(Path(request.corpus).name, method, given)
-    unlimited = ("--set", "training.minutes=0") if config.training.minutes else ()  # all stop by one rule
+    # No time limit, so that all runs stop by the same rule.
+    unlimited = ("--set", "training.minutes=0") if config.training.minutes else ()
     if not RUN_NAME.fullmatch(name):
-        raise UsageError(f"a run cannot be called {name!r}; give a name, corpus or recipe of other letters")
+        raise UsageError(f"a run cannot be called {name!r}; give another name, corpus or recipe")
     words = ("train", request.corpus, "--name", name, "--resume", "auto", *chosen)
     words += (*variation.words, *settings, *unlimited, "--no-summary")
     return PlannedRun(name, method, variation, config.training.seed, config, words)
 
 
 def recipe_name(request: Request) -> str:
-    """Return the recipe in a run's name, with a mark of what stands in one's own, and of the settings over it."""
+    """Return the recipe's part of a run's name; a hash marks the content of a user's recipe and extra settings."""
     name, parts = request.recipe, list(request.settings)
     if name not in bundled_recipes():
         own = read_recipe(name)
@@ -196,28 +199,28 @@ def recipe_name(request: Request) -> str:
 
 
 def config_hash(config: RunConfig) -> str:
-    """Return what tells a run's settings from others, in 12 hexadecimal digits."""
+    """Return a hash of a run's settings, in 12 hexadecimal digits."""
     return fingerprint(sorted(_settings(config).items(), key=lambda item: item[0]))[:12]
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
-    """By dotted keys; its sampler is called by what its settings are called in this version."""
+    """Return the settings by dotted keys; the sampler has the name that this version gives to its settings."""
     return flat(shown(named_truly(config)))
 
 
 def differing(config: RunConfig, planned: RunConfig) -> list[str]:
-    """Return the settings in which a run is not as planned, like `training.epochs 30, planned 60`."""
+    """Return the settings that differ from the plan, like `training.epochs 30, planned 60`."""
     own, wanted = _settings(config), _settings(planned)
     if planned.training.tune_step_every:
-        wanted.pop("sampler.step_sizes", None)  # which training searches for
+        wanted.pop("sampler.step_sizes", None)  # found by training
     if not planned.generator.latent:
-        wanted.pop("training.language_model")  # all epochs of a model without z are such
+        wanted.pop("training.language_model")  # a model without z is a language model in all epochs
     names = [name for name in wanted if not _NO_OUTCOME.fullmatch(name) and own.get(name) != wanted[name]]
     return [f"{name} {own.get(name)}, planned {wanted[name]}" for name in names]
 
 
 def fairness(plan: Plan) -> list[str]:
-    """Return what is the same for all methods of a plan, and in which settings its recipe tells them apart."""
+    """Return notes on what is the same for all methods of a plan, and on settings that its recipe sets by method."""
     configs = {run.method: flat(plain(run.config)) for run in plan.runs if not run.variation.name}
     first = next(iter(configs.values()))
     watched = [name for name in first if name.startswith(("generator.", "optimizer.", "training."))]
@@ -239,7 +242,7 @@ def fairness(plan: Plan) -> list[str]:
     ]
     if "kl" in plan.table.columns and any(forgets_its_start(run.config) for run in plan.runs):
         found.append(
-            "kl is not measured of sri, whose chain forgets where it began: it would say nothing about x "
+            "kl is not measured for sri, whose chain forgets where it began: it would say nothing about x "
             "(posterior-kl is the same quantity for all)"
         )
     for name in apart:

@@ -1,7 +1,7 @@
-"""The figures of the paper, each with the place where it stands.
+"""The figures of the paper, each with its place in the paper.
 
 Source: B. Pang, E. Nijkamp, T. Han, Y. N. Wu, "Generative Text Modeling through Short Run Inference", EACL 2021.
-How its perplexities, KLs and active units were estimated, and how ours are: docs/likelihood.md.
+docs/likelihood.md explains how the paper estimates perplexity, KL and active units, and how sritool does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAMES = {
     "vae-fb": "FB-VAE",
     "sri": "SRI",
 }
-"""Method -> what the paper calls it, in the order of its rows."""
+"""Method -> its name in the paper, in the order of the paper's rows."""
 
 
 class Published(NamedTuple):
@@ -34,7 +34,7 @@ class Published(NamedTuple):
 _CORPORA = {"ptb": "PTB", "snli": "SNLI", "yahoo": "Yahoo"}
 _COLUMNS = {"ppl": "PPL", "recon": "Recon", "au": "AU", "kl": "KL"}
 
-# Method -> PPL, Recon, AU and KL of PTB, of SNLI and of Yahoo.
+# Method -> PPL, Recon, AU and KL on PTB, then on SNLI, then on Yahoo.
 _TABLE_1: dict[str, tuple[float | None, ...]] = {
     "lm": (100.47, None, None, None, 21.44, None, None, None, 60.75, None, None, None),
     "vae-anneal": (101.40, 101.28, 0, 0.00, 21.50, 31.66, 2, 1.42, 61.52, 329.10, 0, 0.00),
@@ -46,7 +46,7 @@ _TABLE_1: dict[str, tuple[float | None, ...]] = {
     "sri": (94.26, 91.14, 32, 10.13, 21.21, 22.24, 32, 10.02, 57.05, 311.23, 32, 16.19),
 }
 
-# Method -> nats a sentence after 1 to 4 swaps, SNLI.
+# Method -> nats per sentence after 1 to 4 swaps, SNLI.
 _TABLE_4 = {
     "ae": (26.05, 40.46, 52.77, 63.07),
     "vae-anneal": (32.20, 32.65, 33.12, 33.39),
@@ -85,9 +85,9 @@ def accuracy_from(labels: int) -> str:
 
 
 def published(table: str, corpus: str, method: str, metric: str) -> Published | None:
-    """Return the paper's figure; None where it has none, as of other corpora than the built-in ones.
+    """Return the paper's figure, or None if it has none, for example on another corpus.
 
-    The table is called like `table1`, the metric like `ppl`, or what `recon_after` and `accuracy_from` give.
+    A table name is like `table1`; a metric is like `ppl`, or a name from `recon_after` or `accuracy_from`.
     """
     rows: dict[str, tuple[float | None, ...]] = {}
     if table == "table1" and corpus in _CORPORA:

@@ -1,4 +1,4 @@
-"""How far each run of a plan is: by the folder that it has, or by one that is taken in its place."""
+"""How far each run of a plan is, read from its own folder or from a run used in its place."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from sritool.runs.folder import BEST, LAST, LOCK
 
 
 class Known(NamedTuple):
-    """A trained model of a run, and what is on record of it."""
+    """The model of a run, and its figures on record."""
 
     path: Path  # of its checkpoint
-    content: str  # hash of that
+    content: str  # hash of the checkpoint file
     config: RunConfig
     training: Training
-    best_after: float  # seconds of training before the epoch that was best
-    corpus: Mapping[str, Any]  # that it was trained on
-    # Words of a measure -> its metrics on record and their evaluation, or rows that its command printed.
+    best_after: float  # seconds of training up to the best epoch
+    corpus: Mapping[str, Any]  # training corpus
+    # Words of a measure -> (metrics on record, their evaluation), or the rows that its command printed.
     done: dict[tuple[str, ...], Any]
 
 
@@ -39,26 +39,26 @@ class State(NamedTuple):
     """How far a run is."""
 
     folder: Path | None = None  # None: not begun
-    known: Known | None = None  # None: there is no model yet, or it is still an autoencoder
+    known: Known | None = None  # None: no model yet, or still in autoencoder pretraining
     epochs: int = 0  # done
     steps: int = 0
     seconds: float = 0.0  # of training so far
     in_use: bool = False  # by another process
-    apart: tuple[str, ...] = ()  # settings in which it is not as planned
+    apart: tuple[str, ...] = ()  # settings that differ from the plan
 
     @property
     def trained(self) -> bool:
-        """Whether its training has come to its end."""
+        """Whether its training has ended."""
         return self.known is not None and not self.known.training.left.startswith("its training")
 
     def progress(self, run: PlannedRun) -> str:
-        """Return how far its training is, in words."""
+        """Return the progress of its training, in words."""
         planned = self.known.config.training.epochs if self.known else run.config.training.epochs
         how = "done" if self.trained else f"{self.epochs} of {planned} epochs" if self.folder else "to do"
         return f"{how}, in use by another process" if self.in_use and not self.trained else how
 
     def missing(self, run: PlannedRun) -> list[Measure]:
-        """Return what is still to be measured of it."""
+        """Return the measures that are still to be done."""
         done = self.known.done if self.known is not None else {}
 
         def is_done(measure: Measure) -> bool:
@@ -69,7 +69,7 @@ class State(NamedTuple):
 
 
 def train_words(plan: Plan, run: PlannedRun, state: State, folder: Path | None) -> tuple[str, ...]:
-    """Return the words that train a run, or go on with the one in `folder` that was taken in its place."""
+    """Return the command that trains a run, or that resumes the run in `folder` used in its place."""
     if folder is None or state.folder == plan.request.runs_dir / run.name:
         return run.words
     limit = ("--set", "training.minutes=0") if run.config.training.minutes else ()
@@ -77,11 +77,11 @@ def train_words(plan: Plan, run: PlannedRun, state: State, folder: Path | None) 
 
 
 def state_of(plan: Plan, run: PlannedRun, device: str = "cpu") -> State:
-    """Look how far a run is; figures of another kind of device than where it will be measured are others.
+    """Return how far a run is; figures measured on another kind of device do not count.
 
     Raises:
         CheckpointError: A checkpoint is damaged.
-        UsageError: The folder that was named for it has no checkpoint, or holds a run of another method or corpus.
+        UsageError: The folder given in `use` has no checkpoint, or holds a run of another method or corpus.
     """
     folder, named = _folder(plan, run)
     if folder is None:
@@ -100,7 +100,7 @@ def state_of(plan: Plan, run: PlannedRun, device: str = "cpu") -> State:
 
 
 def _folder(plan: Plan, run: PlannedRun) -> tuple[Path | None, bool]:
-    """The run's folder, and whether somebody named it for this run."""
+    """Return the run's folder, and whether it was given in `use`."""
     use, runs_dir = plan.request.use, plan.request.runs_dir
     named = use.get(run.name) or use.get(run.short)
     if named is not None:
@@ -142,7 +142,7 @@ def _in_use(folder: Path) -> bool:
     lock = Lock(folder / LOCK)
     try:
         free = lock.acquire()
-    except OSError:  # of another user: train has a line on it
+    except OSError:  # another user's lock: `train` explains it
         return False
     lock.release()
     return not free
@@ -172,9 +172,9 @@ def _on_record(plan: Plan, run: PlannedRun, model: HashedModel) -> Iterator[tupl
             chosen = choose_sentences(model, settings.split, None, settings.limit, plan.request.data_dir)
             kept = record_of(model, chosen, settings)
             missing = kept.missing(settings.metrics)
-            there = tuple(name for name in settings.metrics if name not in missing)
-            if there:
-                yield measure.words, (there, looked_up(model, chosen, kept, there))
+            present = tuple(name for name in settings.metrics if name not in missing)
+            if present:
+                yield measure.words, (present, looked_up(model, chosen, kept, present))
         else:
             rows = outputs.rows(model.content, plan.measure_words(measure, ""))
             if rows is not None:
@@ -182,7 +182,7 @@ def _on_record(plan: Plan, run: PlannedRun, model: HashedModel) -> Iterator[tupl
 
 
 def settings_of(plan: Plan, measure: Measure) -> EvaluationSettings:
-    """Return the settings of an evaluation that is a measure of a plan."""
+    """Return the evaluation settings of a recorded measure of a plan."""
     return EvaluationSettings(
         measure.metrics,
         split=measure.split,

@@ -1,4 +1,4 @@
-"""The tables by name: the methods in each, what is measured of them, and what the paper says."""
+"""The tables by name: their methods, the measures of each run, and what the paper says."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ class Variation(NamedTuple):
     """A run that differs from its method's recipe in one setting."""
 
     name: str = ""  # part of the run's name
-    words: tuple[str, ...] = ()  # for train
+    words: tuple[str, ...] = ()  # options for `train`
 
 
 class PaperTable(NamedTuple):
-    """A table or figure of the paper, or what we have in place of what its text says."""
+    """A table or figure of the paper, or our own table for a statement in its text."""
 
     title: str
-    corpus: str  # unless another is asked for
+    corpus: str  # default corpus
     methods: tuple[str, ...]
-    measures: Callable[[int | None], tuple[Measure, ...]]  # of so many sentences
+    measures: Callable[[int | None], tuple[Measure, ...]]  # by the limit on the number of sentences
     columns: tuple[str, ...]  # figures shown, in order
-    says: str = ""  # what the paper says in words
+    says: str = ""  # the paper's result in words
     differences: tuple[str, ...] = ()  # figures that runs are compared in, sentence by sentence
     labelled: bool = False  # whether it needs a corpus with labels
     varied: bool = False  # whether steps and temperatures of the chain are varied
 
 
 WORK_ORDER = ("lm", "vae-fb", "sri", "vae-anneal", "vae-fbp", "vae-cyclical", "ae", "vae-lagging", "sa-vae")
-"""Methods as they are trained: what decides first, what takes longest last."""
+"""Order in which methods are trained: the most informative first, the slowest last."""
 
 _WITHOUT_AE = tuple(name for name in NAMES if name != "ae")
 _WITH_Z = tuple(name for name in NAMES if name != "lm")
@@ -129,7 +129,7 @@ def table_of(name: str) -> PaperTable:
 
 
 def variations(table: PaperTable, steps: tuple[int, ...], temperatures: tuple[float, ...]) -> list[Variation]:
-    """Return how the runs of each method differ: not at all first, then in K alone, then in τ alone.
+    """Return the variations of each method's runs: none first, then K alone, then τ alone.
 
     A temperature is constant in training, and the same at evaluation.
     """
@@ -143,7 +143,7 @@ def variations(table: PaperTable, steps: tuple[int, ...], temperatures: tuple[fl
 
 
 def measures_of(table: PaperTable, config: RunConfig, limit: int | None, own: bool) -> tuple[Measure, ...]:
-    """Return what is measured of a run of a table, with `own` by the publications' estimators too."""
+    """Return the measures of a run in a table; `own` adds those by the published estimator or classifiers."""
     found = [one for one in table.measures(limit) if config.generator.latent or not one.needs_z]
     recorded = bool(found) and found[0].recorded
     if recorded and forgets_its_start(config):
@@ -157,11 +157,11 @@ def measures_of(table: PaperTable, config: RunConfig, limit: int | None, own: bo
 
 
 def forgets_its_start(config: RunConfig) -> bool:
-    """Whether a chain's density given its noise is nearly a point's, so that `kl` says nothing about x."""
+    """Whether the chain forgets its start, so that its density given the noise is almost a point and `kl` useless."""
     return config.method == "sri" and config.sampler.exponential and 1.0 in config.sampler.schedule()
 
 
 def method_of(config: RunConfig) -> Method:
-    """Return the method of a configuration, as small as can be."""
+    """Build the method of a configuration in the smallest size."""
     sizes = replace(config.generator, embedding=1, hidden=1, layers=1)
     return build_method(replace(config, generator=sizes), FIRST_PREDICTED + 2)

@@ -1,4 +1,4 @@
-"""How long what is left of a plan will take on this machine, by a few training steps of each kind of run."""
+"""Estimates how long the rest of a plan takes on this machine, from a few training steps of each kind of run."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from sritool.training.validation import passes_of
 START = 6.0
 """Seconds that a command takes before its work begins, roughly."""
 
-_CLUSTERED = 10_000  # of `classify`: sentences of train
-_UNIT_CHAINS = 16  # of `au` in most cases, where there is no exact mean
+_CLUSTERED = 10_000  # sentences of train that `classify` clusters
+_UNIT_CHAINS = 16  # chains per sentence for `au` in most cases, if there is no exact mean
 
 
 def corpus_of(plan: Plan) -> Corpus | None:
-    """Return the corpus of a plan; None where it is still to be prepared.
+    """Return the corpus of a plan; None if it is still to be prepared.
 
     Raises:
-        UsageError: There can be none of its name.
-        DataError: It has no labels, and the table is about them.
+        UsageError: The name cannot be that of a corpus.
+        DataError: The table needs labels, and the corpus has none.
     """
     name, data_dir = plan.request.corpus, plan.request.data_dir
     check_corpus(name, data_dir)
@@ -40,14 +40,14 @@ def corpus_of(plan: Plan) -> Corpus | None:
     corpus = load_corpus(path) if path is not None else tiny_in_memory() if name == "tiny" else None
     if corpus is not None and plan.table.labelled and not corpus.info.labels:
         raise DataError(
-            f"{plan.request.table} tells classes apart, and corpus {name} has no labels; "
+            f"{plan.request.table} needs labels, and corpus {name} has none; "
             "give --corpus with labels, like yelp"
         )
     return corpus
 
 
 class Estimates:
-    """Seconds of the steps of a plan; each kind of run is tried once."""
+    """Time estimates for the steps of a plan, in seconds; each kind of run is timed once."""
 
     def __init__(self, plan: Plan, corpus: Corpus, device: str) -> None:
         self._plan, self._corpus = plan, corpus
@@ -55,7 +55,7 @@ class Estimates:
         self._costs: dict[str, RunCost] = {}
 
     def training(self, run: PlannedRun, state: State) -> float:
-        """Return the seconds that are left of a run's training at most: it may end before its plan."""
+        """Return the seconds left of a run's training, at most: training may end early."""
         if state.trained:
             return 0.0
         planned = run.config.training.epochs
@@ -68,19 +68,19 @@ class Estimates:
         return START + validation * cost.seconds * share
 
     def measuring(self, run: PlannedRun, measure: Measure) -> float:
-        """Return the seconds that a measure takes, by the passes through the generator that it needs."""
+        """Return the seconds of a measure, by the number of passes through the generator that it needs."""
         passes = self._passes(run, measure)
         cost = self._cost(run)
         a_pass = cost.seconds_a_step / (run.config.training.batch_size * cost.method.work().training)
         return START + passes * a_pass
 
     def left(self, run: PlannedRun, state: State) -> float:
-        """Return the seconds of everything that is left of a run."""
+        """Return the seconds of all that is left of a run."""
         measures = state.missing(run)
         return self.training(run, state) + sum(self.measuring(run, one) for one in measures)
 
     def uncounted(self) -> list[str]:
-        """Return the methods tried so far whose updates beside the plan are not part of their time."""
+        """Return the methods timed so far with extra updates that the estimate leaves out."""
         return sorted({cost.method.name for cost in self._costs.values() if cost.beside})
 
     def _cost(self, run: PlannedRun) -> RunCost:
@@ -97,11 +97,11 @@ class Estimates:
         return min(count, self._plan.request.limit or count)
 
     def _chain(self, run: PlannedRun) -> float:
-        """Passes of one draw of a sentence's z; `work` counts two."""
+        """Passes for one draw of z per sentence; `work` counts two draws."""
         return self._cost(run).method.work().inference / 2
 
     def _passes(self, run: PlannedRun, measure: Measure) -> float:
-        """Forward passes of one sentence through the generator that a measure takes, roughly."""
+        """Rough number of forward passes of one sentence through the generator for a measure."""
         match measure.words[0]:
             case "evaluate":
                 return self._of_evaluation(run, measure)
@@ -124,7 +124,7 @@ class Estimates:
         found = passes_of(method, metrics, settings.likelihood, length) * sentences
         if run.method != "sri":
             return found
-        with_density = self._chain(run) * run.config.generator.latent  # a tangent a dimension
+        with_density = self._chain(run) * run.config.generator.latent  # one tangent per dimension
         if settings.estimator != DEFAULT_ESTIMATOR:
             return with_density * settings.likelihood.samples * sentences
         found += with_density * settings.kl_count(sentences) * ("kl" in metrics)
@@ -138,7 +138,7 @@ class Estimates:
 
 
 def rounded(seconds: float) -> float:
-    """Return an estimate to two digits, as it is not better than that."""
+    """Round an estimate to two digits; it is not more precise than that."""
     if seconds <= 0:
         return 0.0
     unit = 10.0 ** (math.floor(math.log10(seconds)) - 1)

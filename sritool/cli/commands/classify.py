@@ -1,4 +1,4 @@
-"""`sritool classify`: how well codes tell the classes of sentences, without labels and with few."""
+"""`sritool classify`: classifies sentences by their codes, without labels and with few."""
 
 from __future__ import annotations
 
@@ -54,43 +54,43 @@ def classify(
     data_dir: DataDirOpt = Path("data"),
     output: OutputOptions,
 ) -> None:
-    """Classify sentences by their codes: accuracy on test without labels, and with few.
+    """Classify sentences by their codes: accuracy on test, without labels and with few.
 
     sritool classify runs/yelp-sri runs/yelp-vae-fb --labels 0,100,1000
 
     sritool classify --labelled labelled-100.tsv labelled-1000.tsv --valid valid.tsv --test test.tsv
 
-    A code is the mean of q(z|x) of a sentence, as encode --mean has it. Without labels (0), a mixture of Gaussians is
-    fitted to the codes of train, one for each class, and valid names its clusters. With labels, a support vector
-    machine learns from them; cross-validation chooses its cost. Two rows give the scale: the commonest class of test,
-    and the same labels with words in place of codes (TF-IDF and a linear support vector machine).
+    A code is the mean of q(z|x) of a sentence, as from encode --mean. Without labels (0), a mixture of Gaussians, one
+    per class, is fitted to the codes of train, and valid names its clusters. With labels, a support vector machine
+    learns from them; cross-validation chooses its cost. Two rows are baselines: the commonest class of test, and the
+    same labels with words in place of codes (TF-IDF and a linear support vector machine).
 
-    Only sentences that take part are encoded. Their codes are kept in latents/ beside each checkpoint: a command that
-    was stopped goes on where it was, and another one on the same sentences finds them there.
+    Only the sentences that are used are encoded. Their codes are kept in latents/ beside each checkpoint: a stopped
+    command continues where it was, and another one on the same sentences reuses them.
 
     Args:
-        labelled: Learn from the labels in these files: label<TAB>text, or .csv and .jsonl with a label. Files of one
-            size count as draws. Without it, labels are drawn from train.
+        labelled: Learn from the labels in these files: label<TAB>text, or .csv and .jsonl with a label. Files of
+            the same size count as draws. By default, labels are drawn from train.
         test: Labelled test sentences, in place of the corpus' own.
         valid: Labelled sentences that name the clusters, in place of the corpus' own.
         train: Sentences to cluster and to draw labels from, in place of the corpus' own.
-        labels: How many labels to learn from; 0 for clusters. [default: 0,100,1000,10000, as far as there are; with
+        labels: How many labels to learn from; 0 for clusters. [default: 0,100,1000,10000, up to all of them; with
             --labelled the whole files]
-        draws: Draws of labels, and seeds of the clusters.
-        zero: Cluster without labels, or do not. [default: yes, unless --labels are given without 0]
-        train_sentences: Sentences of train to cluster.
-        limit: At most this many sentences of each of train, valid and test; --labels draw from all of train.
+        draws: Number of draws of labels, and of seeds for the clusters.
+        zero: Cluster without labels, or not. [default: yes, unless --labels are given without 0]
+        train_sentences: Number of train sentences to cluster.
+        limit: Use at most this many sentences of each of train, valid and test; --labels draws from all of train.
             [default: all of valid and test]
         deduplicate: Leave out sentences of train, valid and labelled files that are in test too.
-        chains: Draws of a chain whose mean is a sentence's code; an encoder has its own mean. [default: where a chain
-            without noise ends]
-        chain_dropout: Drop words' features in the steps of these chains, as in training. The authors' code does.
-        standardize: Bring every dimension of the codes to mean 0 and variance 1 first. The authors' code does not.
+        chains: Take the mean of this many draws of the chain as a sentence's code; an encoder gives its own mean.
+            [default: the end of a chain without noise]
+        chain_dropout: Drop word features in the steps of these chains, as in training. The authors' code does so.
+        standardize: First scale every dimension of the codes to mean 0 and variance 1. The authors' code does not.
         kernel: Kernel of the support vector machine; rbf is slow.
-        pca: Cluster this many principal components; the authors take 4. [default: all dimensions]
-        naming: How clusters get their names. hungarian: so that most of valid is right. authors: from the label of
-            each one's most confident sentence.
-        confusion: Print the confusion matrix: below the accuracies, or in TSV, CSV and JSON in their place.
+        pca: Cluster this many principal components; the authors use 4. [default: all dimensions]
+        naming: How clusters get their names. hungarian: so that accuracy on valid is highest. authors: the label of
+            each cluster's most confident sentence.
+        confusion: Print the confusion matrix: below the accuracies, or in TSV, CSV and JSON instead of them.
     """
     from sritool.analysis import classification as task
     from sritool.analysis.classification_data import Request
@@ -121,8 +121,8 @@ def classify(
         data_dir=data_dir,
     )
     for_clusters = ["valid", "pca", "naming", "train_sentences", *(["train"] if request.labelled else [])]
-    no_clusters = "{} is for clusters, and there are none; leave it out, or give --zero"
-    no_labels = "{} is for learning from labels, and --labels 0 has none; leave one of them out"
+    no_clusters = "{} is for clusters, but there are none; leave it out, or give --zero"
+    no_labels = "{} is for learning from labels, but --labels 0 has none; leave one of them out"
     rules = (
         (not request.wants_clusters, for_clusters, no_clusters),
         (not request.wants_labels, ("labelled", "kernel"), no_labels),
@@ -131,9 +131,9 @@ def classify(
     refuse_idle(ctx, rules)
     with device.measuring() as where:
         paths = replace(models, checkpoints=checkpoints).find("classifying with")
-        with output.progress("what is encoded is kept; the same command goes on from there") as report:
+        with output.progress("finished codes are kept; the same command continues from there") as report:
             found = task.classify(paths, request, where, report)
-        # The confusion matrix stands below the accuracies for people, in their place for programs.
+        # The confusion matrix is below the accuracies for people, and instead of them for programs.
         tables = [] if confusion and form not in FOR_PEOPLE else [accuracy_table(found, form)]
         parts = [part for table in tables for part in panels(table, form)]
         emit_all([*parts, *(confusion_tables(found, form) if confusion else [])], form)
@@ -142,10 +142,10 @@ def classify(
 def checkpoints_and_files(
     checkpoints: Sequence[Path] | None, labelled: Sequence[str] | None
 ) -> tuple[list[Path], tuple[Path, ...]]:
-    """Return checkpoints and labelled files: in `--labelled a.tsv b.tsv` the parser takes b.tsv for a checkpoint."""
+    """Tell checkpoints from labelled files: in `--labelled a.tsv b.tsv` the parser takes b.tsv for a checkpoint."""
     given = list(checkpoints or ())
     stray = [path for path in given if path.suffix.lower() in TABLES]
     if stray and not labelled:
-        raise UsageError(f"{stray[0]} is no checkpoint; give labelled sentences with --labelled")
+        raise UsageError(f"{stray[0]} is not a checkpoint; give labelled sentences with --labelled")
     files = (*(Path(name) for name in labelled or ()), *stray)
     return [path for path in given if path not in stray], files

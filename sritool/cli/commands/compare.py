@@ -28,7 +28,7 @@ def compare(
     measurement: MeasurementOptions,
     output: OutputOptions,
 ) -> None:
-    """Compare runs: one row each, measured on the same sentences with the same noise and one estimator.
+    """Compare runs: one row each, measured on the same sentences with the same noise and estimator.
 
     sritool compare runs/tiny-sri runs/tiny-lm
 
@@ -39,23 +39,23 @@ def compare(
     It measures the whole test split, unless --split or --limit says otherwise. What compare or evaluate measured
     before is on record in evaluations.jsonl beside the checkpoint and is not measured again.
 
-    The metrics are those of evaluate. tokens/s: the median number of tokens that training read a second. time: of the
-    whole training. epochs: done of those planned. The best of ppl, nll and recon (the lowest), mi, permuted and
-    tokens/s (the highest) stands out; of the others neither more nor less is better.
+    The metrics are those of evaluate. tokens/s: the median number of tokens per second in training. time: of the
+    whole training. epochs: done, of those planned. The best value is highlighted: the lowest ppl, nll and recon, and
+    the highest mi, permuted and tokens/s; for the others, neither more nor less is better.
 
-    A second table has the differences to --against, sentence by sentence, with the standard error of the difference:
-    how hard a sentence is cancels, so that it is far smaller than that of a figure. A star stands beside what is
-    beyond two of them. half the draws: by how much that raises nll (ppl where nll is not shown), for a run whose
-    weights say that more draws would lower it further.
+    A second table gives the differences to --against, sentence by sentence, with their standard errors. These are far
+    smaller than the errors of the figures, because the difficulty of a sentence cancels. A star marks a difference
+    beyond two standard errors. half the draws: how much nll (ppl where nll is not shown) is higher with half the
+    draws, for a run whose weights show that more draws would lower it further.
 
     Args:
-        metrics: Columns, in this order, with commas between: any metric of evaluate, and parameters, tokens/s, time,
+        metrics: Columns, in this order, separated by commas: any metric of evaluate, and parameters, tokens/s, time,
             epochs; or all. [default: ppl,recon,au,kl,nll,posterior-kl,mi,permuted,parameters,tokens/s,time,epochs]
         sort: Order of the rows: by run, by method or by a column, the best first, or the lowest where none is better.
             [default: as given]
         estimator: How p(x) is estimated, the same for all runs, as in evaluate; or own: as each method was published,
-            sri by its chain and the others by their encoder.
-        samples: Draws of z per sentence that p(x) is estimated from. [default: adaptive 100, sri 10, ais 16, encoder
+            sri with its chain and the others with their encoder.
+        samples: Draws of z per sentence for the estimate of p(x). [default: adaptive 100, sri 10, ais 16, encoder
             500]
     """
     from sritool.analysis import comparison as task

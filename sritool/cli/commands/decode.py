@@ -1,4 +1,4 @@
-"""`sritool decode`: sentences for codes."""
+"""`sritool decode`: decodes codes into sentences."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def decode(
     decoding: DecodingOptions,
     output: OutputOptions,
 ) -> None:
-    """Decode codes into sentences, one for each, greedily unless told otherwise.
+    """Decode codes into sentences, one for each; greedily unless an option says otherwise.
 
     sritool encode runs/tiny-sri < lines.txt | sritool decode runs/tiny-sri
 
     sritool decode runs/tiny-sri --codes codes.npy --temperature 0.8
 
-    The sentences come in the order of the codes; in a pipe one a line, and nothing else.
+    The sentences come in the order of the codes; in a pipe, one per line and nothing else.
 
     Args:
-        codes: Codes from a file, or - for stdin: TSV, CSV or numbers with spaces between, with or without a header,
+        codes: Codes from a file, or - for stdin: TSV, CSV or numbers separated by spaces, with or without a header,
             JSON lines with z, or .npy.
     """
     from sritool.analysis.codes import read_codes
@@ -40,7 +40,7 @@ def decode(
     config = decoding.config()
     opened = model.load("decoding with")
     opened.require_latent("decode codes")
-    tell_typed(codes, "codes, numbers with spaces between")
+    tell_typed(codes, "codes, numbers separated by spaces")
     given = read_codes(codes, opened.latent)
     with output.progress(shown=len(given) > FEW) as report:
         found = opened.decode_whole(given, config, seed, report=report)

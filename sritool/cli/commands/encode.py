@@ -1,4 +1,4 @@
-"""`sritool encode`: the codes of sentences."""
+"""`sritool encode`: encodes sentences into codes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from sritool.errors import UsageError
 if TYPE_CHECKING:
     from sritool.analysis.codes import Encoded
 
-SHOWN = 6  # dimensions that a table for people has room for
+SHOWN = 6  # dimensions in a table for people
 
 CodesFormatOpt = Annotated[
     Literal["auto", "table", "tsv", "plain", "json", "csv", "npy", "markdown", "latex"],
     file_option(
         "--format",
         "-f",
-        help="auto (a table of the first dimensions on a terminal, TSV in a pipe, or what the ending of --output "
-        "tells), table, tsv, plain (TSV without its header), json (lines), npy, csv, markdown or latex.",
+        help="auto (a table of the first dimensions on a terminal, TSV in a pipe, or by the ending of "
+        "--output), table, tsv, plain (TSV without its header), json (lines), npy, csv, markdown or latex.",
         envvar="SRITOOL_FORMAT",
         metavar="FORMAT",
     ),
@@ -52,22 +52,22 @@ def encode(
     fmt: CodesFormatOpt = "auto",
     quiet: QuietOpt = False,
 ) -> None:
-    """Encode sentences, one a line on stdin or in a file: their codes z, a row for every line.
+    """Encode sentences, one per line on stdin or in a file, into their codes z, one row per line.
 
     sritool encode runs/tiny-sri < lines.txt | sritool decode runs/tiny-sri
 
     sritool encode runs/tiny-sri --mean -o codes.npy --text lines.txt
 
     A row has the columns z1, z2, …; with --chains N and without --mean there are N rows for each line, and the
-    columns line and chain before them (.npy: lines by chains by dimensions). JSON lines have the sentence too. An
-    empty line is an empty sentence. Codes of a long text are kept in latents/ beside the checkpoint, so
-    that the same command goes on where it was stopped.
+    columns line and chain come first (.npy: lines by chains by dimensions). JSON lines have the sentence too. An
+    empty line is an empty sentence. Codes of a long text are kept in latents/ beside the checkpoint, so that the same
+    command continues where it was stopped.
 
     Args:
-        chains: Draw this many codes for each sentence, each with its own noise. [default: 1; with --mean none]
-        mean: Give one code a sentence, the mean of q(z|x): an encoder's own; of a chain, where it ends without noise,
-            or with --chains the mean of so many.
-        chain_dropout: Drop words' features in the steps of a chain, as in training.
+        chains: Draw this many codes for each sentence, each with its own noise. [default: 1; none with --mean]
+        mean: Give one code per sentence, the mean of q(z|x): an encoder's own; for a chain, where it ends without
+            noise, or with --chains the mean of that many draws.
+        chain_dropout: Drop word features in the steps of a chain, as in training.
         output: Write to a file: .npy, .jsonl, .csv, or else TSV.
     """
     from sritool.analysis.codes import encode_text
@@ -77,7 +77,7 @@ def encode(
 
     refuse_idle(ctx, [(chain_dropout and mean and chains is None, ("chain_dropout",), CHAINS_NEEDED)])
     if output is not None and "fmt" not in typed(ctx):
-        fmt = "auto"  # SRITOOL_FORMAT is for what is printed
+        fmt = "auto"  # SRITOOL_FORMAT is only for what is printed
     form = output_form(fmt, output)
     with device.measuring() as where:
         opened = load_model(model.find("encoding with"), where)
@@ -96,23 +96,23 @@ def encode(
 
 
 def output_form(fmt: str, output: Path | None) -> str:
-    """Return the format asked for, or that of the file's ending, or that of stdout; npy does not go to a terminal."""
+    """Return the format asked for, or that of the file's ending, or that of stdout; refuse npy on a terminal."""
     from sritool.analysis.codes import BY_SUFFIX, FORMS, form_of
 
     form = fmt if fmt == "npy" else resolve_format(fmt)
     if output is None:
         if form == "npy" and sys.stdout.isatty():
-            raise UsageError("a terminal shows no .npy; give -o codes.npy, or redirect the output")
+            raise UsageError("a terminal cannot show .npy; give -o codes.npy, or redirect the output")
         return form
     check_writable(output)
-    told = form_of(output)
+    by_ending = form_of(output)
     if fmt == "auto":
-        return told
+        return by_ending
     if form not in FORMS:
-        raise UsageError(f"no file of codes has the format {form}; choose one of {', '.join(FORMS)}")
-    if output.suffix.lower() in BY_SUFFIX and told != ("tsv" if form == "plain" else form):
+        raise UsageError(f"codes cannot be written in the format {form}; choose one of {', '.join(FORMS)}")
+    if output.suffix.lower() in BY_SUFFIX and by_ending != ("tsv" if form == "plain" else form):
         raise UsageError(
-            f"-o {output} and --format {form} contradict each other; give --format {told}, or another ending"
+            f"-o {output} and --format {form} contradict each other; give --format {by_ending}, or another ending"
         )
     return form
 
@@ -141,7 +141,7 @@ def show(found: Encoded, form: str) -> None:
 
 
 def content(found: Encoded, form: str) -> Iterator[bytes]:
-    """Yield what a file of codes holds; an array is [lines, latent], or [lines, chains, latent] of several chains."""
+    """Yield the content of a file of codes; an array is [lines, latent], or [lines, chains, latent]."""
     from sritool.analysis.codes import code_lines, npy_bytes
 
     if form == "npy":
@@ -152,7 +152,7 @@ def content(found: Encoded, form: str) -> Iterator[bytes]:
 
 
 def first_dimensions(found: Encoded, shown: int) -> Table:
-    """For people: some dimensions, the length of all, and the sentence."""
+    """Return a table for people: the first dimensions, the norm of the code, and the sentence."""
     latent = found.codes.shape[-1]
     beside = found.beside(with_text=True)
     sentences = beside.pop("sentence")

@@ -38,13 +38,13 @@ class EstimationOptions:
 
     Attributes:
         estimator: How p(x) is estimated: adaptive; sri, the paper's, with the chain as proposal; ais, annealing from
-            the prior; encoder. A model without z is exact.
-        samples: Draws of z per sentence that p(x) is estimated from; chains of sri and ais. [default: adaptive 100,
+            the prior; encoder. Without z, p(x) is exact.
+        samples: Draws of z per sentence for the estimate of p(x); chains of sri and ais. [default: adaptive 100,
             sri 10, ais 16, encoder 500]
         pilots: Draws of z per sentence in each round that fits adaptive's proposal; they are not part of the
             estimate.
         chains: Codes inferred per sentence, for recon, permuted and au.
-        rungs: Steps of annealing, for ais and --certify.
+        rungs: Annealing steps, for ais and --certify.
     """
 
     estimator: Annotated[str, estimator_option(metavar="NAME")] = "adaptive"
@@ -54,7 +54,7 @@ class EstimationOptions:
     rungs: Annotated[int, estimator_option(min=1)] = 200
 
     def settings(self) -> dict[str, Any]:
-        """Return fields of `EvaluationSettings`; raise UsageError for an estimator that there is not."""
+        """Return fields of `EvaluationSettings`; raise UsageError for an unknown estimator."""
         from sritool.config.settings import LikelihoodConfig
         from sritool.evaluation.likelihood_estimators import ESTIMATORS, check_estimator
 
@@ -88,34 +88,33 @@ def evaluate(
 ) -> None:
     """Measure a model: perplexity, reconstruction, KL, active units, each with its standard error.
 
-    It measures the whole split, unless --limit says otherwise; the output then says so. Several checkpoints get the
-    same sentences and the same noise, and one row each.
+    It measures the whole split unless --limit is given; the output then says so. Several checkpoints get the same
+    sentences and noise, and one row each.
 
     sritool evaluate runs/tiny-sri runs/tiny-lm --metrics ppl,au,posterior-kl
 
     sritool evaluate --split valid --limit 200 --format json
 
     ppl: perplexity per token. nll: -log p(x) per sentence x, in nats. recon: -log p(x|z) at the inferred code z.
-    posterior-kl: what z tells about x, KL of the posterior to the prior; it is the sum of the mutual information
-    of x and z, which lies between mi and mi-upper, and the KL of all codes together to the prior, which is
-    kl-aggregate at least. kl: KL of the method's own inference to the prior (where that is slow, on 64
-    sentences unless --limit is given); kl-information is a lower bound of the part of it that is about x, and
-    kl-contraction is the rest. elbo: -recon - kl. elbo-gain: by how much --refine-steps raise the encoder's elbo,
-    with the same noise. au: active units, the dimensions of z that vary with the sentence; au-naive: the published
-    count, which takes noise for activity. permuted: how much recon loses with another sentence's z, 0 where z is
-    ignored.
+    posterior-kl: KL of the posterior to the prior, that is, what z tells about x. It is the sum of the mutual
+    information of x and z, which lies between mi and mi-upper, and the KL of the aggregate posterior to the prior,
+    which is at least kl-aggregate. kl: KL of the method's own inference to the prior (where that is slow, on 64
+    sentences unless --limit is given); kl-information is a lower bound on the part of it that is about x, and
+    kl-contraction is the rest. elbo: -recon - kl. elbo-gain: how much --refine-steps raises the encoder's elbo, with
+    the same noise. au: active units, the dimensions of z that vary with the sentence; au-naive: the published count,
+    which takes noise for activity. permuted: how much recon rises with another sentence's z; 0 if z is ignored.
 
-    Three figures tell how far an estimate from weighted draws can be trusted: the same from half the draws, the
-    effective sample size, and Pareto k, which is above 0.7 where few draws carry all the weight.
+    Three figures show how far an estimate from weighted draws can be trusted: the same estimate from half the draws,
+    the effective sample size, and Pareto k, which is above 0.7 where few draws carry all the weight.
 
-    An evaluation that was stopped goes on where it was: give the same command again. A finished one is on record in
-    evaluations.jsonl beside the checkpoint, and the same command answers from there.
+    To continue a stopped evaluation, give the same command again. A finished one is on record in evaluations.jsonl
+    beside the checkpoint, and the same command reads it from there.
 
     Args:
         metrics: Any of ppl, nll, bpc, bpb, posterior-kl, mi, mi-upper, kl-aggregate, recon, permuted, elbo,
-            elbo-gain, kl, kl-information, kl-contraction, au, au-naive, with commas between, or all. [default:
+            elbo-gain, kl, kl-information, kl-contraction, au, au-naive, separated by commas, or all. [default:
             ppl,nll,posterior-kl,recon,permuted,au]
-        per_sentence: Print one row per sentence in place of the metrics.
+        per_sentence: Print one row per sentence instead of the metrics.
         curve: Print ppl and nll against the number of draws instead.
         certify: Check adaptive instead: bracket log p(x) of N sentences drawn from the model between two bounds.
     """

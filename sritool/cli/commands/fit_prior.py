@@ -1,4 +1,4 @@
-"""`sritool fit-prior`: a Gaussian prior fitted to the codes of training sentences."""
+"""`sritool fit-prior`: fits a Gaussian prior to the codes of training sentences."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def fit_prior(
 
     sritool fit-prior runs/captions-ae --write fitted.pt
 
-    nll: -log p(x) of validation sentences, nats a sentence, from the same draws for both priors. change: what the
+    nll: -log p(x) of validation sentences, nats per sentence, from the same draws for both priors. change: what the
     fitted prior adds to it, with the error of the paired difference; below 0 is better. ess: effective sample size.
     Nothing is written unless the nll falls by more than two standard errors. An encoder with variances gets a
-    diagonal Gaussian, which keeps its q(z|x) a diagonal one; ae without noise and sri get a full covariance.
+    diagonal Gaussian, which keeps its q(z|x) diagonal; ae without noise and sri get a full covariance.
 
     Args:
         sentences: Training sentences to fit to.
-        limit: Validation sentences to judge by.
+        limit: Validation sentences to judge it by.
     """
     from sritool.analysis import fitted_prior
     from sritool.evaluation.evaluations_on_record import load_hashed
@@ -59,7 +59,8 @@ def fit_prior(
         opened = load_hashed(path, where)
         with output.progress() as report:
             fitted = fitted_prior.fit_prior(opened, sentences, limit, seed, data_dir, report)
-        if new.write is not None and fitted.is_better:  # before the table, whose reader may go: `| head -1`
+        # Before the table, as its reader may stop early: `| head -1`.
+        if new.write is not None and fitted.is_better:
             fitted_prior.write_fitted(opened, fitted, new.write)
     title = (
         f"{run_name(path)} on {opened.checkpoint.corpus['name']}, fitted to {fitted.trained} training sentences, "
@@ -73,7 +74,7 @@ def fit_prior(
 
 
 def prior_table(fitted: FittedPrior, title: str, fmt: str) -> Table:
-    """One row for each prior; figures and their errors in one column for people, in two for programs."""
+    """Return one row per prior; figures and their errors in one column for people, in two for programs."""
     people = fmt in FOR_PEOPLE
     found = (
         ("N(0, I)", fitted.before, None, fitted.size_before),
@@ -92,7 +93,7 @@ def prior_table(fitted: FittedPrior, title: str, fmt: str) -> Table:
 
 
 def verdict(fitted: FittedPrior) -> str:
-    """Whether the fitted prior is worth keeping, in one line."""
+    """Return one line on whether the fitted prior is worth keeping."""
     if fitted.is_better:
         return "the fitted prior lowers the nll by more than two standard errors"
     if fitted.is_standard:

@@ -1,4 +1,4 @@
-"""`sritool interpolate`: sentences on the way from one code to another."""
+"""`sritool interpolate`: sentences along a path from one code to another."""
 
 from __future__ import annotations
 
@@ -36,23 +36,24 @@ def interpolate(
     decoding: DecodingOptions,
     output: OutputOptions,
 ) -> None:
-    """Go from one code to another, and decode on the way.
+    """Interpolate between two codes, and decode along the way.
 
     sritool interpolate runs/tiny-sri --between "a cat sleeps" "the old man sings" --points 9
 
     sritool interpolate runs/tiny-sri -n 100 --spherical > lines.tsv
 
-    It goes between the codes of two sentences or, without any given, between two draws from the prior. Beside each
-    sentence stands how many words were inserted, deleted or replaced since the one before it; = marks a repeated one.
-    The note below gives the mean and, as a scale, the same for two independent samples of the model.
+    The ends are the codes of two sentences or, by default, two draws from the prior. Beside each sentence is the
+    number of words inserted, deleted or replaced since the one before it; = marks a repeated one. The note below
+    gives the mean and, for scale, the same for two independent samples of the model.
 
     Args:
-        between: Two sentences to go between; may be given more than once. [default: draws from the prior]
-        text: Pairs of sentences from a file, or - for stdin: one pair a line, a tab between the two.
-        n: How many pairs of draws from the prior. [default: 3]
-        points: Sentences on the way, both ends included.
+        between: Two sentences to interpolate between; repeatable. [default: draws from the prior]
+        text: Pairs of sentences from a file, or - for stdin: one pair per line, separated by a tab.
+        n: Number of pairs of draws from the prior. [default: 3]
+        points: Number of sentences along the way, including both ends.
         spherical: Go along the arc, with norms between those of the ends, or along the straight line.
-        chains: Draws of z whose mean is a sentence's code. [default: the mean of q(z|x), as encode --mean has it]
+        chains: Take the mean of this many draws of z as a sentence's code. [default: the mean of q(z|x), as from
+            encode --mean]
     """
     from sritool.analysis import interpolation as task
 
@@ -64,7 +65,7 @@ def interpolate(
     opened = model.load("interpolating with")
     opened.require_latent("interpolate")
     if text is not None:
-        tell_typed(text, "pairs, a tab between the two sentences")
+        tell_typed(text, "pairs of sentences separated by a tab")
         pairs = task.read_pairs(text)
     if pairs:
         tell_unknown(opened, [sentence for pair in pairs for sentence in pair])
@@ -88,7 +89,7 @@ def interpolate(
 
 
 def given_pairs(between: list[str] | None, text: str | None, n: int | None) -> list[Pair]:
-    """Return the pairs of --between; raise UsageError for pairs from two places, or one that is no pair."""
+    """Return the pairs of --between; raise UsageError for pairs from two sources, or an invalid pair."""
     from sritool.analysis.interpolation import parse_pair
 
     asked = {"--between": between, "--text": text, "-n": n}
@@ -102,7 +103,7 @@ def given_pairs(between: list[str] | None, text: str | None, n: int | None) -> l
 
 
 def one_table(lines: list[list[Decoded]], edits: list[list[int]], note: str) -> Table:
-    """For programs: a row a sentence."""
+    """Return a table for programs, one row per sentence."""
     rows = [
         (pair, position, text, None if position == 1 else changed, position > 1 and changed == 0, ended)
         for pair, (line, changes) in enumerate(zip(lines, edits, strict=True), 1)
@@ -112,7 +113,7 @@ def one_table(lines: list[list[Decoded]], edits: list[list[int]], note: str) -> 
 
 
 def drawn_tables(pairs: list[Pair], lines: list[list[str]], edits: list[list[int]], note: str) -> list[Table]:
-    """For people: a table a pair, how far along as a percentage, = for a sentence that is repeated."""
+    """Return tables for people, one per pair: the position as a percentage, = for a repeated sentence."""
     from textwrap import shorten
 
     tables = []
@@ -132,7 +133,7 @@ def drawn_tables(pairs: list[Pair], lines: list[list[str]], edits: list[list[int
 
 
 def note_on(found: Smoothness) -> str:
-    """Return what is said about the smoothness, in one sentence."""
+    """Return a note on the smoothness, in one line."""
     near, far = (
         f"{value:.1f}" + (f" ± {error:.1f}" if math.isfinite(error) else "")
         for value, error in (found[:2], found[2:4])

@@ -1,4 +1,4 @@
-"""`sritool noisy-recon`: reconstruction of clean sentences from noisy ones."""
+"""`sritool noisy-recon`: reconstructs clean sentences from noisy ones."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def noisy_recon(
 
     sritool noisy-recon --noise drop --k 0,1,2,4,8 --limit 500 --format csv
 
-    z is inferred from the sentence after k changes; recon is -log p(x|z) of the sentence before them, in nats (at
-    k = 0 it is that of evaluate). The steeper a row rises, the more z depends on the words that were changed. A model
-    that ignores z has a flat row too: then permuted, what another sentence's z costs, is near 0.
+    z is inferred from the sentence after k changes; recon is -log p(x|z) of the original sentence, in nats (at k = 0
+    it is that of evaluate). The steeper a row rises, the more z depends on the changed words. A model that ignores z
+    has a flat row too, but then permuted, the cost of another sentence's z, is near 0.
 
     Version k has one change more than version k - 1. The noise depends on --seed, the sentence and its number, and
-    is the same for every model; so is the noise of the chain or of the encoder, for every k. Increases over k = 0
-    are paired by sentence. A sentence too short for k changes has as many as it has room for: one word cannot be
+    is the same for every model. The noise of the chain or of the encoder is the same for every model and k. Increases
+    over k = 0 are paired by sentence. A sentence too short for k changes gets as many as fit: one word cannot be
     swapped. </s> is never changed. Runs without z (lm) are left out.
 
-    A measurement that was stopped goes on where it was: give the same command again.
+    To continue a stopped measurement, give the same command again.
 
     Args:
-        counts: How many changes: a list, a range or both, like 0-4 or 1,2,5-8; 0 is always among them. [default: 0-4,
+        counts: Numbers of changes: a list, a range or both, like 0-4 or 1,2,5-8; 0 is always included. [default: 0-4,
             or all of --noisy]
         noise: swap: two words change places; drop: a word is left out; replace: a word of the same text takes its
-            place, drawn by how often it occurs there. [default: swap]
+            place, drawn by its frequency there. [default: swap]
         noisy: Noisy sentences from a file that --write-noisy wrote, in place of --split.
         write_noisy: Write the noisy sentences to this file: TSV of k, index, noisy and clean sentence.
         chains: Codes inferred per sentence, over which the loss is averaged.
@@ -64,7 +64,7 @@ def noisy_recon(
     form = output.format()
     if noisy and (source.split or source.text or noise or write_noisy):
         raise UsageError(
-            "--noisy has noise and sentences; leave --noise, --split, --text and --write-noisy out"
+            "--noisy gives the noise and the sentences; leave --noise, --split, --text and --write-noisy out"
         )
     chosen = source.settings()
     if write_noisy is not None:

@@ -8,7 +8,7 @@ import typer
 
 from sritool.cli.lazy_group import CONTEXT_SETTINGS, LazyGroup, help_of
 
-RECORDED, MEASURED, LATENT = "Of what is on record", "Measured, or from the record", "Of the latent space"
+RECORDED, MEASURED, LATENT = "From the record", "Measured, or from the record", "Of the latent space"
 
 KINDS: dict[str, str] = {
     "curves": RECORDED,
@@ -20,7 +20,7 @@ KINDS: dict[str, str] = {
     "latent": LATENT,
     "traversal": LATENT,
 }
-"""Kind of picture -> the heading it stands under in `sritool plot --help`, in the order shown."""
+"""Kind of picture -> its heading in `sritool plot --help`, in the order shown."""
 
 
 class KindGroup(LazyGroup):
@@ -36,14 +36,14 @@ def plot() -> None:
 
     sritool plot frontier --show-data | column -t
 
-    The file's ending says the format: .png, .svg or .pdf; without -o it is KIND.png in the current folder.
-    --show-data prints the numbers that are drawn, and draws only if -o is given as well. What each kind shows and
-    which options it has is in its own help: sritool plot curves --help.
+    The file's ending sets the format: .png, .svg or .pdf; without -o the file is KIND.png in the current folder.
+    --show-data prints the numbers that are drawn, and draws only if -o is given as well. Each kind has its own help,
+    with what it shows and its options: sritool plot curves --help.
     """
 
 
 def build_group(heading: str) -> Any:
-    """Return the command `plot`, with its kinds below it, for a heading of `sritool --help`."""
+    """Return the command `plot`, with its kinds as subcommands, under a heading of `sritool --help`."""
     group = typer.Typer(
         name="plot",
         cls=KindGroup,

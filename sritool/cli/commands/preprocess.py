@@ -1,4 +1,4 @@
-"""`sritool preprocess`: text to a prepared corpus, and a table of what is in it."""
+"""`sritool preprocess`: turns text into a prepared corpus, and prints a table of its contents."""
 
 from __future__ import annotations
 
@@ -73,42 +73,41 @@ def preprocess(
 
     sritool preprocess hf://OWNER/NAME --streaming
 
-    The program makes tiny itself. It fetches ptb, snli, yahoo and yelp from the Hugging Face hub, unless --from names
-    a folder with their files; so it does with a data set that hf:// names. Preparing asks the network for nothing
-    else.
+    tiny is generated here. ptb, snli, yahoo and yelp are fetched from the Hugging Face hub, unless --from names a
+    folder with their files; so are data sets named by hf://. Nothing else is fetched.
 
     Args:
         inputs: A built-in corpus (tiny, ptb, snli, yahoo, yelp), your own files, a folder of them, a data set of the
             Hugging Face hub (hf://OWNER/NAME or hf://OWNER/NAME/CONFIGURATION), or - for stdin.
         name: Name of a corpus of your own, and of its folder in --data-dir.
         folder: Folder with the files of a built-in corpus, or with your own.
-        train: The training text; once more for each further file.
-        valid: The validation text; without it, cut from train.
-        test: The test text; without it, cut from train.
+        train: The training text; repeat it for each further file.
+        valid: The validation text; by default, cut from train.
+        test: The test text; by default, cut from train.
         valid_share: Share of the training text to cut off for validation. [default: 0.05]
         test_share: Share of the training text to cut off for test. [default: 0.05]
-        input_format: text: a sentence a line. tsv: label<TAB>text, or columns with a header; csv likewise. jsonl: an
-            object a line, or one array of objects. parquet: columns. All but parquet may be compressed: gzip, bzip2,
-            xz, zstd. [default: by the file's ending]
-        streaming: Read a data set of the Hugging Face hub as it is worked on, and keep its files nowhere: for one
-            that does not fit a disk.
-        no_labels: Take no column, key or first word for a label.
-        lowercase: Turn capitals into small letters. [default: keep; lowercase for snli, yahoo and yelp]
+        input_format: text: one sentence per line. tsv: label<TAB>text, or columns with a header; csv likewise.
+            jsonl: one object per line, or one array of objects. parquet: columns. All but parquet may be compressed:
+            gzip, bzip2, xz, zstd. [default: by the file's ending]
+        streaming: Read a data set of the Hugging Face hub while it is processed, without storing its files: for one
+            that does not fit on the disk.
+        no_labels: Do not take any column, key or first word for a label.
+        lowercase: Convert the text to lower case. [default: keep; lowercase for snli, yahoo and yelp]
         split_punctuation: Separate punctuation from words: "runs." becomes "runs .". [default: keep]
-        tokenizer: word: white space separates words. unigram, bpe: SentencePiece, for raw text. Or the path of a
-            SentencePiece model of your own, which is used as it is. [default: word]
-        vocab_size: Largest vocabulary: words, <unk> included, or pieces. [default: all words, or 8000 pieces; 20000
-            words of snli, yahoo and yelp]
-        min_count: Words rarer than this in train become <unk>. [default: 2; 1 for tiny, ptb and text that has <unk>
-            itself]
-        like: Take the vocabulary or pieces of this corpus or run as they are, its cleaning, and a corpus's way with
-            long lines, so that figures compare.
-        vocab: Take the words of this file as the vocabulary, a word a line.
+        tokenizer: word: white space separates words. unigram, bpe: SentencePiece, for raw text. Or the path of
+            your own SentencePiece model, which is used as it is. [default: word]
+        vocab_size: Largest vocabulary: words, including <unk>, or pieces. [default: all words, or 8000 pieces; 20000
+            words for snli, yahoo and yelp]
+        min_count: Words rarer than this in train become <unk>. [default: 2; 1 for tiny, ptb and text that contains
+            <unk>]
+        like: Use the vocabulary or pieces of this corpus or run as they are, its cleaning, and a corpus's treatment
+            of long lines, so that figures are comparable.
+        vocab: Use the words of this file as the vocabulary, one word per line.
         max_length: Longest sentence, in words or pieces. [default: 200]
         truncate: Cut longer sentences, or leave them out. [default: truncate]
-        chunk: Make sentences of this many words or pieces of a longer line, such as a document, and lose nothing; its
-            label goes to each.
-        workers: Processes that cut a large text into words or pieces; the corpus is the same with any number.
+        chunk: Split a longer line, such as a document, into sentences of this many words or pieces, and lose
+            nothing; each gets the line's label.
+        workers: Number of processes that split a large text into words or pieces; it does not change the corpus.
         force: Replace another corpus of this name.
     """
     from sritool.data.choose_source import Inputs, choose_source
@@ -127,7 +126,9 @@ def preprocess(
     chosen, source = choose_source(Inputs(inputs or (), splits, folder, name, streaming), reading)
     if chunk is not None and (max_length is not None or truncate is not None):
         other = "--max-length" if max_length is not None else "--truncate or --drop"
-        raise UsageError(f"--chunk {chunk} says how long sentences are, and loses nothing; leave {other} out")
+        raise UsageError(
+            f"--chunk {chunk} sets the length of sentences, and loses nothing; leave {other} out"
+        )
     asked = {
         "tokenizer": tokenizer,
         "vocab_size": vocab_size,
@@ -135,16 +136,16 @@ def preprocess(
         "max_length": max_length if chunk is None else chunk,
         "lowercase": lowercase,
         "split_punctuation": split_punctuation,
-        # One of them set against the way of a corpus that --like names turns the other one off.
+        # Setting one of these two overrides the other one of a corpus that --like names.
         "drop_long": False if chunk is not None else None if truncate is None else not truncate,
         "chunk": True if chunk is not None else None if truncate is None else False,
     }
-    vocabulary, as_there = given_vocabulary(like, vocab, asked, data_dir, runs_dir)
+    vocabulary, fixed = given_vocabulary(like, vocab, asked, data_dir, runs_dir)
     typed = {key: value for key, value in asked.items() if value is not None}
-    overrides = as_there | typed | {key: as_there[key] for key in ("tokenizer",) if key in as_there}
+    overrides = fixed | typed | {key: fixed[key] for key in ("tokenizer",) if key in fixed}
     options = with_overrides(source.options, overrides)
     if folder is None and inputs and inputs[0] in HUB_SETS and sys.stderr.isatty():
-        say(f"fetching {inputs[0]} from the Hugging Face hub; with its files at hand, give --from DIR")
+        say(f"fetching {inputs[0]} from the Hugging Face hub; if you have its files, give --from DIR")
     emit(corpus_table(preprocess_corpus(chosen, source, options, data_dir, force, vocabulary, workers)), fmt)
 
 
@@ -174,7 +175,7 @@ def _note(prepared: PreparedCorpus) -> str:
     cut = sum(split.truncated for split in counts)
     if cut:
         many = f"{cut:,} sentences were" if cut > 1 else "1 sentence was"
-        warnings.append(f"warning: {many} cut, and the rest left out; --chunk N makes sentences of it")
+        warnings.append(f"warning: {many} cut, and the rest left out; --chunk N makes it into sentences")
     parts = [f"{prepared.path} {done}: vocabulary {info.vocabulary:,} {unit}", *said]
     if marked:
         parts.append(f"{marked:,} words are <unk> in the text itself")

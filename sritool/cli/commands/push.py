@@ -1,4 +1,4 @@
-"""`sritool push`: a model to the Hugging Face hub, with a card made from its run."""
+"""`sritool push`: sends a model to the Hugging Face hub, with a card made from its run."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def push(
 
     sritool push runs/mine-sri USER/mine-sri --dry-run
 
-    Every command then takes hf://USER/NAME for a checkpoint, or hf://USER/NAME@REVISION. The card has the figures
-    that evaluate measured and kept, so run it first. The training text is never sent; its vocabulary is in the
+    Every command then takes hf://USER/NAME or hf://USER/NAME@REVISION as a checkpoint. The card has the figures that
+    evaluate measured and recorded, so run that first. The training text is never sent; its vocabulary is in the
     checkpoint. The token is read by the hub's own client: from HF_TOKEN, or where `hf auth login` put it.
 
     Args:
-        checkpoint: A checkpoint file, a run folder, tiny-sri, which comes with sritool, or hf://user/name.
-        name: The model on the hub; made if need be.
-        private: Hide a model that is made now from others.
+        checkpoint: A checkpoint file, a run folder, tiny-sri (comes with sritool), or hf://user/name.
+        name: The model on the hub; created if needed.
+        private: Make a newly created model private.
         license_name: Licence of the model, as the hub spells it, like mit; without it the card names none.
-        dry_run: Send nothing, and print the card.
-        folder: Send nothing, and write all that would be sent into this folder.
+        dry_run: Print the card, and send nothing.
+        folder: Write everything that would be sent into this folder, and send nothing.
     """
     from sritool.analysis.model_card import gather_facts
     from sritool.cli.model_card import render
@@ -56,7 +56,7 @@ def push(
     check_hub_name(name)
     if license_name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,60}", license_name):
         raise UsageError(
-            f"--license {license_name!r} is no licence; write it as the hub does, like apache-2.0"
+            f"--license {license_name!r} is not a licence; write it as the hub does, like apache-2.0"
         )
     facts = gather_facts(find_named(checkpoint, runs_dir), data_dir)
     if not facts.estimates:
@@ -77,11 +77,11 @@ def push(
     with tempfile.TemporaryDirectory() as temporary:
         write_files(facts, card, Path(temporary))
         address = push_folder(Path(temporary), name, private)
-    say(f"pushed {facts.run} to {address}; take it with hf://{name}")
+    say(f"pushed {facts.run} to {address}; use it as hf://{name}")
 
 
 def make_folder(folder: Path) -> None:
-    """Make an empty folder, or take one; raise for a place that is none."""
+    """Make an empty folder, or accept an existing one; raise UsageError otherwise."""
     try:
         folder.mkdir(exist_ok=True)
         used = any(folder.iterdir())

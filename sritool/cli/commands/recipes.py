@@ -1,4 +1,4 @@
-"""`sritool recipes`: the named plans of training, and what each sets for each method."""
+"""`sritool recipes`: the named training plans, and what each sets for each method."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def recipes(
     everything: Annotated[bool, typer.Option("--all")] = False,
     fmt: FormatOpt = "auto",
 ) -> None:
-    """List the recipes of `train --recipe`, or show one: where its methods differ, or it differs from `ours`.
+    """List the recipes of `train --recipe`, or show where one differs between methods or from `ours`.
 
     sritool recipes
 
@@ -27,9 +27,9 @@ def recipes(
     A setting is empty for a method that does not read it.
 
     Args:
-        name: Its name, or the path of one's own TOML file.
+        name: Name of a recipe, or the path of your own TOML file.
         preset: Show it for corpora of this preset: ptb, snli, captions, yelp, yahoo or tiny.
-        everything: Show also the settings that are the same for all methods, and usual.
+        everything: Also show settings that are the same for all methods and as in `ours`.
     """
     from sritool.analysis.recipes import list_recipes, side_by_side
     from sritool.methods.registry import METHODS

@@ -34,18 +34,18 @@ def report(
 
     sritool report runs/tiny-sri -o report.html
 
-    It is one file, which any browser opens and which loads nothing else. In the map each point is a sentence: drag to
-    zoom, point to read it, search for a word. Figures come from the record in evaluations.jsonl. Of the usual ones,
-    those that are not there are measured on --limit sentences and recorded.
+    It is a single file that opens in any browser and loads nothing else. In the map each point is a sentence: drag to
+    zoom, point to read it, search for a word. Figures come from the record in evaluations.jsonl; usual ones that are
+    missing there are measured on --limit sentences and recorded.
 
-    The page holds sentences of the corpus, in the map and beside their reconstructions; --no-sentences leaves them
+    The page contains sentences of the corpus, in the map and beside their reconstructions; --no-sentences leaves them
     out.
 
     Args:
-        output: File of the page, replaced if it exists; - for stdout.
-        limit: Sentences on which figures are measured that are not on record.
-        map_sentences: Sentences in the map of codes, at most.
-        n: Sentences to draw; the page shows the first 20.
+        output: File for the page, replaced if it exists; - for stdout.
+        limit: Sentences to measure figures on that are not on record.
+        map_sentences: Maximum number of sentences in the map of codes.
+        n: Sentences to sample; the page shows the first 20.
         no_sentences: Leave sentences of the corpus out of the page.
     """
     from sritool.analysis.report import Request, gather

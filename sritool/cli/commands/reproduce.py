@@ -1,4 +1,4 @@
-"""`sritool reproduce`: the paper's tables again, from runs of one's own."""
+"""`sritool reproduce`: makes the paper's tables again from your own runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sritool.errors import UsageError
 
 PAGE = "page"
 OF_PAGE = {"table", "out", "write", "quiet"}
-FOR_ESTIMATES = 30.0  # seconds of a budget that must be left to try how long the rest will take
+FOR_ESTIMATES = 30.0  # seconds of a budget that must be left to estimate how long the rest will take
 
 
 def reproduce(
@@ -45,7 +45,7 @@ def reproduce(
     runs_dir: RunsDirOpt = Path("runs"),
     output: OutputOptions,
 ) -> None:
-    """Make a table of the paper again: train what is missing, measure it, and set it beside the published figures.
+    """Make a table of the paper again: train and measure what is missing, and show it beside the published figures.
 
     sritool reproduce table1 --corpus tiny --methods lm,sri --budget 2m
 
@@ -55,38 +55,39 @@ def reproduce(
 
     sritool reproduce page > tables.md
 
-    The plan is one of plain commands, train and evaluate among them, which --dry-run prints to be copied. Stop it at
-    any moment, with Ctrl-C, SIGTERM or --budget, and give the same command again: a run that is trained is not
-    trained again, one that was begun goes on, and what was measured is on record. Several of these commands may work
-    on one plan at the same time, as each leaves alone what another one trains.
+    The plan consists of plain commands, such as train and evaluate, which --dry-run prints for copying. Stop it at
+    any moment, with Ctrl-C, SIGTERM or --budget, and give the same command again: finished runs are not trained
+    again, unfinished ones continue, and what was measured is on record. Several of these commands may work on one
+    plan at the same time, as each skips what another one is training.
 
     table1: likelihood and use of z. table2: interpolation. table3: samples. table4: reconstruction from noisy
     sentences. table5: classification. figure1: the aggregate posterior. k-ablation: steps K and temperature τ of the
-    chain. cost: what training took. All methods get the same data, generator, rule for stopping and estimator, unless
-    a recipe sets them apart; the plan says so.
+    chain. cost: what training took. All methods get the same data, generator, stopping rule and estimator, unless a
+    recipe makes them differ; the plan then says so.
 
     Args:
-        table: table1, table2, table3, table4, table5, figure1, k-ablation or cost; or page, for a page of all that
-            was written before.
+        table: table1, table2, table3, table4, table5, figure1, k-ablation or cost; or page, for a page of all
+            tables written before.
         corpus: Corpus: a built-in one, or one that you prepared. [default: the paper's]
-        methods: Methods, with commas between. [default: the paper's]
-        seeds: Seeds of training, with commas between; a run each.
-        steps: K of k-ablation, with commas between. [default: 2,4,8,20]
-        temperatures: τ of k-ablation, with commas between. [default: 0.2,0.5,0.8,1]
-        limit: Only this many test sentences; without it, all.
-        estimator: adaptive: one for all methods. own: that of each method's publication beside it.
-        use: Take a run that is there for one of the plan: its name, or sri where there is one seed. Repeatable.
-        no_run: Train and measure nothing: write what is there.
-        unfinished: Measure runs too whose training has not come to its end.
+        methods: Methods, separated by commas. [default: the paper's]
+        seeds: Training seeds, separated by commas; one run each.
+        steps: K of k-ablation, separated by commas. [default: 2,4,8,20]
+        temperatures: τ of k-ablation, separated by commas. [default: 0.2,0.5,0.8,1]
+        limit: Use only this many test sentences; by default, all.
+        estimator: adaptive: the same for all methods. own: also that of each method's publication.
+        use: Use an existing run for one of the plan. NAME is that run's name in the plan or, with one seed, its
+            short name, like sri. Repeatable.
+        no_run: Train and measure nothing; write the results so far.
+        unfinished: Also measure runs whose training is not finished.
         out: Folder of the tables: TABLE-CORPUS-RECIPE.json, .tsv and .md.
-        write: For page: write it between the marks in this file, in place of stdout.
+        write: For page: write it between the marks in this file instead of to stdout.
     """
     began = time.monotonic()
     form = output.format()
     is_page = table == PAGE
     not_of_page = [name for name in typed(ctx) if name not in OF_PAGE]
     rules = (
-        (is_page, not_of_page, "page is made of what is in --out alone; leave {} out"),
+        (is_page, not_of_page, "page uses only what is in --out; leave {} out"),
         (not is_page, ("write",), "{} is for page; leave it out"),
         (no_run, ("unfinished", "budget"), "--no-run trains and measures nothing; leave it or {} out"),
     )
@@ -137,12 +138,12 @@ def reproduce(
 
 
 def pairs(given: Sequence[str]) -> dict[str, Path]:
-    """Return the runs of --use by the plan's names; raise UsageError for what is no such pair."""
+    """Return the runs of --use by the plan's names; raise UsageError for an invalid pair."""
     found: dict[str, Path] = {}
     for text in given:
         name, equals, run = text.partition("=")
         if not (name and equals and run):
-            raise UsageError(f"--use {text} is no NAME=RUN; write for example --use sri=runs/ptb-sri")
+            raise UsageError(f"--use {text} is not NAME=RUN; write for example --use sri=runs/ptb-sri")
         if name in found:
             raise UsageError(f"--use names {name} twice; give one run for it")
         found[name] = Path(run)

@@ -1,4 +1,4 @@
-"""`sritool sample`: sentences from the prior, or figures of them."""
+"""`sritool sample`: sentences from the prior, or figures about them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sample(
     data_dir: DataDirOpt = Path("data"),
     output: OutputOptions,
 ) -> None:
-    """Make up sentences: codes drawn from the prior, decoded one a line.
+    """Sample sentences: codes drawn from the prior, decoded one per line.
 
     sritool sample runs/tiny-sri -n 100 --temperature 0.8 | sort -u
 
@@ -53,18 +53,18 @@ def sample(
     The same seed gives the same sentences, and -n 5 the first five of -n 10. reverse-ppl trains a small language
     model on the samples and tests it on real text, which takes a while.
 
-    With --class, tables have the class that each sample is taken for: by a classifier of codes, once the sample is
-    encoded again, and by one of words alone. Below stands the share of each, with its 95 % interval.
+    With --class, tables show which class two classifiers take each sample for: one of codes, after the sample is
+    encoded again, and one of words alone. The note below gives the share of each, with its 95 % interval.
 
     Args:
-        n: How many sentences. [default: 10; 1000 for --metrics]
-        codes: Decode these codes in place of draws from the prior: a file as encode writes it.
-        label: Draw sentences of this class of a labelled corpus: codes as its training sentences have, and what two
-            classifiers say of the outcome.
-        metrics: Print figures about the sentences in their place: unique, distinct-1, distinct-2, self-bleu, nll,
-            reverse-ppl, with commas between, or all.
-        reference: Print the same figures of as many real sentences beside them.
-        text: The real sentences, one a line, for --reference and reverse-ppl. [default: the test split, or valid
+        n: Number of sentences. [default: 10; 1000 for --metrics]
+        codes: Decode these codes in place of draws from the prior: a file written by encode.
+        label: Sample sentences of this class of a labelled corpus, from codes like those of its training sentences,
+            and check them with two classifiers.
+        metrics: Print figures about the sentences instead: unique, distinct-1, distinct-2, self-bleu, nll,
+            reverse-ppl, separated by commas, or all.
+        reference: Also print the same figures for as many real sentences.
+        text: The real sentences, one per line, for --reference and reverse-ppl. [default: the test split, or valid
             where there is none]
     """
     from sritool.analysis.class_samples import sample_class, share_notes
@@ -86,17 +86,17 @@ def sample(
         n = len(given)
     n = n or (MEASURED if wanted else SHOWN)
     given = opened.prior(n, seed) if given is None else given
-    wished = None
+    of_class = None
     with output.progress(shown=n > FEW or label is not None) as report:
         if label is not None:
-            wished = sample_class(opened, label, n, config, seed, data_dir, report)
-        found = wished.sentences if wished else opened.decode_whole(given, config, seed, report=report)
-    verdicts = share_notes(wished) if wished else []
+            of_class = sample_class(opened, label, n, config, seed, data_dir, report)
+        found = of_class.sentences if of_class else opened.decode_whole(given, config, seed, report=report)
+    verdicts = share_notes(of_class) if of_class else []
     if not wanted:
         unique = f"unique: {len({sentence.text for sentence in found})} of {n}"
         form = output.lines_format()
         table = decoding.table("sample", found, form, [unique, *verdicts])
-        emit(with_verdicts(table, wished) if wished and form != "plain" else table, form)
+        emit(with_verdicts(table, of_class) if of_class and form != "plain" else table, form)
         tell_collapse(opened)
         return
     from sritool.analysis import samples as task
@@ -112,13 +112,13 @@ def sample(
         figures = task.figures(opened, sentences, wanted, seed, report, real, reference)
     figures.notes.extend(filter(None, [decoding.cut_note(found), *verdicts]))
     beside = real.name if real and reference else ""
-    of_class = f" of class {wished.label}" if wished else ""
-    emit(figures_table(figures, f"{n:,} samples{of_class} of {opened.path}", beside, form), form)
+    label_text = f" of class {of_class.label}" if of_class else ""
+    emit(figures_table(figures, f"{n:,} samples{label_text} of {opened.path}", beside, form), form)
     tell_collapse(opened)
 
 
 def with_verdicts(table: Table, samples: ClassSamples) -> Table:
-    """Return a table of samples with their class, and what each classifier takes them for."""
+    """Return a table of samples with their class, and the class that each classifier finds."""
     verdicts = zip(samples.by_codes, samples.by_words, strict=True)
     rows = [
         [*row, samples.label, by_codes, by_words]
@@ -130,7 +130,7 @@ def with_verdicts(table: Table, samples: ClassSamples) -> Table:
 def wanted_figures(
     metrics: str | None, reference: bool, text: str | None, codes: str | None, n: int | None
 ) -> tuple[str, ...]:
-    """Return the names of the figures asked for; raise UsageError for options that would do nothing."""
+    """Return the names of the figures asked for; raise UsageError for options that would have no effect."""
     from sritool.analysis.samples import parse_metrics
 
     if codes is not None and n is not None:
@@ -139,15 +139,15 @@ def wanted_figures(
         raise UsageError("--codes and --text cannot both be standard input; give one of them a file")
     wanted = () if metrics is None else parse_metrics(metrics)
     if reference and not wanted:
-        raise UsageError("--reference stands beside figures; add --metrics all, or some of them")
+        raise UsageError("--reference is for figures; add --metrics all, or some of them")
     if text is not None and not (reference or "reverse-ppl" in wanted):
         raise UsageError("--text is for --reference and for --metrics reverse-ppl; add one of them")
     return wanted
 
 
 def figures_table(figures: Figures, title: str, real: str, form: str) -> Table:
-    """Return one row a figure, with that of the real text beside it. For people, figure and error share a cell."""
-    people, counted = form in FOR_PEOPLE, form != "table"  # a table has a title to say the number in
+    """Return one row per figure, with that of the real text beside it; for people, figure and error share a cell."""
+    people, counted = form in FOR_PEOPLE, form != "table"  # a drawn table says the number in its title
     columns = ["metric", *(["value ± se"] if people else ["value", "se"])]
     if real:
         columns += ["real ± se"] if people else ["real", "real se"]

@@ -32,16 +32,16 @@ def score(
     batch_size: BatchSizeOpt = BATCH_SIZE,
     output: OutputOptions,
 ) -> None:
-    """Score sentences, one a line on stdin or in a file: log p(x) in nats.
+    """Score sentences, one per line on stdin or in a file: log p(x) in nats.
 
     sritool score runs/tiny-sri --format plain < lines.txt | cut -f 1
 
-    A row for every line, in the order of the lines: log_p, the tokens predicted (the end of the sentence is one),
+    There is one row per line, in order: log_p, the number of predicted tokens (including the end of the sentence),
     how many of them the vocabulary lacks, and the line. An empty line is an empty sentence. The rows of a long text
     are printed as soon as they are known, except as a table, markdown or latex.
 
     Args:
-        samples: Draws of z per sentence that p(x) is estimated from.
+        samples: Draws of z per sentence for the estimate of p(x).
     """
     from sritool.analysis.score import score as score_lines
     from sritool.config.settings import LikelihoodConfig
@@ -65,7 +65,7 @@ def show_parts(parts: Iterable[list[Score]], form: str) -> None:
     for number, part in enumerate(parts):
         lines = lines_of(Table(TITLE, COLUMNS, part), form)
         if number and form in ("tsv", "csv"):
-            next(lines)  # the header, which is there
+            next(lines)  # the header, which is already printed
         with bars_hidden():
             write_lines(lines)
             sys.stdout.flush()

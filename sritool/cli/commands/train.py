@@ -1,4 +1,4 @@
-"""`sritool train`: a corpus and a method into a run folder."""
+"""`sritool train`: trains a method on a corpus, into a run folder."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def train(
     runs_dir: RunsDirOpt = Path("runs"),
     output: OutputOptions,
 ) -> None:
-    """Train a generator of sentences on a corpus; a built-in corpus is prepared first if need be.
+    """Train a generator of sentences on a corpus; a built-in corpus is prepared first if needed.
 
     sritool train tiny
 
@@ -62,30 +62,30 @@ def train(
     sritool train newer --from runs/mine-sri --freeze embedding
 
     The run goes into runs/CORPUS-METHOD/ (or …-2, …-3): best.pt, last.pt, config.toml, metrics.jsonl. Ctrl-C,
-    SIGTERM, SIGUSR1 and --max-time save and end it cleanly; the same command with --resume goes on as if it had never
-    stopped.
+    SIGTERM, SIGUSR1 and --max-time save and end it cleanly; the same command with --resume continues as if it had
+    never stopped.
 
     A setting comes from its flag, else from --set, else from its variable (SRITOOL_EPOCHS for --epochs), else
     from --config, else from the recipe, else from the preset.
 
     Args:
         corpus: A built-in corpus (tiny, ptb, snli, yahoo, yelp) or one that you prepared.
-        max_time: Time for the whole command, with preparation, validation and final measures: 90s, 9m, 1h30m or
-            00:09:00. Training stops and is saved in time.
+        max_time: Time limit for the whole command, including preparation, validation and final measurements: 90s,
+            9m, 1h30m or 00:09:00. Training stops and is saved in time.
         max_steps: Save and stop at this step.
-        resume: Go on with the run that is named; with auto, or no value, with the newest of this corpus and method
-            (of --name, where that is given), or a new one where there is none.
+        resume: Resume the named run; with auto, or no value, the newest of this corpus and method (or of --name, if
+            given), or start a new one if there is none.
         name: Name of the run folder. [default: CORPUS-METHOD]
-        sources: A run (or its .pt file) of any method whose weights this one takes over, also for new text: words
-            that both vocabularies have keep theirs. vae-fb and vae-fbp take only the encoder from a run of ae. Or a
+        sources: A run (or its .pt file) of any method to take the initial weights from, also for new text: words in
+            both vocabularies keep theirs. vae-fb and vae-fbp take only the encoder from a run of ae. Or a
             folder with the files of a built-in corpus that is not prepared yet. Repeatable.
-        logs: Write the records of metrics.jsonl elsewhere too, as they come: csv, tensorboard, wandb (optional
-            packages), or some of them with commas between. Repeatable.
+        logs: Also write the records of metrics.jsonl elsewhere, as they come: csv, tensorboard, wandb (optional
+            packages), or several, separated by commas. Repeatable.
         summary: At the end, measure on test sentences and show samples.
-        config: Settings as --print-config writes them, or some of them.
+        config: File of settings as written by --print-config, or only some of them.
         assignments: Any setting that --print-config shows, like sampler.steps=10; repeatable.
         print_config: Print all settings as TOML and exit.
-        dry_run: Prepare the corpus if need be, print sizes, memory and time, and exit.
+        dry_run: Prepare the corpus if needed, print sizes, memory and time, and exit.
     """
     began = time.monotonic()
     from sritool.cli.job import ending_together, launch, seconds_before
@@ -109,7 +109,7 @@ def train(
     given = gather(config, variables, assignments or (), flags)
     processes = device.join(place, where)
     with ending_together(processes):
-        # After a restart by torchrun, go on with this job's own run: that of its store, or else the newest.
+        # After a restart by torchrun, resume this job's own run: the one in its store, or else the newest.
         if begun := processes.remembered("run"):
             resume, name = begun, None
         elif restarts():
@@ -141,7 +141,7 @@ def train(
 
 
 def show_summary(run: str, shown: Summary, fmt: str) -> None:
-    """Metrics on stdout; the sentences there too on a terminal, else on stderr, so that a pipe reads one table."""
+    """Print metrics on stdout; sentences too on a terminal, else on stderr, so that a pipe gets one table."""
     metrics = metrics_table(run, shown.data, shown.total, shown.estimates, shown.notes, fmt)
     extra = [Table(f"Samples: {shown.decoding}", ("sentence",), [[text] for text in shown.samples])]
     if shown.interpolation:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from sritool.analysis.random_search import Result, Search
     from sritool.cli.child import Done
 
-MOST_TRIALS = 1000  # whose names sort by their numbers
+MOST_TRIALS = 1000  # names with three digits sort by number
 OF_SETTINGS = (2, 4)
-"""Exit codes of a trial that tell of its settings; after others, the command has not done what it should."""
+"""Exit codes of a trial that are due to its settings; with any other, the search itself has failed."""
 search_option = in_panel("Search")
 
 
@@ -54,28 +54,29 @@ def tune(
 
     sritool tune mine -m vae-fb --over free_bits.target=2..10 --over generator.dropout=0.1,0.3,0.5 --best best.toml
 
-    Trial 0 is the recipe as it is. What another trial draws depends on --seed, its number and the setting alone, so
-    that more --trials add to those that are there. A trial is a plain train command, which --dry-run prints. All
-    trials are then measured on the same validation sentences, never on test, by the figure that the method's best.pt
-    is chosen by; the difference to trial 0 is taken sentence by sentence.
+    Trial 0 is the recipe as it is. What another trial draws depends only on --seed, its number and the setting, so
+    that more --trials add to the existing ones. A trial is a plain train command, which --dry-run prints. All trials
+    are then measured on the same validation sentences, never on test, by the figure that selects the method's
+    best.pt; the difference to trial 0 is taken sentence by sentence.
 
-    Stop it at any moment, with Ctrl-C, SIGTERM or --budget, and give the same command again: it goes on where it was.
-    Several of these commands may work on one search at the same time, as each leaves alone what another one trains. A
-    trial that fails is shown with the reason, and the search goes on.
+    Stop it at any moment, with Ctrl-C, SIGTERM or --budget, and give the same command again: it continues where it
+    was. Several of these commands may work on one search at the same time, as each skips what another one is
+    training. A trial that fails is shown with the reason, and the search continues.
 
-    --best has the settings of the best trial as a recipe, without the number of epochs.
+    --best writes the settings of the best trial as a recipe, without the number of epochs.
 
     Args:
         corpus: A built-in corpus, or one that you prepared.
-        over: A setting to search and its values: a range, as sampler.steps=5..20, with :log evenly by its logarithm,
-            as optimizer.learning_rate=0.0005..0.01:log; or choices, as generator.dropout=0.1,0.2,0.4. Repeatable.
+        over: A setting to search and its values: a range, like sampler.steps=5..20, with :log uniform in its
+            logarithm, like optimizer.learning_rate=0.0005..0.01:log; or choices, like generator.dropout=0.1,0.2,0.4.
+            Repeatable.
         method: Method of all trials.
         epochs: Planned epochs of a trial; schedules span them. [default: the recipe's]
-        trials: Trials, the recipe as it is (trial 0) among them.
-        seed: Seed of what trials draw; that of training is training.seed.
-        name: Runs are called NAME-000, NAME-001 and so on. [default: CORPUS-METHOD-tune and a mark of the search]
-        write: Write the record of the search there, after each trial.
-        best: Write the best trial's settings there, for train --recipe.
+        trials: Number of trials, including the recipe as it is (trial 0).
+        seed: Seed of the values that trials draw; the training seed is training.seed.
+        name: Runs are called NAME-000, NAME-001 and so on. [default: CORPUS-METHOD-tune and a hash of the search]
+        write: Write the record of the search to this file, after each trial.
+        best: Write the best trial's settings to this file, for train --recipe.
     """
     began = time.monotonic()
     form = output.format()
@@ -89,7 +90,7 @@ def tune(
     from sritool.files import write_output
 
     if best is not None and best.suffix != ".toml":
-        raise UsageError(f"--best {best} is no name of a recipe; give one that ends in .toml")
+        raise UsageError(f"--best {best} is not a recipe file; give one that ends in .toml")
     for path, named in ((write, "--write"), (best, "--best")):
         if path is not None:
             check_writable(path, named)
@@ -101,8 +102,8 @@ def tune(
     corpus_of(search.plan)
     where = device.open_device()
     if given.dry_run:
-        apart = [f"trial {one.number}: {one.state}" for one in search.trials if one.run is None]
-        emit(plan_table(search.plan, where, form, apart), form)
+        not_run = [f"trial {one.number}: {one.state}" for one in search.trials if one.run is None]
+        emit(plan_table(search.plan, where, form, not_run), form)
         return
     results(search, where)  # refuses folders of another search before anything is trained
     words = ["sritool", "tune", corpus, "--method", method, "--recipe", given.recipe]
@@ -114,7 +115,7 @@ def tune(
     words += ["--runs-dir", str(runs_dir)] if runs_dir != Path("runs") else []
 
     def look() -> list[Result]:
-        """Write down what is there of the trials, and return it."""
+        """Write the record of the trials so far, and return their results."""
         found = results(search, where)
         if write is not None:
             table = trials_table(search, found, worker.failed, "markdown")
@@ -134,7 +135,7 @@ def tune(
 
 
 def trials_table(search: Search, found: Sequence[Result], failed: Mapping[str, Done], fmt: str) -> Table:
-    """Return a row a trial, the best first; `failed` has the runs whose command failed, with how."""
+    """Return one row per trial, the best first; `failed` says how the command of a failed run ended."""
     from sritool.analysis.random_search import verdict
 
     title = f"Random search: {search.plan.request.corpus}, {search.plan.request.methods[0]}"
@@ -162,7 +163,7 @@ def _for_people(search: Search, one: Result) -> dict[str, object]:
 
 
 def _short(keys: Sequence[str]) -> list[str]:
-    """The settings without their sections, where that tells them from each other and from the other columns."""
+    """The settings without their sections, where that still tells them from all other columns."""
     last = [key.rpartition(".")[2] for key in keys]
     return [
         key if name == "steps" or last.count(name) > 1 else name for key, name in zip(keys, last, strict=True)
@@ -196,7 +197,7 @@ def _state(one: Result, failed: Mapping[str, Done]) -> str:
 
 
 def record_lines(table: Table, command: str, machine: Mapping[str, str]) -> Iterator[str]:
-    """Return the record of a search in Markdown, with its trials for people and the command that makes it again."""
+    """Yield the record of a search in Markdown: the command that repeats it, and its trials for people."""
     yield f"## {table.title}\n\n```sh\n{command}\n```\n\n"
     yield f"{time.strftime('%Y-%m-%d', time.gmtime())}, sritool {__version__}, {machine_line(machine)}.\n\n"
     yield from markdown_lines(table._replace(title=""))

@@ -1,4 +1,4 @@
-"""`sritool tune-step`: the step sizes of a model's chain."""
+"""`sritool tune-step`: chooses the step sizes of a model's chain."""
 
 from __future__ import annotations
 
@@ -45,35 +45,35 @@ def tune_step(
 ) -> None:
     """Choose the step sizes of the chain that infers z: those that end nearest to the posterior.
 
-    The nearest has the least KL(q(z|x) || p(z|x)), which is the highest ELBO of the chain. That ELBO lies between two
-    sides, both in nats a sentence. upper takes the entropy of a Gaussian with the chains' covariance. lower takes the
-    entropy given the chain's noise, and prefers steps that are far too small. The mark * stands at the choice: the
-    highest upper side among schedules that fold nowhere.
+    Nearest means the least KL(q(z|x) || p(z|x)), that is, the highest ELBO of the chain. That ELBO lies between two
+    bounds, both in nats per sentence. upper uses the entropy of a Gaussian with the chains' covariance. lower uses
+    the entropy given the chain's noise, and prefers steps that are far too small. A star * marks the choice: the
+    highest upper bound among schedules that fold nowhere.
 
     sritool tune-step runs/tiny-sri --write tuned.pt --plot tuned.png
 
     sritool tune-step --range 0.001:0.3:8 --temperature 1
 
-    Every schedule is given the same sentences, starts and noise, so that the errors of differences (gain) are
-    small. recon: -log p(x|z) at the end of the chain. kl: KL of the chain, given its noise, to the prior. folded:
-    steps that are not one-to-one, where lower is no bound. unstable: steps that would lead uphill without their
-    noise. accept: what a Metropolis test (MALA) of each step would accept.
+    Every schedule gets the same sentences, starts and noise, so that the errors of differences (gain) are small.
+    recon: -log p(x|z) at the end of the chain. kl: KL of the chain, given its noise, to the prior. folded: steps that
+    are not one-to-one, where lower is not a bound. unstable: steps that would lead uphill without their noise.
+    accept: what a Metropolis test (MALA) of each step would accept.
 
     Args:
         shape: checkpoint: the model's step sizes times a factor. constant: the same size for all steps. geometric:
             from s_0 down to s_K by equal factors, for all pairs. [default: checkpoint; constant with --grid or
             --range]
-        grid: Step sizes (or factors) to try, with commas between. [default: by shape]
+        grid: Step sizes (or factors) to try, separated by commas. [default: by shape]
         range_: The same, as COUNT numbers from LOW to HIGH in equal ratios.
         langevin_steps: Steps K of the chain. [default: the model's]
         gradient_steps: Improve the best schedule by this many steps of gradient ascent.
-        objective: entropy: choose by the upper side. given-noise: by the lower one, as the paper says.
-        allow_folded: Let a schedule that folds be chosen too.
-        temperature: Temperature of the chain's noise; the paper has 1. [default: the model's at evaluation]
-        limit: How many sentences to measure on.
-        chains: Chains per sentence; more than z has dimensions.
+        objective: entropy: choose by the upper bound. given-noise: by the lower one, as in the paper.
+        allow_folded: Allow the choice of a schedule that folds.
+        temperature: Temperature of the chain's noise; the paper uses 1. [default: the model's at evaluation]
+        limit: Number of sentences to measure on.
+        chains: Chains per sentence; more than the dimensions of z.
         split: Split of the prepared corpus. [default: valid]
-        plot: Draw both sides against the step size: .png, .svg or .pdf.
+        plot: Draw both bounds against the step size: .png, .svg or .pdf.
     """
     from sritool.cli.plots.style import check_picture, save
     from sritool.cli.plots.tune_step import draw, measure
@@ -108,15 +108,16 @@ def tune_step(
         own = read_text(Path(text)) if text else None
         chosen = choose_sentences(opened, split or "valid", own, limit, data_dir)
         tuned, title = measure(opened, chosen, tuning, output.quiet)
-        if new.write is not None:  # before the table, whose reader may go: `| head -1`
+        # Before the table, as its reader may stop early: `| head -1`.
+        if new.write is not None:
             write_tuned(opened, tuned.chosen.schedule, new.write)
     emit_panels([steps_table(tuned, title, form)], form)
     if new.write is not None:
-        kept = sampler.evaluation_temperature
+        usual = sampler.evaluation_temperature
         say(f"wrote {new.write} with the step sizes of {tuned.chosen.label}")
-        if tuned.temperature != kept:
+        if tuned.temperature != usual:
             say(
-                f"they were chosen at τ {tuned.temperature:g}; {new.write} is evaluated at τ {kept:g} as before"
+                f"they were chosen at τ {tuned.temperature:g}; {new.write} is evaluated at τ {usual:g} as before"
             )
     if plot is not None:
         save(draw(tuned, title), plot)
@@ -124,7 +125,7 @@ def tune_step(
 
 
 def numbers_of(grid: str | None, range_: str | None) -> tuple[float, ...] | None:
-    """Return the numbers of --grid or --range, None without either; raise UsageError for others."""
+    """Return the numbers of --grid or --range, or None without either; raise UsageError for invalid ones."""
     if grid is not None and range_ is not None:
         raise UsageError("--grid and --range say the same; leave one out")
     if grid is not None:
@@ -140,5 +141,5 @@ def numbers_of(grid: str | None, range_: str | None) -> tuple[float, ...] | None
         ) from None
     if not (0 < low < high < math.inf and 2 <= many <= values.LONGEST_RANGE):
         usual = f"give 0 < LOW < HIGH and a COUNT from 2 to {values.LONGEST_RANGE}"
-        raise UsageError(f"--range {range_} is none; {usual}")
+        raise UsageError(f"--range {range_} is not a range; {usual}")
     return tuple(low * (high / low) ** (k / (many - 1)) for k in range(many))

@@ -1,4 +1,4 @@
-"""How sentences are read off codes."""
+"""How codes are decoded into sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sritool.runs.model import Decoded
 
 decoding_option = in_panel("Decoding")
-FEW = 512  # sentences that are there before a progress bar could be read
+FEW = 512  # sentences decoded before a progress bar could be read
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class DecodingOptions:
             options, and for a model without z]
         temperature: Draw from the words' probabilities sharpened (below 1) or flattened (above). [default: 1]
         top_k: Draw among the k likeliest words. [default: all]
-        top_p: Draw among the fewest words that have this probability together. [default: 1]
+        top_p: Draw among the fewest words whose probabilities add up to this. [default: 1]
         beam: Beam search for the likeliest sentence with this many hypotheses; 1 is greedy. [default: 1]
         max_length: Longest sentence, in tokens without </s>.
         no_unk: Never choose <unk>: the other words share its probability.
@@ -42,10 +42,10 @@ class DecodingOptions:
     no_unk: Annotated[bool, decoding_option("--no-unk")] = False
 
     def config(self) -> DecodingConfig:
-        """Return what is asked for: greedy, unless words are to be drawn or an option that draws is given.
+        """Return the decoding settings: greedy, unless --ancestral or an option that draws words is given.
 
         Raises:
-            UsageError: The options contradict each other, or a value cannot be.
+            UsageError: The options contradict each other, or a value is invalid.
         """
         from sritool.model.decoding import DecodingConfig
 
@@ -63,7 +63,7 @@ class DecodingOptions:
         return DecodingConfig(greedy=greedy, beam=beam, max_length=longest, no_unk=self.no_unk, **drawn)
 
     def table(self, name: str, found: Sequence[Decoded], form: str, notes: Sequence[str] = ()) -> Table:
-        """Return sentences with whether each ended; in the form `plain` the sentences alone."""
+        """Return sentences and whether each ended; in the format `plain` the sentences alone."""
         note = "; ".join(filter(None, [*notes, self.cut_note(found)]))
         if form == "plain":
             return Table("", (name,), [[sentence.text] for sentence in found], note)

@@ -1,4 +1,4 @@
-"""Files that are read and written, and what is printed.
+"""Options for the files that are read and written, and for what is printed.
 
 No path is checked with `exists=True`: that would refuse `-`, and the task's own message for a missing file says more.
 """
@@ -24,7 +24,7 @@ from sritool.errors import FULL, SritoolError, UsageError
 
 file_option = in_panel("Files and output")
 
-TRIAL_BYTES = 4096  # that a disk with room takes
+TRIAL_BYTES = 4096  # written to see whether the disk has room
 
 FormatOpt = Annotated[
     Format,
@@ -50,7 +50,7 @@ TextOpt = Annotated[
     str | None,
     typer.Option(
         "--text",
-        help="Sentences from a file, one a line, or - for stdin; .tsv, .csv and .jsonl are read as by preprocess.",
+        help="Sentences from a file, one per line, or - for stdin; .tsv, .csv and .jsonl are read as by preprocess.",
         metavar="FILE|-",
         show_default=False,
     ),
@@ -58,15 +58,15 @@ TextOpt = Annotated[
 
 
 def column_option(what: str, make: Callable[..., Any]) -> Any:
-    """Return the option that says where a table has its text or label; `make` puts it under a heading."""
-    usual = "by its name, or what stands in it"
+    """Return the option for the column of a table with its text or label; `make` puts it under a heading."""
+    usual = "by its name or contents"
     text = f"Column or key of the {what}, by name or number."
     return make(f"--{what}-column", f"--{what}-key", help=text, show_default=usual)
 
 
 @dataclass(frozen=True)
 class NewCheckpointOptions:
-    """Where a changed checkpoint goes, if anywhere.
+    """Where a changed checkpoint is written, if anywhere.
 
     Attributes:
         write: Write the changed checkpoint to this file.
@@ -77,7 +77,7 @@ class NewCheckpointOptions:
     force: Annotated[bool, file_option("--force/--no-force")] = False
 
     def check(self, source: Path) -> None:
-        """Raise UsageError, before the work, if the checkpoint that is made from `source` cannot be written."""
+        """Raise UsageError, before the work, if the checkpoint made from `source` cannot be written."""
         target = self.write
         if target is None:
             return
@@ -92,7 +92,7 @@ class NewCheckpointOptions:
         check_writable(target, "--write")
 
     def hold(self) -> AbstractContextManager[object]:
-        """Keep a training away where the file is a run's own best.pt or last.pt; raise UsageError if it is in use."""
+        """Lock the run if the file is a run's best.pt or last.pt; raise UsageError if that run is in use."""
         from sritool.runs.folder import BEST, LAST, hold
 
         if self.write is None or self.write.resolve().name not in (BEST, LAST):
@@ -108,7 +108,7 @@ class OutputOptions:
     quiet: QuietOpt = False
 
     def format(self) -> str:
-        """Return the format that is meant at this moment, never `auto`."""
+        """Return the format in effect, never `auto`."""
         return resolve_format(self.fmt)
 
     def lines_format(self) -> str:
@@ -123,11 +123,11 @@ class OutputOptions:
 
 
 def check_writable(path: Path, option: str = "-o") -> None:
-    """Find out by trying whether a file can be written there; to be called before the work.
+    """Check that a file can be written there, by trying; call it before the work.
 
     Raises:
-        UsageError: The place is impossible.
-        SritoolError: Its disk has no room.
+        UsageError: The file cannot be written there.
+        SritoolError: The disk has no room.
     """
     import tempfile
 
@@ -136,11 +136,11 @@ def check_writable(path: Path, option: str = "-o") -> None:
         with contextlib.suppress(FileNotFoundError):
             found = path.stat()
         if path.is_dir() or not path.parent.is_dir():
-            raise UsageError(f"{option} {path} cannot be written; give a file in a folder that is there")
+            raise UsageError(f"{option} {path} cannot be written; give a file in an existing folder")
         if found is not None and not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if found is None or path.is_file():
-            # A link goes on pointing to what it points to; the trial has no name and is gone at once.
+            # The trial file has no name and is gone at once; a link keeps its target.
             with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent) as trial:
                 trial.write(bytes(TRIAL_BYTES))
                 trial.flush()

@@ -1,4 +1,4 @@
-"""What a command measures on, how it draws, and how an encoder's codes are refined."""
+"""Options for the sentences to measure on, for random draws, and for refining an encoder's codes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ BatchSizeOpt = Annotated[
     int,
     typer.Option(
         "--batch-size",
-        help="Sentences worked on side by side; changes speed and memory, not results.",
+        help="Sentences processed at once; changes speed and memory, not results.",
         min=1,
         envvar="SRITOOL_BATCH_SIZE",
     ),
 ]
 
 BATCH_SIZE = 64
-CHAINS_NEEDED = "{} draws words anew for each chain; give --chains N too"
+CHAINS_NEEDED = "{} drops different words in each chain; give --chains N too"
 
 NoiseKind = Literal["swap", "drop", "replace"]
 Split = Literal["train", "valid", "test"]
@@ -42,10 +42,10 @@ SplitOpt = Annotated[Split, typer.Option("--split", help="Split of the prepared 
 
 @dataclass(frozen=True)
 class SentencesOptions:
-    """How many sentences of a prepared corpus are measured on, and with which draws.
+    """How many sentences of a prepared corpus are measured, and with which random draws.
 
     Attributes:
-        limit: Only this many sentences; without it, all.
+        limit: Use only this many sentences; by default, all.
     """
 
     limit: Annotated[int | None, typer.Option(min=1)] = None
@@ -56,10 +56,10 @@ class SentencesOptions:
 
 @dataclass(frozen=True)
 class MeasurementOptions(SentencesOptions):
-    """The same for measurements that are kept on record.
+    """The same options for measurements that are recorded.
 
     Attributes:
-        again: Measure again what is on record in evaluations.jsonl beside a checkpoint.
+        again: Measure again even what is on record in evaluations.jsonl beside the checkpoint.
         memory: Memory to use, roughly, like 4G or 500M; changes speed, not results. [default: 4G]
     """
 
@@ -79,7 +79,7 @@ class SourceOptions:
     text: TextOpt = None
 
     def settings(self) -> dict[str, Any]:
-        """Return the fields `split`, and `text` as a path, of a settings record; raise UsageError for both."""
+        """Return `split`, and `text` as a path, for a settings record; raise UsageError if both are given."""
         if self.text and self.split:
             raise UsageError("--split is for the prepared corpus; leave it or --text out")
         return {"split": self.split or "test", "text": Path(self.text) if self.text else None}
@@ -90,13 +90,14 @@ class RefinementOptions:
     """Steps from an encoder's q(z|x) towards the posterior.
 
     Attributes:
-        refine_steps: Refine each sentence's q(z|x) by N steps, from the encoder's; 0: the encoder alone. With svi,
-            elbo-gain is measured too: what the steps gain. [default: sa-vae as trained, others 0]
-        refine: svi: climb a sentence's own elbo in mean and variance (an ae's log p(x|z), in the mean alone).
-            langevin: a chain from the encoder's mean for each code, which has no kl and no elbo. preconditioned: such
-            a chain, its steps scaled by the encoder's variances; not for ae, which has none. [default: svi]
-        refine_rate: Rate of svi, or step size of a chain. [default: svi refinement.rate of the run, langevin 0.01,
-            preconditioned from 0.9 down to 0.12]
+        refine_steps: Refine each sentence's q(z|x) by N steps, starting from the encoder's; 0: the encoder alone.
+            With svi, elbo-gain (what the steps gain) is measured too. [default: sa-vae as trained, others 0]
+        refine: svi: raise the sentence's elbo by gradient steps in mean and variance (for ae, log p(x|z), in the
+            mean alone). langevin: a chain from the encoder's mean for each code; it has no kl and no elbo.
+            preconditioned: such a chain with steps scaled by the encoder's variances; not for ae, which has none.
+            [default: svi]
+        refine_rate: Learning rate of svi, or step size of a chain. [default: svi refinement.rate of the run, langevin
+            0.01, preconditioned from 0.9 down to 0.12]
     """
 
     refine_steps: Annotated[int | None, refinement_option(min=0, metavar="N")] = None
@@ -106,7 +107,7 @@ class RefinementOptions:
     refine_rate: Annotated[float | None, refinement_option(metavar="R")] = None
 
     def refinement(self) -> Refinement | None:
-        """Return what is asked for; None: each method's own. Raise UsageError for what does not go together."""
+        """Return the refinement; None: each method's own. Raise UsageError for options that do not go together."""
         from sritool.inference.refinement import KINDS, Refinement
 
         steps, kind, rate = self.refine_steps, self.refine, self.refine_rate

@@ -1,4 +1,4 @@
-"""Which model a command works with, and where: checkpoints and the device."""
+"""Options for the checkpoints that a command works with, and for the device."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class DeviceOptions:
     """Where the work is done.
 
     Attributes:
-        gpu: CUDA device by its number, like 0; wins over --device.
+        gpu: Number of the CUDA device, like 0; overrides --device.
         device: cpu, cuda:0, mps, or auto: a CUDA GPU if there is one, else the CPU.
-        threads: CPU threads; without it, as many as there are cores.
+        threads: Number of CPU threads; by default, as many as there are cores.
     """
 
     gpu: Annotated[str | None, device_option(metavar="N", envvar="SRITOOL_GPU")] = None
@@ -35,7 +35,7 @@ class DeviceOptions:
     threads: Annotated[int | None, device_option(min=1, envvar="SRITOOL_THREADS")] = None
 
     def open_device(self) -> str:
-        """Bound PyTorch's threads, and return the device's full name; raise UsageError if there is none."""
+        """Limit PyTorch's threads, and return the device's full name; raise UsageError if there is no such device."""
         from sritool.model.device import resolve_device, set_threads
 
         where = resolve_device(self.device, self.gpu)
@@ -43,32 +43,32 @@ class DeviceOptions:
         return str(where)
 
     def words(self) -> list[str]:
-        """Return these options as they are typed, for another command."""
+        """Return these options as words of a command line, for another command."""
         words = ["--gpu", self.gpu] if self.gpu is not None else []
         words += ["--device", self.device] if self.device != "auto" and self.gpu is None else []
         return [*words, *(["--threads", str(self.threads)] if self.threads is not None else [])]
 
 
 def find_named(given: Path, runs_dir: Path) -> Path:
-    """Return the checkpoint file that is named; what is no file of the user's is told on stderr.
+    """Return the named checkpoint file; say on stderr if it is a bundled model or comes from the hub.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is no such checkpoint.
     """
     from sritool.runs.folder import find_checkpoint
     from sritool.runs.hub import hub_model, name_in_cache
 
     if (on_hub := hub_model(given)) is not None:
-        say(f"asking the Hugging Face hub for {on_hub}")  # without a network that takes a while
+        say(f"asking the Hugging Face hub for {on_hub}")  # this takes a while without a network
     path = find_checkpoint(given, runs_dir)
     tell_bundled(given, path)
     if name_in_cache(path) is not None and not given.exists():
-        say(f"taking {name_in_cache(path)} of the Hugging Face hub, revision {path.parent.name[:12]}")
+        say(f"using {name_in_cache(path)} from the Hugging Face hub, revision {path.parent.name[:12]}")
     return path
 
 
 def find_all_named(named: Sequence[Path], runs_dir: Path, doing: str) -> list[Path]:
-    """Return the checkpoint files that are named; without any, the newest run's, told on stderr after `doing`."""
+    """Return the named checkpoint files; without any, the newest run's, printed on stderr after `doing`."""
     from sritool.runs.folder import find_checkpoint
 
     if named:
@@ -79,13 +79,13 @@ def find_all_named(named: Sequence[Path], runs_dir: Path, doing: str) -> list[Pa
 
 
 def tell_bundled(given: Path, found: Path) -> None:
-    """Say on stderr which one the name `given` of a model that came with sritool stands for; its file is `found`."""
+    """Say on stderr whether `given`, the name of a bundled model, was resolved to that model or to the user's."""
     from sritool.runs.bundled import bundled_run, is_bundled
 
     if is_bundled(found) and not given.exists():
-        say(f"{given} is no file or run here: taking the model of this name that comes with sritool")
+        say(f"{given} is not a file or run here: using the model of this name that comes with sritool")
     elif not given.exists() and bundled_run(str(given)) is not None and not is_bundled(found):
-        say(f"taking your {found}, not the model {given} that comes with sritool")
+        say(f"using your {found}, not the model {given} that comes with sritool")
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ class CheckpointOptions:
     """One checkpoint.
 
     Attributes:
-        checkpoint: A checkpoint file, a run folder, tiny-sri, which comes with sritool, or hf://user/name on the
-            Hugging Face hub; without one, the newest run.
+        checkpoint: A checkpoint file, a run folder, tiny-sri (comes with sritool), or hf://user/name on the Hugging
+            Face hub; by default, the newest run.
     """
 
     checkpoint: Annotated[
@@ -103,7 +103,7 @@ class CheckpointOptions:
     runs_dir: RunsDirOpt = Path("runs")
 
     def find(self, doing: str) -> Path:
-        """Return the checkpoint's file; without one given, the newest run's, told on stderr after `doing`."""
+        """Return the checkpoint's file; by default, the newest run's, printed on stderr after `doing`."""
         named = [] if self.checkpoint is None else [self.checkpoint]
         return find_all_named(named, self.runs_dir, doing)[0]
 
@@ -113,21 +113,21 @@ class CheckpointsOptions:
     """One checkpoint or several.
 
     Attributes:
-        checkpoints: Checkpoint files, run folders, tiny-sri, which comes with sritool, or hf://user/name on the
-            Hugging Face hub; without one, that of SRITOOL_CHECKPOINT, or the newest run.
+        checkpoints: Checkpoint files, run folders, tiny-sri (comes with sritool), or hf://user/name on the Hugging
+            Face hub; by default, that of SRITOOL_CHECKPOINT, or the newest run.
     """
 
     checkpoints: Annotated[list[Path] | None, typer.Argument(metavar="CKPT", show_default=False)] = None
     runs_dir: RunsDirOpt = Path("runs")
 
     def named(self) -> list[Path]:
-        """Return the checkpoints as the command line names them, or else the one that the environment names."""
-        # Not by the parser, which would split a list at colons, and hf://user/name has one.
+        """Return the checkpoints named on the command line, or else the one named in the environment."""
+        # Not left to the parser, which would split the value at colons, and hf://user/name has one.
         of_environment = os.environ.get("SRITOOL_CHECKPOINT")
         return self.checkpoints or ([Path(of_environment)] if of_environment else [])
 
     def find(self, doing: str) -> list[Path]:
-        """Return the checkpoints' files; without any given, the newest run's, told on stderr after `doing`."""
+        """Return the checkpoints' files; by default, the newest run's, printed on stderr after `doing`."""
         return find_all_named(self.named(), self.runs_dir, doing)
 
 
@@ -148,11 +148,11 @@ class ComparedOptions(CheckpointsOptions):
     """Models side by side: several, or all that were trained on one corpus.
 
     Attributes:
-        checkpoints: Checkpoint files, run folders, tiny-sri, which comes with sritool, or hf://user/name on the
-            Hugging Face hub; without one, all runs on the newest run's corpus.
-        mixed: Allow runs of different corpora, whose figures do not compare.
-        against: The run that paired differences are to, on the same sentences and draws: one of the runs, or one
-            more. [default: the lm among them, or else the first]
+        checkpoints: Checkpoint files, run folders, tiny-sri (comes with sritool), or hf://user/name on the Hugging
+            Face hub; by default, all runs on the newest run's corpus.
+        mixed: Allow runs on different corpora, although their figures are not comparable.
+        against: Reference run for paired differences, on the same sentences and draws: one of the runs, or another.
+            [default: the lm among them, or else the first]
     """
 
     checkpoints: Annotated[list[Path] | None, typer.Argument(metavar="CKPT", show_default=False)] = None
@@ -160,7 +160,7 @@ class ComparedOptions(CheckpointsOptions):
     against: Annotated[Path | None, typer.Option(metavar="RUN")] = None
 
     def find_with_reference(self) -> tuple[list[Path], Path | None]:
-        """Return what `find_all` does and the checkpoint of --against, which comes first if it is not among them."""
+        """Return the files of `find_all` and that of --against, which comes first if it is not among them."""
         from sritool.runs.folder import find_checkpoint
 
         found = self.find_all()
@@ -172,15 +172,15 @@ class ComparedOptions(CheckpointsOptions):
         return (found if among else [reference, *found]), reference
 
     def find_all(self) -> list[Path]:
-        """Return the checkpoints' files; without any given, those of all runs on the newest run's corpus."""
+        """Return the checkpoints' files; by default, those of all runs on the newest run's corpus."""
         from sritool.analysis.comparison import runs_of_newest_corpus
 
         if self.checkpoints:
             return self.find("")
         found = runs_of_newest_corpus(self.runs_dir)
-        others = [f"{found.elsewhere} on other corpora"] if found.elsewhere else []
-        others += [f"{found.begun} still in pretraining"] if found.begun else []
-        left_out = f", without {' and '.join(others)}" if others else ""
+        skipped = [f"{found.elsewhere} on other corpora"] if found.elsewhere else []
+        skipped += [f"{found.begun} still in pretraining"] if found.begun else []
+        left_out = f", without {' and '.join(skipped)}" if skipped else ""
         names = ", ".join(path.parent.name for path in found.paths)
         say(f"comparing the runs in {self.runs_dir}/ on the corpus of the newest one{left_out}: {names}")
         return found.paths

@@ -25,10 +25,10 @@ class ProcessOptions(DeviceOptions):
     """Where the work is done, and by how many processes.
 
     Attributes:
-        gpu: CUDA device by its number, like 0, or several, like 0,1,2: a process on each. Wins over --device.
-        processes: Processes on this machine that share each batch; on CPUs, or on the first GPUs. [default: 1, or one
-            for each --gpu]
-        peer_timeout: Of several processes, end where one does not answer for so long: 90s, 10m, 1h. [default: 10m]
+        gpu: Number of the CUDA device, like 0, or several, like 0,1,2: one process on each. Overrides --device.
+        processes: Number of processes on this machine that share each batch, on CPUs or on the first GPUs.
+            [default: 1, or one per --gpu]
+        peer_timeout: With several processes, end if one does not answer for this long: 90s, 10m, 1h. [default: 10m]
     """
 
     gpu: Annotated[str | None, device_option(metavar="N[,N…]", envvar="SRITOOL_GPU")] = None
@@ -38,16 +38,16 @@ class ProcessOptions(DeviceOptions):
     ] = 600.0
 
     def devices(self, place: Place | None) -> list[torch.device]:
-        """Return the device of each process on this machine; `place` is which one this is of a job that has begun.
+        """Return the device of each process on this machine; `place` is where this process is in a job, if any.
 
         Raises:
-            UsageError: There are no such devices, or another number of processes than --processes says.
+            UsageError: There are no such devices, or the number of processes is not that of --processes.
         """
         from sritool.model.device import devices_of_processes
 
         if place is not None and self.processes not in (None, place.local_size):
             raise UsageError(
-                f"--processes {self.processes}, and torchrun started {place.local_size} on this machine; "
+                f"--processes is {self.processes}, but torchrun started {place.local_size} on this machine; "
                 "leave --processes out"
             )
         return devices_of_processes(self.device, self.gpu, place.local_size if place else self.processes)
@@ -59,9 +59,11 @@ class ProcessOptions(DeviceOptions):
         return join(place, device, self.peer_timeout)
 
     def enough_threads(self, hidden: int, processes: int) -> int | None:
-        """Return how many threads this process takes, one of several on this machine, by the generator's width.
+        """Return the number of CPU threads for one of several processes on this machine; None: PyTorch's choice.
 
-        None: as PyTorch chooses.
+        Args:
+            hidden: Width of the generator.
+            processes: Number of processes on this machine.
         """
         from sritool.model.device import enough_threads, threads_of_process
 
@@ -71,8 +73,8 @@ class ProcessOptions(DeviceOptions):
     def measuring(self) -> Iterator[str]:
         """Yield the device's full name; within, the processes of a job share every measurement.
 
-        Where several processes are asked for and the job has not begun, this one begins it, and ends with it. All but
-        the first print and write nothing.
+        If several processes are asked for and the job has not started, this process starts it, and ends with it. Only
+        the first process prints and writes.
 
         Raises:
             UsageError: There are no such devices.

@@ -1,6 +1,6 @@
-"""Options of `train` that give settings, and those of commands that train by a plan of plain commands.
+"""Options of `train` that give settings, and those of commands that carry out a plan of other commands.
 
-A setting has a flag, a variable, a key for --set and one in a TOML file.
+A setting has a flag, an environment variable, and a key for --set and TOML files.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from sritool.cli.options.values import duration
 from sritool.cli.signatures import in_panel
 
 plan_option = in_panel("Plan")
-work_option = in_panel("Working it off")
+work_option = in_panel("Running the plan")
 run_option = in_panel("This run")
 
 
 def setting(path: str, *flags: str, declare: Any = typer.Option) -> Any:
-    """Return an option that gives a setting. Presets hold the default; here it is only shown.
+    """Return an option that gives a setting; the default is in the presets, and docstrings only show it.
 
     Args:
-        path: The setting, as in --set.
-        *flags: The flags, if not `--` and the last part of the path. The variable is named after the first of them.
-        declare: `typer.Option`, or what `in_panel` gives.
+        path: Key of the setting, as in --set.
+        *flags: The flags; by default, `--` and the last part of the path. The first one names the variable.
+        declare: `typer.Option`, or what `in_panel` returns.
     """
     flags = flags or (f"--{path.rpartition('.')[2].replace('_', '-')}",)
     variable = f"SRITOOL_{flags[0][2:].upper().replace('-', '_')}"
@@ -45,51 +45,52 @@ device_setting = partial(setting, declare=device_option)
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Settings that have an option of their own; None where it is not given.
+    """Settings that have their own option; None if it is not given.
 
     Attributes:
         method: sri: short-run inference. lm: a language model, without z. With an encoder: ae, vae-anneal,
             vae-cyclical, vae-lagging, sa-vae, vae-fbp, vae-fb. [default: sri]
         preset: Sizes and plan: ptb, snli, captions, yelp, yahoo or tiny. [default: that of the corpus, or captions]
-        recipe: Plan of training: ours, published (each method by its own publication's plan), regularised (as ours,
-            with the published sizes on Penn Treebank too), large (as ours, with a larger generator), or the path of
-            one's own TOML file. `sritool recipes` lists them. [default: ours]
+        recipe: Training plan: ours, published (each method by the plan of its own publication), regularised (as
+            ours, with the published sizes on Penn Treebank too), large (as ours, with a larger generator), or the
+            path of your own TOML file. `sritool recipes` lists them. [default: ours]
         embedding: Width of a word's embedding. [default: by recipe and preset]
-        embeddings: File of word vectors that the embeddings begin with: text of word2vec, GloVe or fastText,
+        embeddings: File of word vectors to start the embeddings from, as text of word2vec, GloVe or fastText,
             compressed or not. --embedding is then their width. [default: none]
         hidden: Width of the LSTM. [default: by recipe and preset]
-        layers: Layers of the LSTM, all of one width. [default: 1, but 2 by large]
+        layers: Number of LSTM layers, all of the same width. [default: 1; 2 by large]
         latent: Dimensions of the sentence's code z. [default: 32]
         dropout: Dropout rate on the LSTM's inputs and outputs. [default: by recipe and preset]
         sampler: Named settings of the chain that infers z. exponential: few steps, scaled by the posterior's mean
-            covariance, by an integrator that is exact for it. preconditioned: such steps by Euler's, at lower
-            temperature. paper: as the paper says. authors: as their code does; yelp: as it does for Yelp. tempered:
-            as authors, with more noise in the second half. [default: exponential]
-        theta_gradient: Where the generator learns. end: at the chain's last z. path: at every z on the way too.
+            covariance, with an integrator that is exact for a Gaussian of that covariance. preconditioned: such steps
+            with Euler's integrator, at a lower temperature. paper: as in the paper. authors: as in their code; yelp:
+            as in their code for Yelp. tempered: as authors, with more noise in the second half.
+            [default: exponential]
+        theta_gradient: Where the generator learns. end: at the chain's last z. path: also at every z before it.
             [default: by sampler]
-        langevin_steps: Steps K of a sentence's chain. [default: by sampler]
-        words: In training chains, the softmax runs over the targets and this many words drawn at random, in place of
-            the whole vocabulary. 0 takes all words, and so does a vocabulary of less than three times as many. The
+        langevin_steps: Number of steps K of a sentence's chain. [default: by sampler]
+        words: In training chains, take the softmax over the targets and this many words drawn at random, in place of
+            the whole vocabulary. With 0, or a vocabulary of less than three times as many words, take all. The
             generator's own update always takes all. [default: by sampler]
-        tune_step_every: Tune the step sizes again after this many epochs, as tune-step does; 0: never. [default: by
-            sampler]
-        tune_objective: With --tune-step-every: choose them by entropy, or by given-noise, as the paper says; see
-            tune-step. [default: by sampler]
+        tune_step_every: Number of epochs after which to tune the step sizes again, as tune-step does; 0: never.
+            [default: by sampler]
+        tune_objective: With --tune-step-every: choose the step sizes by entropy, or by given-noise, as in the paper;
+            see tune-step. [default: by sampler]
         ramp: How the KL term's weight rises to 1: linear or sigmoid. [default: linear]
-        target_kl: Nats a sentence up to which the KL costs nothing: of vae-fbp as a whole, of vae-fb shared out among
-            the dimensions. [default: 8 for vae-fb, 3 for vae-fbp]
+        target_kl: KL, in nats per sentence, up to which it costs nothing: for vae-fbp the total, for vae-fb divided
+            among the dimensions. [default: 8 for vae-fb, 3 for vae-fbp]
         pretraining_epochs: Epochs as a plain autoencoder, before those of --epochs, for vae-fb and vae-fbp; 0: the
-            recipe's share of --epochs, a third by ours. [default: 0]
-        freeze: Parts that stay as they are when training begins, with commas between: embedding, recurrence, latent
-            (the maps of z), output, generator, encoder. [default: none]
+            recipe's share of --epochs (a third by ours). [default: 0]
+        freeze: Parts that training leaves unchanged, separated by commas: embedding, recurrence, latent (the maps of
+            z), output, generator, encoder. [default: none]
         epochs: Planned passes over the corpus; schedules span them. [default: by recipe and preset]
-        batch_size: Sentences in a batch, over all processes. [default: 64, but 32 by published]
-        accumulate: Parts of a batch, computed one after another where it does not fit memory; the result is the same.
-            [default: 1]
-        learning_rate: Learning rate at the start. [default: by recipe]
+        batch_size: Sentences per batch, over all processes. [default: 64; 32 by published]
+        accumulate: Compute each batch in this many parts, one after another, if it does not fit into memory; the
+            result is the same. [default: 1]
+        learning_rate: Initial learning rate. [default: by recipe]
         seed: Seed of every random draw. [default: 0]
-        patience: Stop after this many epochs without a better validation, by what best.pt is chosen by: the NLL, of
-            ae the reconstruction, with training.select=elbo the ELBO. 0: never. [default: 5, but 0 by published]
+        patience: Stop after this many epochs without a better validation, by the figure that selects best.pt: the
+            NLL, for ae the reconstruction, with training.select=elbo the ELBO. 0: never. [default: 5; 0 by published]
         save_every: Steps between saves of last.pt. [default: by preset]
         precision: Precision of matrix products in training: float32, bfloat16 (output layer), tf32 (CUDA), or auto:
             the fastest here. [default: auto]
@@ -150,13 +151,13 @@ def setting_paths() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What all runs of a plan have, and how it is worked off.
+    """Options shared by all runs of a plan, and how the plan is run.
 
     Attributes:
-        recipe: Recipe of all runs, as in train: a name, or the path of one's own.
+        recipe: Recipe of all runs, as in train: a name, or the path of your own.
         assignments: A setting of all runs, as in train; repeatable.
-        dry_run: Print the plan, with its commands and the time of each here, and exit.
-        budget: Time for the whole command: 90s, 9m or 8h. It stops in time; the same command goes on.
+        dry_run: Print the plan, with its commands and the time that each takes on this machine, and exit.
+        budget: Time limit for the whole command: 90s, 9m or 8h. It stops in time; the same command continues.
     """
 
     recipe: Annotated[str, plan_option(metavar="NAME")] = "ours"

@@ -1,4 +1,4 @@
-"""From words on the command line to values."""
+"""Turns words on the command line into values."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?")
 
 
 def duration(text: str | float) -> float:
-    """Seconds in `90`, `90s`, `9m`, `1h30m`, `2h`, `1.5h`, `9:00` (minutes first) or `00:09:00`; a number as it is.
+    """Return the seconds in `90`, `90s`, `1h30m`, `1.5h`, `9:00` (minutes first) or `00:09:00`; a number as it is.
 
     Raises:
-        BadParameter: It is anything else, or zero.
+        BadParameter: The text is anything else, or zero.
     """
     if not isinstance(text, str):
         return float(text)
@@ -53,16 +53,16 @@ def _seconds(text: str) -> float | None:
 
 
 def size(text: str | int) -> int:
-    """Bytes in `4G`, `500M`, `1.5 GiB` or `100000`, by powers of 1024; a number as it is.
+    """Return the bytes in `4G`, `500M`, `1.5 GiB` or `100000`, by powers of 1024, or a number itself.
 
     Raises:
-        BadParameter: It is anything else, or zero.
+        BadParameter: The text is anything else, or zero.
     """
     if not isinstance(text, str):
         return text
     found = _SIZE.fullmatch(text.strip().lower())
     if not found:
-        raise typer.BadParameter(f"{text!r} is no amount of memory; write it like 4G or 500M")
+        raise typer.BadParameter(f"{text!r} is not an amount of memory; write it like 4G or 500M")
     amount = int(float(found[1]) * _BYTES_PER_UNIT[found[2]])
     if amount <= 0:
         raise typer.BadParameter("an amount of memory must be above zero, like 4G or 500M")
@@ -70,28 +70,28 @@ def size(text: str | int) -> int:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Names with commas between."""
+    """Return the names in a list separated by commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:
-    """Numbers of a list like `0.2,0.5`, each once; raise UsageError for what is no such list."""
+    """Return the numbers of a list like `0.2,0.5`, each once; raise UsageError for anything else."""
     try:
         found = tuple(dict.fromkeys(map(float, names(text))))
     except ValueError:
         found = ()
     if not found or not all(map(math.isfinite, found)):
-        raise UsageError(f"{option} {text} is no list of numbers; give one like 0.2,0.5,1")
+        raise UsageError(f"{option} {text} is not a list of numbers; give one like 0.2,0.5,1")
     return found
 
 
 def counts(text: str, option: str) -> tuple[int, ...]:
-    """Whole numbers of a list like `0,2,5-8`; raise UsageError for what is no such list."""
+    """Return the whole numbers of a list like `0,2,5-8`; raise UsageError for anything else."""
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = (piece.strip() for piece in part.partition("-"))
         if not (first.isdecimal() and (last.isdecimal() if dash else True)) or len(first + last) > 8:
-            raise UsageError(f"{option} {text} is no list of whole numbers; give one like 0-4 or 0,2,5-8")
+            raise UsageError(f"{option} {text} is not a list of whole numbers; give one like 0-4 or 0,2,5-8")
         ends = int(first), int(last or first)
         if ends[1] < ends[0] or ends[1] - ends[0] > LONGEST_RANGE:
             raise UsageError(f"{option} {text} has no range {part.strip()}; give one like 0-4 or 0,2,5-8")

@@ -1,4 +1,4 @@
-"""A vocabulary that is taken as it is, in place of one learnt from the training text."""
+"""A given vocabulary, used as it is in place of one learnt from the training text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEARNT = ("tokenizer", "vocab_size", "min_count")
 def given_vocabulary(
     like: str | None, vocab: Path | None, asked: Mapping[str, object], data_dir: Path, runs_dir: Path
 ) -> tuple[Tokenizer | None, dict[str, Any]]:
-    """Return the vocabulary that is named, and the options of preparing that go with it.
+    """Return the named vocabulary, and the preprocessing options that go with it.
 
     Args:
         like: A prepared corpus, a run or a checkpoint.
@@ -29,9 +29,9 @@ def given_vocabulary(
         runs_dir: The folder of all runs.
 
     Raises:
-        UsageError: Both are named, or options of learning a vocabulary are given too.
+        UsageError: Both are named, or options for learning a vocabulary are given too.
         CheckpointError: There is no such corpus or run.
-        DataError: The file is no vocabulary or model.
+        DataError: The file is not a vocabulary or model.
     """
     from sritool.data.options import TOKENIZERS
     from sritool.data.tokenizer import OWN_MODEL
@@ -44,15 +44,15 @@ def given_vocabulary(
         if not Path(model).exists() and not model.endswith(".model"):
             raise UsageError(
                 f"--tokenizer {quoted(model)}: there is no such tokenizer{suggestion(model, TOKENIZERS)}; "
-                "a SentencePiece model is the path of its .model file"
+                "for a SentencePiece model, give the path of its .model file"
             )
         if others := [*taken, *learnt[1:]]:
-            raise UsageError(f"--tokenizer {model} takes a model as it is; leave {others[0]} out")
+            raise UsageError(f"--tokenizer {model} uses a model as it is; leave {others[0]} out")
         return read_pieces(Path(model)), {"tokenizer": OWN_MODEL}
     if len(taken) == 2:
         raise UsageError("--like and --vocab both name the vocabulary; leave one of them out")
     if taken and learnt:
-        raise UsageError(f"{taken[0]} takes a vocabulary as it is; leave {learnt[0]} out")
+        raise UsageError(f"{taken[0]} uses a vocabulary as it is; leave {learnt[0]} out")
     if like is not None:
         return _like(like, data_dir, runs_dir)
     if vocab is not None:
@@ -74,7 +74,7 @@ def _like(name: str, data_dir: Path, runs_dir: Path) -> tuple[Tokenizer, dict[st
         try:
             checkpoint = load_checkpoint(find_named(Path(name), runs_dir))
         except CheckpointError as error:
-            raise CheckpointError(f"--like {name} is no prepared corpus; and {error}") from error
+            raise CheckpointError(f"--like {name} is not a prepared corpus, and {error}") from error
         tokenizer, made = checkpoint.tokenizer, dict(checkpoint.corpus)
     return tokenizer, {
         "tokenizer": tokenizer.kind,

@@ -1,1 +1,1 @@
-"""The kinds of `sritool plot`, a module each: options, the task, the picture."""
+"""The kinds of `sritool plot`, one module each: its options, its task and its picture."""

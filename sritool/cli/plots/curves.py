@@ -1,4 +1,4 @@
-"""`sritool plot curves`: how runs were trained."""
+"""`sritool plot curves`: training curves of runs."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def curves(
 
     sritool plot curves runs/tiny-sri --show-data | grep nll
 
-    The numbers come from metrics.jsonl, also while a run goes on. Bands are ± 1 standard error over the validation
-    sentences. The training loss on record, which is the mean of the epoch so far, is pale; smoothed it is strong.
-    Some methods begin as an autoencoder: those epochs come before 0.
+    The numbers come from metrics.jsonl, also while a run is training. Bands are ± 1 standard error over the
+    validation sentences. The recorded training loss, the mean of the epoch so far, is pale; the strong line is
+    smoothed. Some methods begin as an autoencoder: those epochs come before 0.
 
     Args:
-        metrics: Only these panels, with commas between: nll, posterior-kl, recon, au, permuted, train recon.
+        metrics: Only these panels, comma-separated: nll, posterior-kl, recon, au, permuted, train recon.
             [default: all]
     """
     from sritool.analysis.training_curves import METRIC_NAMES, Curves, Point, metrics_file, read_curves
@@ -80,7 +80,7 @@ LABELS = {
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
-    """Panels with one legend below them; the training loss smoothed, its raw values pale behind."""
+    """Draw one panel per metric, with one legend below; the training loss is smoothed over its pale raw values."""
     lines: dict[tuple[str, str], list[Point]] = {}
     for point in points:
         lines.setdefault((point.run, point.metric), []).append(point)
@@ -113,19 +113,19 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
 
 
 def meaning_of(points: Sequence[Point], narrow: bool = False) -> str:
-    """What bands and pale lines are, where there are any."""
-    said = []
+    """Explain bands and pale lines, if there are any."""
+    parts = []
     if any(point.se for point in points):
-        said.append("bands, bars: ± 1 standard error over validation sentences")
+        parts.append("bands, bars: ± 1 standard error over validation sentences")
     if any(point.metric == "train recon" for point in points):
-        said.append("pale: training recon, mean of the epoch so far; strong: smoothed")
-    return ("\n" if narrow else "; ").join(said)
+        parts.append("pale: training recon, mean of the epoch so far; strong: smoothed")
+    return ("\n" if narrow else "; ").join(parts)
 
 
 def draw_line(axes: Any, points: Sequence[Point], style: dict[str, Any]) -> Any:
-    """Draw one run in one panel, and return what stands for it in the legend.
+    """Draw one run in one panel, and return its legend handle.
 
-    The training loss is smoothed without that of the first step, of an untrained model on one batch.
+    The smoothed training loss leaves out the first step: an untrained model on one batch.
     """
     epochs, values = ([getattr(point, name) for point in points] for name in ("epoch", "value"))
     every = max(1, len(points) // 10) if len(points) > 12 else 1
@@ -133,14 +133,14 @@ def draw_line(axes: Any, points: Sequence[Point], style: dict[str, Any]) -> Any:
         axes.plot(epochs, values, color=style["color"], alpha=0.25, linewidth=1)
         later = [point for point in points if point.step > 1] or points
         epochs = [point.epoch for point in later]
-        begun = sum(epoch <= 0 for epoch in epochs)  # the autoencoder's loss is another one
+        begun = sum(epoch <= 0 for epoch in epochs)  # the autoencoder has another loss
         values = [point.value for point in later]
         values = smoothed(values[:begun]) + smoothed(values[begun:])
     elif len(points) == 1 and points[0].se:
         axes.errorbar(epochs, values, points[0].se, color=style["color"], capsize=4)
     elif any(point.se for point in points):
         low, high = ([p.value + sign * (p.se or 0.0) for p in points] for sign in (-1, 1))
-        if points[0].metric == "au":  # no number of dimensions is below 0
+        if points[0].metric == "au":  # a number of dimensions is not below 0
             low = [max(value, 0.0) for value in low]
         axes.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
     (line,) = axes.plot(epochs, values, **style, markevery=every)
@@ -148,7 +148,7 @@ def draw_line(axes: Any, points: Sequence[Point], style: dict[str, Any]) -> Any:
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """Means over a tenth of the values around each, three at least, fewer at the ends."""
+    """Return moving averages over about a tenth of the values, at least three, fewer at the ends."""
     reach = max(1, len(values) // 20)
     means = []
     for k in range(len(values)):
@@ -159,7 +159,7 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 
 def finish(axes: Any, lines: dict[tuple[str, str], list[Point]], metric: str) -> None:
-    """Name the axes, and set a scale that shows more than the first, untrained values."""
+    """Label the axes, and set a scale that the high values of the first steps do not dominate."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_ylabel(LABELS[metric])

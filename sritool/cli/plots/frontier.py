@@ -1,4 +1,4 @@
-"""`sritool plot frontier`: likelihood against what codes tell about their sentences."""
+"""`sritool plot frontier`: likelihood against the information that codes have about their sentences."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def frontier(
     measurement: MeasurementOptions,
     picture: MeasuredPictureOptions,
 ) -> None:
-    """Frontier of NLL against posterior KL, one point a run.
+    """Frontier of NLL against posterior KL, one point per run.
 
     sritool plot frontier --limit 512 -o frontier.png
 
-    The figures are those of compare: measured on the same sentences with the same noise, or looked up where they
-    are on record in evaluations.jsonl. At the left stand runs that ignore z or have none. Further right, z tells more
-    about the sentence; lower down, the likelihood is better. The bars are standard errors of the paired differences
-    to --against, sentence by sentence, and not those of each figure alone, which are far larger.
+    The figures are those of compare: measured on the same sentences with the same noise, or looked up if they are on
+    record in evaluations.jsonl. Runs at the left ignore z or have none. Further right, z tells more about the
+    sentence; lower down, the likelihood is better. The bars are standard errors of the paired differences to
+    --against, sentence by sentence; those of each figure alone are far larger.
     """
     from sritool.analysis import frontier as task
     from sritool.evaluation.settings import EvaluationSettings
@@ -52,16 +52,16 @@ def frontier(
 
 
 METHODS = ("sri", "vae-fb", "lm", "vae-anneal", "ae", "vae-cyclical", "vae-fbp", "vae-lagging", "sa-vae")
-"""Each keeps its colour and mark from picture to picture."""
+"""Each method has the same colour and mark in every picture."""
 
 FULL = {"markersize": 11, "markeredgecolor": "white"}
 DARK = "#888888"
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
-    """A colour and mark a method, a name a run, bars of ± 1 error; a line at runs without z.
+    """Draw one point per run, named, with bars of ± 1 error and the look of its method; a line marks runs without z.
 
-    A run whose figures are not finite has no place.
+    Runs with figures that are not finite are left out.
     """
     points = [point for point in points if math.isfinite(point.nll) and math.isfinite(point.posterior_kl)]
     present = {point.method for point in points}
@@ -93,14 +93,14 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
 
 
 def legend_title(points: Sequence[Point]) -> str:
-    """What the bars are."""
+    """Return the legend's title, which explains the bars."""
     paired = sorted({point.against for point in points if point.nll_diff_se is not None})
     of = f" of the difference to {plain(paired[0])}" if paired else ""
     return f"method; bars: ± 1 standard error{of}"
 
 
 def bars_of(points: Sequence[Point]) -> Iterator[tuple[float, float, float, float]]:
-    """The error bars as lines x0, y0, x1, y1."""
+    """Yield the error bars as lines (x0, y0, x1, y1)."""
     for point in points:
         x, y = point.posterior_kl, point.nll
         upright, level = point.errors
@@ -109,9 +109,9 @@ def bars_of(points: Sequence[Point]) -> Iterator[tuple[float, float, float, floa
 
 
 def draw_method(axes: Any, points: Sequence[Point], number: int) -> Any:
-    """Draw the points of one method, and return what stands for it in the legend.
+    """Draw the points of one method, and return its legend handle.
 
-    What has no z is hollow, larger and on top: a run that ignores z has about the same place, and both are seen.
+    Runs without z are hollow, larger and on top, so that a run that ignores z, at nearly the same place, is visible.
     """
     exact = all(point.draws == 0 for point in points)
     colour = COLOURS[number % len(COLOURS)]

@@ -1,4 +1,4 @@
-"""Names beside points, placed so that they cover neither points nor one another."""
+"""Places names beside points so that they cover neither points nor each other."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 DIRECTIONS = 16
 DISTANCES = (11.0, 20.0, 32.0, 48.0, 68.0)  # points
-LEADER = 18.0  # points from which a thin line leads to the name
-# What else a name may do, as so many points of distance.
+LEADER = 18.0  # points; a name farther away gets a thin line to its point
+# Penalties of a position, in points of distance.
 COVERS_BAR, COVERS_MARK, COVERS_NAME = 25.0, 40.0, 100.0
 NEARS_OTHER, LEAVES_AXES = 30.0, 200.0
 
@@ -26,13 +26,13 @@ def place_labels(
     names: Sequence[str],
     bars: Sequence[tuple[float, float, float, float]] = (),
 ) -> list[Any]:
-    """Write each name near its place, the best of some positions around it, one after another.
+    """Write each name at the best of several positions around its point, one name after another.
 
     Args:
-        axes: Where they are written; its limits and all else must be final.
+        axes: Axes to write on; their limits and all else must be final.
         places: The points, in data coordinates.
         names: The name of each point.
-        bars: x0, y0, x1, y1 of upright and level lines that should not be covered either.
+        bars: (x0, y0, x1, y1) of vertical and horizontal lines that should not be covered either.
 
     Returns:
         The texts.
@@ -82,12 +82,12 @@ def place_labels(
 
 
 def _crowd(marks: Sequence[Any], k: int) -> float:
-    """How close the other points are: the most crowded ones choose first."""
+    """Return how close the other points are; the most crowded point is named first."""
     return sum(1 / (1 + math.dist(mark, marks[k])) for mark in marks) - 1
 
 
 def _box(mark: Any, width: float, height: float, distance: float, angle: float) -> Bbox:
-    """A name whose nearest edge is so far from a mark, in pixels."""
+    """Return the box of a name at this angle, its nearest edge `distance` pixels from the mark."""
     from matplotlib.transforms import Bbox
 
     x, y = mark[0] + distance * math.cos(angle), mark[1] + distance * math.sin(angle)
@@ -99,7 +99,7 @@ def _box(mark: Any, width: float, height: float, distance: float, angle: float) 
 def _cost(
     box: Bbox, marks: Sequence[Any], lines: Sequence[Bbox], taken: Sequence[Bbox], inside: Bbox, scale: float
 ) -> float:
-    """What is covered, and how far the name leaves the axes."""
+    """Return the penalty for what a name covers, and for how far it leaves the axes."""
     near, around = box.padded(7 * scale), box.padded(2 * scale)
     cost = COVERS_MARK * sum(bool(near.contains(*mark)) for mark in marks)
     cost += COVERS_BAR * around.count_overlaps(lines) + COVERS_NAME * around.count_overlaps(taken)

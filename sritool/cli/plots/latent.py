@@ -36,13 +36,13 @@ def latent(
 
     sritool plot latent runs/tiny-sri -o latent.png
 
-    One draw of q(z|x) for each sentence, coloured by the sentence's label or its length, stands beside as many draws
-    from the prior. t-SNE shows clumps in anything: only what the map of the codes has, and that of the prior has not,
-    is the model's. In --show-data, part is posterior or control for places on the maps, density and
-    deviation for each dimension, and prior.
+    It maps one draw of q(z|x) for each sentence, coloured by the sentence's label or length, and equally many draws
+    from the prior. t-SNE shows clumps even in noise: only structure that the map of the codes has, and the map of the
+    prior lacks, comes from the model. In --show-data, part is posterior or control for places on the maps, density or
+    deviation for each dimension, and prior for the prior's density.
 
     Args:
-        limit: How many sentences, one code each; 20 or more.
+        limit: Number of sentences, one code each; 20 or more.
     """
     from sritool.analysis.latent_map import Point, aggregate
     from sritool.evaluation.sentences import choose_sentences, prepared_corpus
@@ -60,13 +60,13 @@ def latent(
     picture.draw_points(ctx, Point, measure, draw)
 
 
-LENGTHS = "cividis"  # grows lighter without a change of hue that some do not see
-MOST_LABELS = 7  # that colours tell apart
+LENGTHS = "cividis"  # a colour map that the colour-blind can read
+MOST_LABELS = 7  # as many as there are distinct colours
 MARGIN = 1.08
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
-    """Draw three panels. The two maps have the same scale, without a unit, as t-SNE has none."""
+    """Draw three panels; both maps have the same scale, without numbers, as t-SNE has no unit."""
     with look():
         canvas, (codes, control, marginals) = new_canvas((16.0, 5.2), 1, 3, width_ratios=(1.12, 1, 1.2))
         draw_places(canvas, codes, [point for point in points if point.part == "posterior"])
@@ -85,14 +85,17 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
 
 
 def draw_places(canvas: Any, axes: Any, points: Sequence[Point]) -> None:
-    """The codes, coloured by their sentences' labels or lengths."""
+    """Draw the codes, coloured by their sentences' labels or lengths."""
     from matplotlib.ticker import MaxNLocator
 
     names = sorted({point.name for point in points})
     size = mark_size(len(points))
     if all(name.isdecimal() for name in names):
         lengths = sorted(int(point.name) for point in points)
-        ends = lengths[len(lengths) // 50], lengths[-1 - len(lengths) // 50]  # a few long ones take over else
+        ends = (
+            lengths[len(lengths) // 50],
+            lengths[-1 - len(lengths) // 50],
+        )  # without rare extremes
         drawn = axes.scatter(
             *places(points),
             s=size,
@@ -116,7 +119,7 @@ def draw_places(canvas: Any, axes: Any, points: Sequence[Point]) -> None:
 
 
 def draw_marginals(axes: Any, points: Sequence[Point]) -> None:
-    """Draw a thin line for each dimension, and the prior's above them."""
+    """Draw a thin line for each dimension, and the prior on top."""
     dimensions = dict.fromkeys(point.name for point in points if point.part == "density")
     for number, name in enumerate(dimensions):
         curve = [point for point in points if point.part == "density" and point.name == name]
@@ -133,7 +136,7 @@ def draw_marginals(axes: Any, points: Sequence[Point]) -> None:
 
 
 def finish_map(axes: Any, reach: float) -> None:
-    """A square without numbers."""
+    """Make the axes a square without numbers."""
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-reach, reach)
     axes.set_aspect("equal")
@@ -150,5 +153,5 @@ def places(points: Sequence[Point]) -> tuple[list[float], list[float]]:
 
 
 def mark_size(count: int) -> float:
-    """Square points: large where there are few."""
+    """Return the size of a mark, in square points; it is larger for fewer marks."""
     return min(60.0, max(6.0, 16_000.0 / max(1, count)))

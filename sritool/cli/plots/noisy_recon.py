@@ -1,4 +1,4 @@
-"""`sritool plot noisy-recon`: how much of a sentence z keeps when its words are changed."""
+"""`sritool plot noisy-recon`: how well z keeps a sentence when its words are changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Cells(NamedTuple):
-    """What is drawn of a row of the table of noisy-recon."""
+    """The cells of a row of noisy-recon's table that are drawn."""
 
     run: str
     noise: str
@@ -54,17 +54,17 @@ def noisy_recon(
     sentences: SentencesOptions,
     picture: MeasuredPictureOptions,
 ) -> None:
-    """Loss of clean sentences where z comes from noisy ones.
+    """Loss of clean sentences when z is inferred from noisy ones.
 
     sritool plot noisy-recon runs/tiny-sri runs/tiny-vae-fb --limit 500 -o noisy.png
 
     sritool noisy-recon --noise drop -f tsv | sritool plot noisy-recon --data - -o drop.pdf
 
     It shows recon against k, the number of changes, and the increase over k = 0. The numbers are those of
-    noisy-recon, measured now or, with --data, taken from its table.
+    noisy-recon, measured now or, with --data, read from its table.
 
     Args:
-        counts: How many changes, as in noisy-recon; 0 is always among them. [default: 0-4]
+        counts: Numbers of changes, as in noisy-recon; 0 is always included. [default: 0-4]
         noise: swap, drop or replace, as in noisy-recon.
         chains: Codes inferred per sentence, as in noisy-recon.
     """
@@ -92,19 +92,19 @@ def noisy_recon(
         table = long_table(*found)._replace(title=heading)
         records = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
         rows = [Cells(*(record[column] for column in COLUMNS)) for record in records]  # type: ignore[arg-type]
-        # A table that is printed has them below it.
+        # A printed table has the notes below it.
         notes = [] if picture.show_data else table.note.splitlines()
     out.write(lambda: draw(rows, heading), table, notes)
 
 
 def heading_of(rows: Sequence[Cells]) -> str:
-    """What a table was measured on, where it says so and has one answer."""
-    told = {f"{row.data}, {row.sentences} of {row.of} sentences" if row.data else "" for row in rows}
-    return told.pop() if len(told) == 1 else ""
+    """Return what a table was measured on; "" if it does not say, or not the same in all rows."""
+    headings = {f"{row.data}, {row.sentences} of {row.of} sentences" if row.data else "" for row in rows}
+    return headings.pop() if len(headings) == 1 else ""
 
 
 def draw(rows: Sequence[Cells], title: str) -> Canvas:
-    """A line a run, bars of ± 1 standard error; dotted at the right, what another sentence's z costs."""
+    """Draw a line per run, with bars of ± 1 standard error; dotted at the right: the cost of another sentence's z."""
     runs = list(dict.fromkeys(row.run for row in rows))
     noise = rows[0].noise
     with look():
@@ -124,7 +124,7 @@ def draw(rows: Sequence[Cells], title: str) -> Canvas:
             names.append(plain(run) + (" (ignores z)" if ignores_z(line[0]) else ""))
         for axes in (left, right):
             name_counts(axes, sorted({row.k for row in rows}))
-            axes.set_xlabel(f"k, {CHANGES.get(noise, 'changes')} a sentence")
+            axes.set_xlabel(f"k, {CHANGES.get(noise, 'changes')} per sentence")
         widen(right, [error for row in rows for error in (row.recon_se, row.increase_se, row.permuted_se)])
         left.set_ylabel("recon, −log p(x|z) (nats/sentence)")
         right.set_ylabel("increase over k = 0 (nats/sentence)")
@@ -136,7 +136,7 @@ def draw(rows: Sequence[Cells], title: str) -> Canvas:
 
 
 def draw_permuted(axes: Any, line: Sequence[Cells], style: dict[str, Any]) -> None:
-    """What another sentence's z costs, the same at every k, with its error as a band."""
+    """Draw the cost of another sentence's z, the same at every k, with its error as a band."""
     cost, error = line[0].permuted, line[0].permuted_se
     assert cost is not None
     ends = [line[0].k, line[-1].k]
@@ -147,14 +147,14 @@ def draw_permuted(axes: Any, line: Sequence[Cells], style: dict[str, Any]) -> No
 
 
 def ignores_z(row: Cells) -> bool:
-    """Whether another sentence's z costs nothing, as `evaluate` has it."""
+    """Whether another sentence's z costs nothing, by the criterion of `evaluate`."""
     from sritool.evaluation.collapse import costs_nothing
 
     return row.permuted is not None and costs_nothing(row.permuted, row.permuted_se or 0.0)
 
 
 def widen(axes: Any, errors: Sequence[float | None]) -> None:
-    """Make an axis at least as wide as two of the largest standard error, so that noise looks like noise."""
+    """Make the y axis span at least two of the largest standard errors, so that noise looks like noise."""
     low, high = axes.get_ylim()
     most = max((error for error in errors if error is not None and math.isfinite(error)), default=0.0)
     if high - low < 2 * most:
@@ -163,7 +163,7 @@ def widen(axes: Any, errors: Sequence[float | None]) -> None:
 
 
 def name_counts(axes: Any, counts: Sequence[int]) -> None:
-    """All numbers of changes where they have room."""
+    """Label all numbers of changes if they have room."""
     from matplotlib.ticker import MaxNLocator
 
     if len(counts) <= 9 and counts[-1] - counts[0] <= 12:

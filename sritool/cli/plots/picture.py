@@ -1,4 +1,4 @@
-"""What all kinds of pictures share: their options, the file to write, and the numbers in it to print."""
+"""Shared by all kinds of pictures: options, the file to write, and the table of numbers to print."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Measured = tuple[Sequence[Any], str, Sequence[str]]
 """Points, what they were measured on, and notes."""
 
 OF_DRAWING = {"title", "output", "show_data", "fmt", "data", "quiet", "metrics"}
-"""Parameters that have a meaning where numbers come from a table; the others say what to measure, and how."""
+"""Parameters that apply to numbers from a table too; all others say what to measure, and how."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class PictureOptions:
     fmt: FormatOpt = "auto"
 
     def open(self, kind: str) -> PictureFile:
-        """Find out, before the work, whether the picture can be written; without -o it is named after its kind.
+        """Check, before the work, that the picture can be written; without -o it is named after its kind.
 
         Raises:
-            UsageError: It cannot.
+            UsageError: The picture cannot be written.
         """
         form = resolve_format(self.fmt)
         path = self.output or (None if self.show_data else Path(f"{kind}.png"))
@@ -66,7 +66,7 @@ class PictureOptions:
 
 @dataclass(frozen=True)
 class ReadablePictureOptions(PictureOptions):
-    """The same for a picture that is also drawn from a table of its numbers.
+    """Options of a picture that can also be drawn from a table of its numbers.
 
     Attributes:
         data: Draw these numbers, as --show-data prints them: TSV, CSV or JSON lines.
@@ -75,10 +75,10 @@ class ReadablePictureOptions(PictureOptions):
     data: Annotated[str | None, file_option(metavar="FILE|-")] = None
 
     def open_for(self, ctx: typer.Context) -> PictureFile:
-        """Do what `open` does, and find out whether the numbers come from one place.
+        """Do what `open` does, and check that --data is not combined with options for measuring.
 
         Raises:
-            UsageError: They come from a table and are to be measured, or the picture cannot be written.
+            UsageError: --data is combined with such options, or the picture cannot be written.
         """
         out = self.open(str(ctx.info_name))
         if self.data is None:
@@ -90,7 +90,7 @@ class ReadablePictureOptions(PictureOptions):
 
 @dataclass(frozen=True)
 class MeasuredPictureOptions(ReadablePictureOptions):
-    """The same for numbers whose measuring takes a while."""
+    """Options of a picture whose numbers take a while to measure."""
 
     quiet: QuietOpt = False
 
@@ -101,13 +101,13 @@ class MeasuredPictureOptions(ReadablePictureOptions):
         measure: Callable[[Report], Measured],
         draw: Callable[[Sequence[Any], str], Canvas],
     ) -> None:
-        """Draw points that are measured or, with --data, read.
+        """Measure points, or read them with --data, and draw them.
 
         Args:
-            ctx: Of the command.
-            kind: The named tuple that a point is; its fields name the table's columns.
-            measure: Measures them, and reports how far it is.
-            draw: Draws points under a title.
+            ctx: Context of the command.
+            kind: Named tuple of a point; its fields name the table's columns.
+            measure: Measures the points, and reports progress.
+            draw: Draws the points under a title.
         """
         out = self.open_for(ctx)
         columns = [name.replace("posterior_kl", "posterior-kl").replace("_", " ") for name in kind._fields]
@@ -123,18 +123,18 @@ class MeasuredPictureOptions(ReadablePictureOptions):
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A picture to be written, and its numbers to be printed."""
+    """A picture to write, and its numbers to print."""
 
-    path: Path | None  # None: nowhere
-    format: str  # of the numbers, not auto
+    path: Path | None  # None: no picture is written
+    format: str  # of the printed numbers, not auto
     show_data: bool
-    data: str | None = None  # the table that they come from; None: they were measured
+    data: str | None = None  # name of the table that the numbers come from; None: they were measured
 
     def write(self, draw: Callable[[], Canvas], table: Table, notes: Sequence[str] = ()) -> None:
         """Print the numbers if asked for, and draw them.
 
         Raises:
-            DataError: They come from a table, and cannot be drawn.
+            DataError: The numbers come from a table and cannot be drawn.
         """
         for note in notes:
             say(note)

@@ -1,4 +1,4 @@
-"""`sritool plot ppl-draws`: whether there were enough draws for a likelihood."""
+"""`sritool plot ppl-draws`: whether a likelihood was estimated from enough draws."""
 
 from __future__ import annotations
 
@@ -32,20 +32,19 @@ def ppl_draws(
     measurement: MeasurementOptions,
     picture: MeasuredPictureOptions,
 ) -> None:
-    """Perplexity against M, the draws it is estimated from.
+    """Perplexity against M, the number of draws it is estimated from.
 
     sritool plot ppl-draws runs/tiny-sri --limit 200 -o draws.png
 
     sritool plot ppl-draws runs/tiny-sri --estimators adaptive,sri --metric nll
 
     It shows the figures from the first M/8, M/4, M/2 and all M draws, as evaluate keeps them in evaluations.jsonl;
-    what is not on record is measured. A line that still falls has too few draws, and its perplexity is too high (by
-    Jensen's inequality). The figure of a model without z is exact.
+    figures that are not on record are measured. A line that still falls at M has too few draws: its perplexity is too
+    high (by Jensen's inequality). The figure of a model without z is exact.
 
     Args:
-        metric: The figure.
-        estimators: Some of adaptive, sri, ais, encoder, with commas between; what is not on record is measured.
-            [default: adaptive, and beside it those on record]
+        metric: The figure to draw.
+        estimators: Some of adaptive, sri, ais, encoder, comma-separated. [default: adaptive, and those on record]
     """
     from sritool.analysis import ppl_draws as task
     from sritool.evaluation.settings import EvaluationSettings
@@ -59,11 +58,11 @@ def ppl_draws(
 
 
 LABELS = {"ppl": "perplexity per token", "nll": "NLL (nats/sentence)"}
-ASIDE = 1.015  # what the bars of one line stand to the right of those of the line before
+ASIDE = 1.015  # factor by which the bars of each line are shifted right of those of the line before
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
-    """A line for each run and estimator, with the error at its largest M; level where the figure is exact."""
+    """Draw a line for each run and estimator, with the error at the largest M; an exact figure is a level line."""
     lines: dict[tuple[str, str], list[Point]] = {}
     for point in points:
         lines.setdefault((point.run, point.estimator), []).append(point)
@@ -72,7 +71,7 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
         for number, ((run, estimator), line) in enumerate(lines.items()):
             draw_line(axes, line, plain(f"{run}, {estimator}"), series(number), ASIDE**number)
         name_draws(axes, sorted({point.draws for point in points if point.draws}))
-        axes.set_xlabel("draws of z a sentence, M")
+        axes.set_xlabel("draws of z per sentence, M")
         axes.set_ylabel(LABELS[points[0].metric])
         axes.set_title(plain(title))
         meaning = "run, estimator; bar at the largest M: ± 1 standard error over sentences"
@@ -82,7 +81,7 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
 
 
 def draw_line(axes: Any, line: Sequence[Point], label: str, style: dict[str, Any], aside: float) -> None:
-    """Draw one run by one estimator; its bars stand `aside` times to the right of their numbers of draws."""
+    """Draw one run by one estimator; `aside` is the factor that shifts its bars to the right."""
     last = line[-1]
     if last.draws == 0:
         axes.axhline(last.value, color=style["color"], linestyle=style["linestyle"], label=label)
@@ -103,15 +102,15 @@ def draw_line(axes: Any, line: Sequence[Point], label: str, style: dict[str, Any
 
 
 def name_draws(axes: Any, draws: Sequence[int]) -> None:
-    """A logarithmic axis with the numbers of draws themselves, those that have room."""
+    """Make the axis logarithmic, with the numbers of draws as ticks where they have room."""
     if not draws:  # all exact
         axes.set_xticks([])
         return
     axes.set_xscale("log")
-    kept: list[int] = []
+    ticks: list[int] = []
     for count in reversed(draws):
-        if not kept or kept[-1] / count > 1.15:
-            kept.append(count)
-    axes.set_xticks(kept, [str(count) for count in kept])
+        if not ticks or ticks[-1] / count > 1.15:
+            ticks.append(count)
+    axes.set_xticks(ticks, [str(count) for count in ticks])
     axes.minorticks_off()
     axes.set_xlim(draws[0] / 1.2, draws[-1] * 1.2)

@@ -1,4 +1,4 @@
-"""`sritool plot rate-distortion`: what a model's z can tell of its sentences, and what that buys."""
+"""`sritool plot rate-distortion`: how reconstruction improves with the information in z."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def rate_distortion(
     sentences: SentencesOptions,
     picture: MeasuredPictureOptions,
 ) -> None:
-    """Rate-distortion curve of each run, from one annealing run: what more nats in z would buy.
+    """Rate-distortion curve of each run, by annealing: what more nats in z would buy.
 
     sritool plot rate-distortion runs/tiny-sri runs/tiny-vae-fb --limit 64 -o curves.svg
 
     sritool plot rate-distortion --limit 64 --beta 4 --show-data
 
-    rate: KL of a code's distribution to the prior, nats a sentence. distortion: -log p(x|z) of such codes. The curve
-    has the least distortion at every rate, whatever codes the method's own encoder or chain gives. It runs from the
-    prior (beta = 0) to the model's posterior (beta = 1), where rate is posterior-kl and rate + distortion is nll.
+    rate: KL of a code's distribution to the prior, in nats per sentence. distortion: -log p(x|z) of such codes. The
+    curve is the least distortion at every rate, whatever codes the method's own encoder or chain gives. It runs from
+    the prior (beta = 0) to the model's posterior (beta = 1), where rate is posterior-kl and rate + distortion is nll.
     Rate is an upper bound: the curve drawn lies on or above the model's. A model without z is one point at rate 0.
 
     Args:
-        chains: Chains of annealing a sentence; more bring the curve down to the model's.
-        rungs: Steps of annealing, beside the points; more bring the curve down faster.
-        beta: β of the last point: 1 is the model's posterior, more goes beyond it.
+        chains: Annealing chains per sentence; more lower the curve towards the model's.
+        rungs: Annealing steps, beside the points; more lower the curve faster.
+        beta: β of the last point: 1 is the model's posterior; a larger value goes beyond it.
     """
     from sritool.analysis import rate_distortion as task
     from sritool.config.settings import LikelihoodConfig
@@ -64,7 +64,7 @@ def rate_distortion(
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
-    """A line a run, a ring at β = 1 with bars of ± 1 standard error."""
+    """Draw a line per run, with a ring at β = 1 and bars of ± 1 standard error."""
     runs = list(dict.fromkeys(point.run for point in points))
     with look():
         canvas, axes = new_canvas((8.0, 5.6))
@@ -80,7 +80,7 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
 
 
 def draw_run(axes: Any, line: Sequence[Point], style: dict[str, Any]) -> Any:
-    """Draw one run, and return what stands for it in the legend."""
+    """Draw one run, and return its legend handle."""
     line = sorted(line, key=lambda point: point.beta)
     small = {**style, "markersize": 4 if len(line) > 1 else 9}
     (drawn,) = axes.plot([point.rate for point in line], [point.distortion for point in line], **small)

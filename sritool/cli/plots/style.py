@@ -1,4 +1,4 @@
-"""The look of every picture, and the writing of its file. matplotlib is imported when something is drawn."""
+"""The look of every picture, and writing its file. matplotlib is imported only when something is drawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 ENDINGS = (".png", ".svg", ".pdf")
-# Okabe and Ito's colours, told apart by the colour-blind; marks and dashes differ too.
+# Okabe and Ito's colours, which the colour-blind can tell apart; marks and dashes differ too.
 BLUE, ORANGE, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#BBBBBB"
 SKY, AMBER, PINK = "#56B4E9", "#E69F00", "#CC79A7"
 COLOURS = (BLUE, ORANGE, GREEN, BLACK, AMBER, SKY, PINK)
@@ -26,7 +26,7 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X", "<")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 SMALL, MEDIUM = 11, 13  # points; readable on a projector at the sizes below
 SIZE = (8.0, 5.0)  # inches
-RESOLUTION = 150  # dots an inch of a .png
+RESOLUTION = 150  # dots per inch of a .png
 
 LOOK: dict[str, Any] = {
     "font.size": MEDIUM,
@@ -45,38 +45,38 @@ LOOK: dict[str, Any] = {
     "grid.alpha": 0.3,
     "axes.axisbelow": True,
     "svg.fonttype": "none",  # text stays text: it can be searched and edited
-    "pdf.fonttype": 42,  # TrueType, as journals ask for
-    "svg.hashsalt": "sritool",  # names within the file, else random
+    "pdf.fonttype": 42,  # TrueType, as journals require
+    "svg.hashsalt": "sritool",  # else ids in the file would be random
 }
 UNDATED = {".png": None, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 def check_picture(path: Path, option: str = "-o") -> None:
-    """Raise UsageError if no such picture can be written; to be called before the work."""
+    """Raise UsageError if the picture cannot be written; call it before the work."""
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(
-            f"{option} {path} is no picture; end its name in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
+            f"{option} {path} is not a picture; end its name in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
         )
     check_writable(path, option)
 
 
 @contextlib.contextmanager
 def look() -> Iterator[None]:
-    """Give what is drawn inside it the fonts, lines and axes of all pictures."""
-    # It warns where it cannot keep a cache of fonts, as without a home folder; the picture is the same.
+    """Apply the fonts, lines and axes of all pictures to what is drawn in this context."""
+    # matplotlib warns if it cannot cache fonts, for example without a home folder; the picture is the same.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib.style
 
-    with matplotlib.style.context(LOOK, after_reset=True):  # whatever the user's own matplotlibrc says
+    with matplotlib.style.context(LOOK, after_reset=True):  # ignores the user's own matplotlibrc
         yield
 
 
 def new_canvas(
     size: tuple[float, float] = SIZE, rows: int = 1, columns: int = 1, **how: Any
 ) -> tuple[Canvas, Any]:
-    """A canvas with constrained layout and its axes: one, or an array of them as `subplots` gives it.
+    """Return a canvas with constrained layout, and its axes: one, or an array of them as from `subplots`.
 
-    To be called, and drawn on, in `look()`. The size is in inches; `how` goes to `subplots`, like sharex=True.
+    Call it, and draw, inside `look()`. The size is in inches; `how` is passed to `subplots`, like sharex=True.
     """
     from matplotlib.figure import Figure
 
@@ -93,7 +93,7 @@ def legend_below(
 
 
 def series(number: int) -> dict[str, Any]:
-    """Colour, mark and dashes of the n-th of several lines, for `plot`: 280 differ, neighbours in all three."""
+    """Return colour, mark and dashes of the n-th line, for `plot`: 280 differ, neighbours in all three."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "marker": MARKS[number % len(MARKS)],
@@ -102,16 +102,16 @@ def series(number: int) -> dict[str, Any]:
 
 
 def plain(text: str) -> str:
-    """A user's text as it is: no formula between dollars, and a legend shows it even with `_` in front.
+    """Escape a user's text: dollars make no formula, and a legend shows it even if it begins with `_`.
 
-    What no font has, control characters and the bytes of a name that is no UTF-8, shows as a symbol.
+    Control characters and bytes that are not UTF-8 become visible symbols.
     """
     escaped = visible(text).replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
 def renderer_of(canvas: Canvas) -> Any:
-    """Return what measures texts, at the resolution of a .png."""
+    """Return a renderer that measures texts at the resolution of a .png."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas.set_dpi(RESOLUTION)
@@ -119,16 +119,16 @@ def renderer_of(canvas: Canvas) -> Any:
 
 
 def rendered(canvas: Canvas, ending: str) -> bytes:
-    """A picture as the bytes of a file with one of ENDINGS: the same picture, the same bytes."""
+    """Return a picture as file content for one of ENDINGS; the same picture gives the same bytes."""
     out = io.BytesIO()
     with look(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for it
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # it is drawn as a box
         canvas.savefig(out, format=ending[1:], dpi=RESOLUTION, metadata=UNDATED[ending])
     return out.getvalue()
 
 
 def save(canvas: Canvas, path: Path) -> None:
-    """Write a picture in the format of its ending, whole or not at all; raise SritoolError if that cannot be."""
+    """Write a picture atomically, in the format of its ending; raise SritoolError if that fails."""
     from sritool.files import write_output
 
     write_output(path, [rendered(canvas, path.suffix.lower())])

@@ -37,12 +37,12 @@ def traversal(
 
     sritool plot traversal --show-data | cut -f2,4
 
-    One coordinate after another goes from -3 to 3, and decoding is greedy. Words that the code itself does not decode
-    to are bold; changed counts them, or the missing words where those are more.
+    One coordinate at a time goes from -reach to reach, and decoding is greedy. Words that differ from the sentence of
+    the unmoved code are bold; changed counts them, or the missing words if those are more.
 
     Args:
         sentence: Move the code of this sentence. [default: the prior's first draw, by --seed]
-        dims: Dimensions to move along, from 1, with commas between. [default: the three that change the most words]
+        dims: Dimensions to move along, from 1, comma-separated. [default: the three that change the most words]
         points: Sentences for each dimension.
         reach: Largest value, in standard deviations of the prior.
         max_length: Longest sentence, in tokens.
@@ -69,7 +69,7 @@ LETTER = 0.56 * SMALL  # points of a letter, on average and in bold
 
 
 def draw(found: Traversal, title: str) -> Canvas:
-    """A block of lines a dimension, in the order given; the sentence of the code itself on top."""
+    """Draw one block of lines per dimension, in the order given, below the sentence of the unmoved code."""
     from matplotlib.figure import Figure
 
     from sritool.analysis.traversal import changed_words
@@ -110,12 +110,12 @@ def draw(found: Traversal, title: str) -> Canvas:
 
 
 def signed(value: float) -> str:
-    """`−1.5`, `0`, `+3`."""
+    """Format a number like `−1.5`, `0` or `+3`."""
     return f"{value:+.3g}".replace("-", "−") if value else "0"
 
 
 class Page:
-    """Lines of text from the top of a canvas down; places in points."""
+    """Writes lines of text on a canvas, from the top down; positions are in points."""
 
     def __init__(self, canvas: Canvas, width: float, height: float) -> None:
         self.canvas, self.width, self.height = canvas, width * INCH, height * INCH
@@ -123,16 +123,16 @@ class Page:
         self.renderer = renderer_of(canvas)
 
     def down(self, lines: float) -> None:
-        """Go down by so many lines."""
+        """Move down by so many lines."""
         self.at -= lines * LINE
 
     def write(self, left: float, text: str, **how: Any) -> Any:
-        """Write a text in the present line, from so many points at the left on."""
+        """Write a text in the current line, `left` points from the left edge."""
         how = {"fontsize": SMALL, "va": "center", **how}
         return self.canvas.text(left / self.width, self.at / self.height, text, **how)
 
     def rule(self) -> None:
-        """Draw a line across the page, above the present line of text."""
+        """Draw a line across the page, above the current line of text."""
         from matplotlib.lines import Line2D
 
         height = (self.at + 0.75 * LINE) / self.height
@@ -140,7 +140,7 @@ class Page:
         self.canvas.add_artist(Line2D(ends, [height, height], color=GREY, linewidth=1))
 
     def write_words(self, left: float, words: Sequence[str], marks: Sequence[bool] = (), **how: Any) -> None:
-        """Words side by side, those that are marked bold and coloured; what has no room is … at the end."""
+        """Write words side by side, marked ones bold and coloured; words that do not fit become a final …."""
         for k, word in enumerate(words):
             marked = {"color": ORANGE, "weight": "bold"} if k < len(marks) and marks[k] else {}
             drawn = self.write(left, plain(word), **how, **marked)

@@ -42,12 +42,12 @@ def tune_step(
 
     sritool tune-step --shape geometric --format json | sritool plot tune-step --data - -o steps.pdf
 
-    Without --data it measures the model's own schedule times some factors on validation sentences, as tune-step does
-    with its defaults. For other schedules, give the table of tune-step as --data. The picture is that of
-    tune-step --plot.
+    Without --data, it measures the model's own schedule, scaled by several factors, on validation sentences, as
+    tune-step does by default. For other schedules, give the table of tune-step as --data. tune-step --plot draws the
+    same picture.
 
     Args:
-        limit: How many sentences to measure on.
+        limit: Number of sentences to measure on.
         chains: Chains per sentence; more than z has dimensions.
     """
     from sritool.evaluation.sentences import choose_sentences
@@ -68,7 +68,7 @@ def tune_step(
 
 
 def measure(opened: TrainedModel, chosen: Chosen, tuning: Tuning, quiet: bool) -> tuple[Tuned, str]:
-    """Return schedules with their figures, and what was measured on, for a title."""
+    """Return the schedules with their figures, and a title with what was measured on."""
     from sritool.cli.progress import Progress
     from sritool.evaluation.step_sizes import tune
     from sritool.runs.names import run_name
@@ -88,7 +88,7 @@ AXES = {"factor": "factor on the checkpoint's step sizes", "s": "step size s", "
 
 
 def draw(tuned: Tuned, title: str) -> Canvas:
-    """Both sides and the share of steps that fold against one step size; one side against two."""
+    """Draw both sides and the shares of steps against one step size; with two step sizes, the decisive side."""
     rows = [row for row in tuned.rows if row.values is not None and math.isfinite(row.lower.value)]
     with look():
         if len(tuned.names) == 1:
@@ -103,18 +103,18 @@ def draw(tuned: Tuned, title: str) -> Canvas:
         name_steps(below, rows)
         below.set_xlabel(AXES[tuned.names[0]])
         above.set_title(plain(title), wrap=True)
-        above.set_ylabel("nats a sentence")
+        above.set_ylabel("nats per sentence")
     return canvas
 
 
 def first_step(row: Row) -> float:
-    """Where a schedule stands on the horizontal axis."""
+    """Return a schedule's position on the horizontal axis."""
     assert row.values is not None
     return row.values[0]
 
 
 def name_steps(axes: Any, rows: Sequence[Row]) -> None:
-    """The steps tried as marks of the axis, where they are few enough to be read."""
+    """Label the steps tried on the axis, if they are few enough to be read."""
     steps = sorted({first_step(row) for row in rows})
     if len(steps) <= MOST_NAMES:
         axes.set_xticks(steps, [f"{step:.3g}" for step in steps])
@@ -122,7 +122,7 @@ def name_steps(axes: Any, rows: Sequence[Row]) -> None:
 
 
 def draw_sides(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
-    """Both curves, each with the error of its difference to the choice, the folding steps and the choice."""
+    """Draw both curves, with the errors of their differences to the choice, the folding steps and the choice."""
     steps = [first_step(row) for row in rows]
     sides: list[tuple[str, str, str, Callable[[Row], Figure], Callable[[Row], Figure]]] = [
         ("upper: entropy of a Gaussian", BLUE, "-o", lambda row: row.upper, lambda row: row.upper_gain),
@@ -137,7 +137,7 @@ def draw_sides(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
         axes.fill_between(steps, low, high, color=colour, alpha=0.25, linewidth=0)
     axes.set_xscale("log")
     chosen = tuned.chosen
-    # Far to the right the lower side falls without bound: the upper one decides what can be seen.
+    # For large steps the lower side falls without bound: the upper one sets the visible range.
     upper = [row.upper.value for row in rows if math.isfinite(row.upper.value)] or [chosen.lower.value]
     span = max(max(upper) - min(upper), 1.0)
     seen = [row.lower.value for row in rows if row.lower.value > min(upper) - span]
@@ -149,7 +149,7 @@ def draw_sides(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
 
 
 def shade_folds(axes: Any, rows: Sequence[Row]) -> None:
-    """Shade the steps that fold, each half way to its neighbours."""
+    """Shade the step sizes that fold, each up to halfway to its neighbours."""
     logs = [math.log(first_step(row)) for row in rows]
     middles = [(a + b) / 2 for a, b in itertools.pairwise(logs)]
     edges = [logs[0] - 0.2, *middles, logs[-1] + 0.2]
@@ -163,7 +163,7 @@ def shade_folds(axes: Any, rows: Sequence[Row]) -> None:
 
 
 def draw_shares(axes: Any, rows: Sequence[Row]) -> None:
-    """Folded and unstable steps, and the acceptance of a Metropolis test."""
+    """Draw the shares of folded and unstable steps, and the acceptance of a Metropolis test."""
     steps = [first_step(row) for row in rows]
     axes.plot(steps, [row.acceptance for row in rows], "-o", color=GREEN, label="MALA acceptance")
     axes.plot(steps, [row.folded for row in rows], "--s", color=BLACK, label="folded")
@@ -175,7 +175,7 @@ def draw_shares(axes: Any, rows: Sequence[Row]) -> None:
 
 
 def draw_pairs(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
-    """Draw the side that decides, one curve for each last step size, with hollow marks where steps fold."""
+    """Draw the decisive side, one curve for each last step size, with hollow marks where steps fold."""
     lasts = sorted({row.values[1] for row in rows if row.values is not None and len(row.values) == 2})
     for k, last in enumerate(lasts):
         style = series(k)
@@ -196,5 +196,5 @@ def draw_pairs(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
 
 
 def decisive(row: Row, tuned: Tuned) -> float:
-    """Return the side that decides, upper or lower, in nats a sentence."""
+    """Return the side that decides, upper or lower, in nats per sentence."""
     return (row.upper if tuned.objective == "entropy" else row.lower).value

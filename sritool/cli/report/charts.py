@@ -1,6 +1,6 @@
-"""The charts of a run's page as Plotly has them: plain dictionaries of traces and layout, without a colour of text.
+"""Charts of a run's page as Plotly dictionaries of traces and layout; the page sets the colour of their text.
 
-Text that goes into a chart passes `literal`: Plotly reads tags like <b> and <a href> in labels as its own markup.
+All text in a chart must pass `literal`, because Plotly interprets tags like <b> and <a href> in labels.
 """
 
 from __future__ import annotations
@@ -20,13 +20,20 @@ if TYPE_CHECKING:
 
 Chart = dict[str, Any]
 
-COLOURS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)  # of Okabe and Ito's, those that show on black and on white
+COLOURS = (
+    BLUE,
+    ORANGE,
+    GREEN,
+    PINK,
+    AMBER,
+    SKY,
+)  # those of Okabe and Ito that are visible on black and on white
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up")
 DASHES = ("solid", "dash", "dot")
 SHORT_TO_LONG = ((0.0, BLUE), (0.5, "#8F9BA1"), (1.0, AMBER))
 GREY = "#8C8C8C"
 GRID = "rgba(128,128,128,0.25)"
-HOVER_WIDTH = 44  # characters of a line beside a point
+HOVER_WIDTH = 44  # characters per line of a hover text
 
 _BARE_AXIS = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "showline": False}
 _PLANE: Chart = {
@@ -36,7 +43,7 @@ _PLANE: Chart = {
     "dragmode": "zoom",
     "showlegend": False,
 }
-"""Layout without numbers and with equal scales, as t-SNE's have no meaning."""
+"""Layout of a t-SNE map: no numbers, which would have no meaning, and equal scales."""
 _LENGTH_BAR: Chart = {
     "title": {"text": "tokens", "side": "right"},
     "orientation": "h",
@@ -49,30 +56,30 @@ _LENGTH_BAR: Chart = {
 }
 
 PANELS: tuple[tuple[str, str, dict[str, str]], ...] = (
-    ("Loss", "nats a sentence", {"nll": "nll, validation", "recon": "recon, validation"}),
-    ("Loss in training", "nats a sentence", {"train recon": "recon, training"}),
-    ("Information in z", "nats a sentence", {"posterior-kl": "posterior-kl"}),
-    ("What another sentence’s z costs", "nats a sentence", {"permuted": "permuted"}),
+    ("Loss", "nats per sentence", {"nll": "nll, validation", "recon": "recon, validation"}),
+    ("Loss in training", "nats per sentence", {"train recon": "recon, training"}),
+    ("Information in z", "nats per sentence", {"posterior-kl": "posterior-kl"}),
+    ("What another sentence’s z costs", "nats per sentence", {"permuted": "permuted"}),
     ("Active units", "dimensions", {"au": "au"}),
 )
-"""Title, unit, and the lines by metric."""
+"""Title, unit, and metric -> name of its line."""
 
 
 def literal(text: str) -> str:
-    """Text that Plotly shows as it is."""
+    """Escape a text so that Plotly shows it literally."""
     return html.escape(visible(text), quote=False)
 
 
 def hover_text(text: str) -> str:
-    """The same in lines that fit beside a point on a telephone."""
+    """Escape a text and wrap it, so that it fits beside a point on a phone."""
     lines = textwrap.wrap(visible(text), HOVER_WIDTH, break_on_hyphens=False) or [""]
     return "<br>".join(html.escape(line, quote=False) for line in lines)
 
 
 def curve_charts(points: Sequence[Point], latent: int, saved_after: int) -> list[tuple[str, Chart]]:
-    """A chart for each of PANELS that has points, with its title.
+    """Return title and chart of each of PANELS that has points.
 
-    There are at most as many active units as dimensions of z; a line shows after how many epochs the checkpoint was
+    `latent` bounds the axis of active units; a vertical line at epoch `saved_after` shows when the checkpoint was
     saved.
     """
     charts = []
@@ -101,7 +108,7 @@ def curve_charts(points: Sequence[Point], latent: int, saved_after: int) -> list
 
 
 def map_chart(found: Map) -> Chart:
-    """Posterior means in the plane: a trace a label, or one coloured by length; `customdata` counts sentences."""
+    """Return the map of posterior means: a trace per label, or one coloured by length; `customdata` is the index."""
     shown = found.sentences
     texts = [
         f"{hover_text(shown[i]) if shown else 'a sentence'}<br>"
@@ -135,7 +142,7 @@ def map_chart(found: Map) -> Chart:
 
 
 def control_chart(found: Map) -> Chart:
-    """Draws of the prior laid out in the same way."""
+    """Return the map of the draws from the prior."""
     trace = _marks(found.control, {"hoverinfo": "skip", "marker": {"size": 5, "color": GREY, "opacity": 0.7}})
     return {"data": [trace], "layout": _PLANE | {"margin": {"l": 8, "r": 8, "t": 34, "b": 8}}}
 
@@ -158,7 +165,7 @@ def _marks(places: Any, how: Chart) -> Chart:
 
 
 def _line(points: Sequence[Point], name: str, number: int) -> Chart:
-    """A metric over epochs; few points get marks, and their standard errors as bars."""
+    """Return a metric over epochs; if there are few points, with marks and error bars."""
     few = len(points) <= 60
     trace = {
         "type": "scatter",
@@ -185,13 +192,13 @@ def _axis(title: str) -> Chart:
 
 
 def _most(lengths: Sequence[int]) -> Chart:
-    """Return the ends of the colour scale; a few very long sentences would leave all others in one colour."""
+    """Return the ends of the colour scale, without the extremes, which would leave all others in one colour."""
     ordered = sorted(lengths)
     low, high = ordered[len(ordered) // 20], ordered[-1 - len(ordered) // 20]
     return {"cmin": low, "cmax": max(high, low + 1)}
 
 
 def _upright(epoch: float) -> Chart:
-    """Where the checkpoint was saved."""
+    """Return a vertical line at the epoch of the checkpoint."""
     place = {"x0": epoch, "x1": epoch, "y0": 0, "y1": 1, "yref": "paper"}
     return {"type": "line", **place, "line": {"color": GREY, "width": 1, "dash": "dot"}}

@@ -1,7 +1,7 @@
-"""A run's report as one page of HTML that loads nothing: style, scripts and data stand in it.
+"""Renders a run's report as one self-contained HTML page: style, scripts and data are inline.
 
-Its Content-Security-Policy names the hashes of its own scripts, so that a browser runs these and nothing else, and
-forbids every connection.
+Its Content-Security-Policy lists the hashes of its own scripts, so that a browser runs no others, and forbids every
+connection.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from sritool.evaluation.metrics import Estimate
 
 MEANINGS = {
-    "ppl": "perplexity: exp of −log p(x) a token",
-    "ppl-word": "perplexity: exp of −log p(x) a word of the text",
+    "ppl": "perplexity: exp of −log p(x) per token",
+    "ppl-word": "perplexity: exp of −log p(x) per word of the text",
     "nll": "−log p(x) of a sentence",
-    "bpc": "bits a character: −log₂ p(x) over the characters of the text",
-    "bpb": "bits a byte: the same over the bytes of the text",
+    "bpc": "bits per character: −log₂ p(x) over the characters of the text",
+    "bpb": "bits per byte: the same over the bytes of the text",
     "posterior-kl": "what z tells of x: KL of the posterior to the prior",
     "mi": "mutual information of x and z",
-    "mi-upper": "mutual information of sentence and code, from above",
-    "kl-aggregate": "KL of all codes together to the prior, from below",
+    "mi-upper": "mutual information of sentence and code, upper bound",
+    "kl-aggregate": "KL of all codes together to the prior, lower bound",
     "recon": "−log p(x|z), z as the method infers it",
     "permuted": "what another sentence’s z costs in recon; 0: z is ignored",
     "elbo": "−recon − kl",
     "elbo-gain": "by how much refinement raises the encoder’s elbo",
     "kl": "KL of the method’s own q(z|x) to the prior",
-    "kl-information": "what of kl is about the sentence, at least",
+    "kl-information": "the part of kl that is about the sentence, lower bound",
     "kl-contraction": "the rest of kl",
     "au": "active units: dimensions of z that vary with the sentence",
     "au-naive": "the published count of active units, which takes noise for activity",
@@ -54,7 +54,7 @@ SHOWN = 20  # samples
 
 
 def render(found: RunReport, made: str) -> str:
-    """The whole page. It depends on what was found alone, but for the date at which it was made."""
+    """Return the whole page, which depends only on `found` and the date `made`."""
     import jinja2
     from jinja2.utils import htmlsafe_json_dumps
     from markupsafe import Markup
@@ -74,7 +74,7 @@ def render(found: RunReport, made: str) -> str:
     curves = curve_charts(found.curves, found.config.generator.latent, found.epoch)
     line = found.interpolation or []
     data = _data(found, [chart for _, chart in curves])
-    # All strings but these are escaped.
+    # All other strings are escaped.
     trusted = {"style": _template("report.css"), "plotly": scripts[0], "script": scripts[1]}
     return environment.from_string(_template("report.html.j2")).render(
         found=found,
@@ -101,7 +101,7 @@ def render(found: RunReport, made: str) -> str:
 
 
 def head_rows(found: RunReport) -> list[tuple[str, str]]:
-    """What the run is: (name, value)."""
+    """Return the facts about the run as (name, value)."""
     config, training = found.config, found.training
     splits = ", ".join(f"{split.sentences:,} {name}" for name, split in found.corpus.splits.items())
     size = config.generator
@@ -136,7 +136,7 @@ def head_rows(found: RunReport) -> list[tuple[str, str]]:
 
 
 def commands(found: RunReport) -> list[tuple[str, list[str]]]:
-    """What makes each part again: (part, words of a command line)."""
+    """Return the commands that make each part again, as (part, words)."""
     from sritool.analysis.latent_map import FEWEST
 
     request, defaults = found.request, type(found.request)()
@@ -167,12 +167,12 @@ def commands(found: RunReport) -> list[tuple[str, list[str]]]:
 
 
 def utc(seconds: float) -> str:
-    """`2026-01-31 14:05 UTC`."""
+    """Format a time like `2026-01-31 14:05 UTC`."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 def _data(found: RunReport, curves: Sequence[Chart]) -> dict[str, Any]:
-    """What the page's script reads."""
+    """Return the data that the page's script reads."""
     charts = {f"curve-{number}": chart for number, chart in enumerate(curves)}
     if found.map is not None:
         charts |= {"map": map_chart(found.map), "control": control_chart(found.map)}

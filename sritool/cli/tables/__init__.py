@@ -1,1 +1,1 @@
-"""Tables of results that commands and plots print; one that a single command prints may stand in its file."""
+"""Result tables that commands and plots share; a table of a single command may be in that command's file."""

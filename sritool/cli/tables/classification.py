@@ -1,4 +1,4 @@
-"""Tables of `sritool classify`: for people models down and numbers of labels across, for programs a figure a row."""
+"""Tables of `sritool classify`: for people, models by numbers of labels; for programs, one figure per row."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from sritool.analysis.classifiers import Accuracy
 
 
-_FEW = 500  # test sentences: what they leave open is larger than what methods differ by
+_FEW = 500  # test sentences; with fewer, the uncertainty exceeds the differences between methods
 
 
 def accuracy_table(found: Classification, fmt: str) -> Table:
-    """Accuracies: for people a row a model and a column a number of labels, for programs a row a figure."""
+    """Return accuracies: for people, models by numbers of labels; for programs, one row per figure."""
     if fmt not in FOR_PEOPLE:
         return Table("", *for_programs(found), "\n".join(found.notes))
     columns = sorted({row.labels for row in found.rows if row.labels is not None})
@@ -33,7 +33,7 @@ def accuracy_table(found: Classification, fmt: str) -> Table:
 
 
 def for_programs(found: Classification) -> tuple[list[str], list[list[object]]]:
-    """Return columns and rows, a figure a row."""
+    """Return columns and rows, one figure per row."""
     columns = ["run", "method", "classifier", "labels", "used", "draws", "accuracy", "se", "low", "high"]
     columns += ["sd", "least", "most"]
     rows: list[list[object]] = []
@@ -47,14 +47,14 @@ def for_programs(found: Classification) -> tuple[list[str], list[list[object]]]:
 
 
 def accuracy_cell(row: Accuracy, rows: Sequence[Accuracy]) -> object:
-    """Return a cell, marked if this is the best of several models at this number of labels."""
+    """Return a cell, marked if it is the best of several models at this number of labels."""
     rivals = [other for other in rows if other.method and other.labels == row.labels]
     best = len(rivals) > 1 and bool(row.method) and row.value == max(other.value for other in rivals)
     return Best(percent(row)) if best else percent(row)
 
 
 def percent(row: Accuracy) -> str:
-    """`71.2 ± 0.4 (70.8–71.9)` over draws: standard deviation and range; `71.2 (69.1–73.2)` of one: its interval."""
+    """Format `71.2 ± 0.4 (70.8–71.9)`, mean, deviation and range of draws, or `71.2 (69.1–73.2)`, with interval."""
     if row.deviation is not None:
         spread = f"{100 * row.deviation:.1f} ({100 * min(row.shares):.1f}–{100 * max(row.shares):.1f})"
         return f"{100 * row.value:.1f} ± {spread if row.deviation else 0}"
@@ -65,11 +65,11 @@ def percent(row: Accuracy) -> str:
 
 
 def legend(found: Classification) -> str:
-    """Return what `±` and brackets mean."""
+    """Explain `±` and brackets."""
     draws = sorted({len(row.shares) for row in found.rows if len(row.shares) > 1})
     over = " or ".join(map(str, draws))
     several = f"± standard deviation over {over} draws (0: seeds), in brackets their range" if draws else ""
-    one = "of one draw in brackets its 95 % interval"
+    one = "for one draw, in brackets its 95 % interval"
     single = any(len(row.shares) == 1 and row.labels is not None for row in found.rows)
     parts = [several, one if single else ""]
     if found.tested < _FEW:
@@ -79,7 +79,7 @@ def legend(found: Classification) -> str:
 
 
 def confusion_tables(found: Classification, fmt: str) -> list[Table]:
-    """For people a table for each model and number of labels; for programs one, a count a row."""
+    """Return, for people, a table per model and number of labels; for programs, one table with a count per row."""
     rows = [row for row in found.rows if row.method]
     if fmt not in FOR_PEOPLE:
         columns = ["run", "method", "classifier", "labels", "draws", "true", "predicted", "sentences"]

@@ -24,30 +24,31 @@ if TYPE_CHECKING:
     from sritool.analysis.comparison import Comparison, Row
 
 ON_WEIGHTS = ": effective sample size "
-"""In the note on a run's weights, which its own table or columns hold."""
+"""Marks the note on a run's weights, which other formats show in a table or columns of their own."""
 
 
 def comparison_table(found: Comparison, columns: Sequence[str], fmt: str) -> Table:
-    """One row a run; figures and their errors in one column for people, in two for programs."""
+    """Return one row per run; figure and error share a column for people, and have two columns for programs."""
     names = shown_columns(found.rows, columns)
     rows = for_people(found, names) if fmt in FOR_PEOPLE else for_programs(found, names)
     notes = [note for note in found.notes if fmt in ("markdown", "latex") or ON_WEIGHTS not in note]
     if fmt in FOR_PEOPLE and any(isinstance(cell, Best) for row in rows for cell in row.values()):
         notes.append(
-            "the best of a column stands out (bold, or ^); figures that round to the same are equally good"
+            "the best figure of a column is marked (bold, or ^); figures that round to the same are equally good"
         )
     return Table.of(title_of(found), rows, "\n".join(notes))
 
 
 def differences_table(found: Comparison, columns: Sequence[str]) -> Table | None:
-    """For people: paired differences to the reference, a star beside what is beyond two errors; None without any.
+    """Return, for people, paired differences to the reference, with a star beyond two errors; None without any.
 
-    A figure that is 0 for the reference, as all about z are without z, is its own difference and is left out.
+    Metrics that are 0 for the reference, like those of z for a model without z, are left out: there, the difference
+    equals the figure.
     """
     by_run = {row.name: found.differences(row) for row in found.rows}
     terms = next((row.evaluation.terms for row in found.rows if row.name == found.against), {})
-    told = {name for of in by_run.values() for name in of if terms[name].any()}
-    names = [name for name in shown_columns(found.rows, columns) if name in told]
+    informative = {name for of in by_run.values() for name in of if terms[name].any()}
+    names = [name for name in shown_columns(found.rows, columns) if name in informative]
     if not names:
         return None
     rows = []
@@ -62,14 +63,14 @@ def differences_table(found: Comparison, columns: Sequence[str]) -> Table | None
 
 
 def weights_table(found: Comparison) -> Table | None:
-    """For a terminal: how far each run's likelihood can be believed; None where nothing was weighed."""
+    """Return, for a terminal, the reliability of each run's likelihood; None if no figure has weights."""
     pairs = [(row.name, row.estimate("nll") or row.likelihood) for row in found.rows]
     rows = [{"run": name, "of": e.metric, **weights_of(e)} for name, e in pairs if e and e.reliability]
     return Table.of("Weights", rows) if rows else None
 
 
 def shown_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
-    """Those asked for, and the perplexity per original word beside that per token where there is one."""
+    """Return the requested columns, with ppl-word added after ppl if a run has it."""
     names = list(dict.fromkeys(columns))
     if "ppl" in names and any(row.estimate("ppl-word") for row in rows):
         names.insert(names.index("ppl") + 1, "ppl-word")
@@ -77,7 +78,7 @@ def shown_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
 
 
 def in_order(rows: Sequence[Row], sort: str | None) -> list[Row]:
-    """Sorted: the best first where a column has a best, else the lowest; runs without a figure last."""
+    """Sort the runs: the best first if the column has a best, else the lowest; runs without a figure last."""
     from sritool.analysis.comparison import BETTER
 
     if sort is None:
@@ -94,7 +95,7 @@ def in_order(rows: Sequence[Row], sort: str | None) -> list[Row]:
 
 
 def value_of(row: Row, name: str) -> float | None:
-    """The number of a column, None where there is none."""
+    """Return a run's number in a column, or None."""
     training = row.training
     numbers = {
         "parameters": training.parameters,
@@ -109,7 +110,7 @@ def value_of(row: Row, name: str) -> float | None:
 
 
 def for_people(found: Comparison, names: Sequence[str]) -> list[dict[str, object]]:
-    """A row a run; the best of a column stands out where its figures compare."""
+    """Return one row per run; the best of a column is marked if its figures can be compared."""
     from sritool.analysis.comparison import TRAINING_COLUMNS
 
     halves = [half_of(row.evaluation.estimates) for row in found.rows]
@@ -130,7 +131,7 @@ def for_people(found: Comparison, names: Sequence[str]) -> list[dict[str, object
 
 
 def for_programs(found: Comparison, names: Sequence[str]) -> list[dict[str, object]]:
-    """A row a run, in full and with what each figure rests on; after a figure, the paired difference."""
+    """Return one row per run in full, with counts and estimators; a paired difference follows its figure."""
     from sritool.analysis.comparison import TRAINING_COLUMNS
     from sritool.evaluation.paired import PAIRED
 
@@ -158,20 +159,20 @@ def for_programs(found: Comparison, names: Sequence[str]) -> list[dict[str, obje
 
 
 def cell_of(row: Row, name: str) -> object:
-    """A figure as people read it."""
+    """Format a figure for people."""
     training, value = row.training, value_of(row, name)
     if name == "time":
         text = format_duration(training.seconds)
-        return text if training.seconds >= 3600 else f"0:{text:0>5}"  # hours for all: 47:36 is none
+        return text if training.seconds >= 3600 else f"0:{text:0>5}"  # always h:mm:ss
     if name == "epochs":
         return f"{training.epochs}/{training.planned}"
     if estimate := row.estimate(name):
         return shown(estimate)
-    return value and round(value)  # of training
+    return value and round(value)  # a training column
 
 
 def estimator_of(row: Row) -> str | None:
-    """How log p(x) was estimated, with its draws a sentence."""
+    """Return the estimator of log p(x), with its draws per sentence."""
     estimate = row.likelihood
     if estimate is None:
         return None
@@ -179,9 +180,9 @@ def estimator_of(row: Row) -> str | None:
 
 
 def best_of(found: Comparison, name: str) -> set[str]:
-    """Return the best runs of a column: several that round to the same, none where all do.
+    """Return the best runs of a column: several if they round to the same, none if all do.
 
-    A use of z that is within two standard errors of none is no merit.
+    A figure that should be high but is within two standard errors of 0 is no merit.
     """
     from sritool.analysis.comparison import BETTER
     from sritool.evaluation.estimates import WEIGHTED
@@ -198,7 +199,7 @@ def best_of(found: Comparison, name: str) -> set[str]:
     estimate = row.estimate(name)
     if BETTER[name] > 0 and estimate and estimate.value <= 2 * estimate.standard_error:
         return set()
-    # As many decimals as are shown.
+    # Round to the decimals that are shown.
     text = with_error(estimate.value, estimate.standard_error) if estimate else ""
     places = len(text.partition(" ")[0].partition(".")[2])
     equal = {run for run, value in known.items() if round(value, places) == round(known[winner], places)}
@@ -206,7 +207,7 @@ def best_of(found: Comparison, name: str) -> set[str]:
 
 
 def title_of(found: Comparison) -> str:
-    """What was measured on."""
+    """Return the title: the data that was measured on."""
     first = found.rows[0].evaluation
     if not found.one_corpus:
         return f"On {first.data.rpartition(' ')[2]} of each run's own corpus"

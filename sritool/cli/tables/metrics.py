@@ -1,4 +1,4 @@
-"""Figures with their errors, and the tables of metrics that `evaluate` and others print."""
+"""Tables of metrics, with their errors, that `evaluate` and other commands print."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 def metrics_table(
     run: str, data: str, total: int, estimates: Sequence[Estimate], notes: Sequence[str], fmt: str
 ) -> Table:
-    """One row a metric, with what it rests on; the columns are there even if nothing could be measured."""
+    """Return one row per metric, with unit, counts and estimator; without any figure, the columns alone."""
     people = fmt in FOR_PEOPLE
     most = max((e.sentences for e in estimates), default=0)
-    # The title says on how many; a table of the other formats is copied without it.
+    # The title gives the counts; in the other formats, a table is copied without its title.
     counted = fmt != "table" or any(e.sentences < most for e in estimates)
     halves = people and any(e.unsettled is not None for e in estimates)
     rows: list[list[object]] = []
     for e in estimates:
-        # A terminal has 80 columns, and every mean in nats is one over sentences.
+        # To fit into 80 columns; every mean in nats is one over sentences.
         unit = e.unit.removesuffix("/sentence") if fmt == "table" else e.unit
         counts = [e.sentences, total] if counted else []
         half = [raised_by_half(e)] if halves else []
@@ -56,16 +56,16 @@ def metrics_table(
 
 
 def reliability_table(estimates: Sequence[Estimate]) -> Table | None:
-    """For people, beside the metrics: the figure at M/2, effective sample size and k̂; None without weights."""
+    """Return, for people, the figure at M/2, effective sample size and k̂; None without weights."""
     weighted = [e for e in estimates if e.reliability is not None]
     if not weighted:
         return None
-    title = f"Weights of {weighted[0].estimator}, M = {weighted[0].draws} draws a sentence"
+    title = f"Weights of {weighted[0].estimator}, M = {weighted[0].draws} draws per sentence"
     return Table.of(title, [{"metric": e.metric, **weights_of(e)} for e in weighted])
 
 
 def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
-    """One row a run; figures and their errors in one column for people, in two for programs."""
+    """Return one row per run; figure and error share a column for people, and have two columns for programs."""
     people = fmt in FOR_PEOPLE
     halves = {run.run: half_of(run.estimates) for run in found}
     rows = []
@@ -77,7 +77,7 @@ def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
             row |= figure_columns(metric, by_name.get(metric), people)
         if people and any(halves.values()):
             row[HALF] = halves[run.run]
-        if fmt != "table":  # whose title says it, and stays with it
+        if fmt != "table":  # a table on a terminal has the counts in its title
             row |= {"sentences": measured(run), "of": run.total}
         row["estimator"] = (likelihood or run.estimates[0]).estimator
         if not people:
@@ -88,7 +88,7 @@ def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
 
 
 def metrics_down_table(found: Sequence[Evaluation]) -> Table:
-    """The same for people with one column a run, for a terminal that is too narrow for a row a run."""
+    """Return the transposed table for people, one column per run, for a narrow terminal."""
     cells = [{e.metric: shown(e) for e in run.estimates} for run in found]
     rows: list[list[object]] = [["method", *(run.method for run in found)]]
     rows += [[metric, *(cell.get(metric) for cell in cells)] for metric in metrics_of(found)]
@@ -99,7 +99,7 @@ def metrics_down_table(found: Sequence[Evaluation]) -> Table:
 
 
 def sentence_table(found: Sequence[Evaluation]) -> Table:
-    """A row a sentence; with several runs, the run first."""
+    """Return one row per sentence; with several runs, the run comes first."""
     several = len(found) > 1
     names = list(dict.fromkeys(name for run in found for row in run.sentences for name in row))
     names = [*(name for name in names if name != "sentence"), "sentence"]
@@ -112,7 +112,7 @@ def sentence_table(found: Sequence[Evaluation]) -> Table:
 
 
 def curve_table(found: Sequence[Evaluation], fmt: str) -> Table:
-    """PPL and NLL against the number of draws, from the same draws: M/8, M/4, M/2, M."""
+    """Return PPL and NLL from the first M/8, M/4, M/2 and all M draws."""
     people = fmt in FOR_PEOPLE
     rows = []
     for run in found:
@@ -120,11 +120,11 @@ def curve_table(found: Sequence[Evaluation], fmt: str) -> Table:
             row: dict[str, object] = {"run": run.run, "estimator": ppl.estimator, "draws": ppl.draws}
             row |= figure_columns("ppl", ppl, people) | figure_columns("nll", nll, people)
             rows.append(row if people else row | {"predictions": ppl.predictions})
-    return Table.of(f"{shared_title(found)}, by draws a sentence", rows, "\n".join(notes_of(found)))
+    return Table.of(f"{shared_title(found)}, by draws per sentence", rows, "\n".join(notes_of(found)))
 
 
 def certificate_table(found: Sequence[tuple[str, Certificate]], fmt: str) -> Table:
-    """log p(x) of sentences of the model itself between its bounds, and whether `adaptive` lies inside."""
+    """Return the bounds of log p(x) on sentences drawn from each model, and whether `adaptive` lies between them."""
     rows = []
     for run, bracket in found:
         bounds = [bracket.lower, bracket.adaptive, bracket.upper]
@@ -137,41 +137,41 @@ def certificate_table(found: Sequence[tuple[str, Certificate]], fmt: str) -> Tab
 
 
 def metrics_of(found: Sequence[Evaluation]) -> list[str]:
-    """Return the metrics of all runs, in the order in which they first come."""
+    """Return the metrics of all runs, in order of first appearance."""
     return list(dict.fromkeys(estimate.metric for run in found for estimate in run.estimates))
 
 
 def measured(run: Evaluation) -> int:
-    """Sentences that were measured."""
+    """Return the number of sentences that were measured."""
     return max((estimate.sentences for estimate in run.estimates), default=0)
 
 
 def likelihood_of(run: Evaluation) -> Estimate | None:
-    """Return the figure that tells how p(x) was estimated; None where it was not."""
+    """Return the figure whose estimator is that of p(x); None if p(x) was not estimated."""
     by_name = {estimate.metric: estimate for estimate in run.estimates}
     return by_name.get("ppl") or by_name.get("nll")
 
 
 def predictions_of(estimates: Iterable[Estimate]) -> int | None:
-    """Return the number of tokens that the perplexity is per, </s> included; None without one."""
+    """Return the number of tokens that the perplexity averages over, </s> included; None without a perplexity."""
     return next((e.predictions for e in estimates if e.metric == "ppl"), None)
 
 
 def predicted(estimates: Iterable[Estimate]) -> str:
-    """Return what a title says of `predictions_of`: `, 82,430 predictions (with </s>)`, or nothing."""
+    """Return `predictions_of` for a title, like `, 82,430 predictions (with </s>)`; "" without it."""
     count = predictions_of(estimates)
     return "" if count is None else f", {count:,} predictions (with </s>)"
 
 
 def shared_title(found: Sequence[Evaluation]) -> str:
-    """Return what all runs were measured on."""
+    """Return the title of a table of runs: the data that all were measured on."""
     counts = {predicted(run.estimates) for run in found} - {""}
     shared = counts.pop() if len(counts) == 1 else ""  # else they are in the notes
     return f"On {found[0].data}, {measured(found[0])} of {found[0].total} sentences{shared}"
 
 
 def notes_of(found: Sequence[Evaluation]) -> list[str]:
-    """Return the lines below a table of runs: their notes, and the counts in which they differ."""
+    """Return the notes below a table of runs: their own notes, and counts that differ between runs."""
     prefix = {run.run: f"{run.run}: " if len(found) > 1 else "" for run in found}
     notes = [prefix[run.run] + note for run in found for note in run.notes]
     counts = {run.run: predicted(run.estimates).removeprefix(", ") for run in found}

@@ -15,21 +15,21 @@ CHANGES = {"swap": "swaps", "drop": "words left out", "replace": "words replaced
 
 
 def recon_table(found: Sequence[NoisyRecon]) -> Table:
-    """For people, as in the paper: a row a run, a column each k."""
+    """Return recon for people, as in the paper: a row per run, a column per k."""
     columns = ["run", "method", *(f"k = {k}" for k in found[0].counts)]
     rows = [[run.run, run.method, *map(shown, run.recon)] for run in found]
     return Table(f"recon, z inferred after k {changes_of(found[0])}: {measured_on(found[0])}", columns, rows)
 
 
 def increase_table(found: Sequence[NoisyRecon], beside: Sequence[str] = ()) -> Table:
-    """For people: what each k costs over k = 0, and what another sentence's z costs."""
+    """Return, for people, the increase of each k over k = 0, and the cost of another sentence's z."""
     columns = ["run", *(f"k = {k}" for k in found[0].counts[1:]), "permuted"]
     rows = [[run.run, *map(shown, run.increase[1:]), run.permuted and shown(run.permuted)] for run in found]
     return Table("increase over k = 0, paired by sentence", columns, rows, "\n".join(notes_of(found, beside)))
 
 
 def long_table(found: Sequence[NoisyRecon], beside: Sequence[str] = ()) -> Table:
-    """For programs: a row each run and k."""
+    """Return, for programs, a row for each run and k."""
     rows = []
     for run in found:
         for place, k in enumerate(run.counts):
@@ -45,7 +45,7 @@ def long_table(found: Sequence[NoisyRecon], beside: Sequence[str] = ()) -> Table
 
 
 def notes_of(found: Sequence[NoisyRecon], beside: Sequence[str]) -> Iterator[str]:
-    """Return what a reader of the figures must know."""
+    """Yield the notes below the figures."""
     yield from beside
     for run in found:
         prefix = f"{run.run}: " if len(found) > 1 else ""
@@ -55,17 +55,17 @@ def notes_of(found: Sequence[NoisyRecon], beside: Sequence[str]) -> Iterator[str
     if lacking:
         listed = ", ".join(f"{short} at k = {k}" for k, short in lacking)
         yield (
-            f"of {first.recon[0].sentences} sentences too short for k {changes_of(first)}, {listed}; "
-            "they have as many as they have room for"
+            f"of {first.recon[0].sentences} sentences, too short for k {changes_of(first)}: {listed}; "
+            "they have as many as fit"
         )
     yield "permuted: another sentence's z in place of a sentence's own; a model that ignores z has a flat row"
 
 
 def measured_on(run: NoisyRecon) -> str:
-    """Return which sentences were measured, and of how many."""
+    """Return the data, and how many of its sentences were measured."""
     return f"{run.data}, {run.recon[0].sentences} of {run.total} sentences"
 
 
 def changes_of(run: NoisyRecon) -> str:
-    """Return what is changed, in the plural."""
+    """Return the name of the changes, in the plural."""
     return CHANGES.get(run.noise, f"changes of {run.noise}")

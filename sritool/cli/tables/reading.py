@@ -1,4 +1,4 @@
-"""Tables that this program printed, read back."""
+"""Reads back tables that sritool printed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Row = TypeVar("Row")
 
 
 def read_table(source: str) -> list[dict[str, Any]]:
-    """The rows of a table in a file, or - for stdin, by column; cells as text or as JSON has them.
+    """Read the rows of a table from a file, or - for stdin, by column; cells are text or JSON values.
 
     Raises:
-        DataError: It cannot be read, or has no row.
+        DataError: The table cannot be read, or has no row.
     """
     name = "standard input" if source == "-" else source
     try:
@@ -27,13 +27,13 @@ def read_table(source: str) -> list[dict[str, Any]]:
     except OSError as error:
         raise DataError(f"cannot read {name}: {error.strerror}; give a table of --show-data") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{name} is no text; give a table of --show-data") from error
+        raise DataError(f"{name} is not text; give a table of --show-data") from error
     lines = [line for line in text.splitlines() if line.strip()]
     try:
         if lines and lines[0].startswith("{"):
             return [dict(json.loads(line)) for line in lines]
     except (ValueError, TypeError) as error:
-        raise DataError(f"{name} is no JSON lines; give a table of --show-data") from error
+        raise DataError(f"{name} is not JSON lines; give a table of --show-data") from error
     if len(lines) < 2:
         raise DataError(f"{name} has no rows; give a table with its header, as --show-data prints it")
     tabs = "\t" in lines[0]
@@ -48,15 +48,15 @@ def read_table(source: str) -> list[dict[str, Any]]:
 
 
 def read_rows(source: str, columns: Sequence[str], kind: type[Row]) -> list[Row]:
-    """The rows of a table as named tuples.
+    """Read the rows of a table as named tuples.
 
     Args:
         source: A file, or - for stdin.
-        columns: Names in the table, one for each field of `kind`.
+        columns: Column names, one for each field of `kind`.
         kind: The named tuple; a missing column gets its field's default.
 
     Raises:
-        DataError: A column is missing whose field has no default, or a cell does not fit its field.
+        DataError: A column without a default is missing, or a cell does not fit its field.
     """
     hints = get_type_hints(kind)
     defaults: dict[str, Any] = getattr(kind, "_field_defaults", {})
@@ -73,13 +73,15 @@ def read_rows(source: str, columns: Sequence[str], kind: type[Row]) -> list[Row]
             try:
                 values.append(value_of(cells[column], hint))
             except (ValueError, TypeError, KeyError):
-                raise DataError(f"{source}, row {number}: {cells[column]!r} is no {field}; mend it") from None
+                raise DataError(
+                    f"{source}, row {number}: {cells[column]!r} is not valid for {field}; mend it"
+                ) from None
         found.append(kind(*values))
     return found
 
 
 def value_of(cell: Any, hint: Any) -> Any:
-    """Return a cell as its field has it, an empty one as None or NaN; raise ValueError, TypeError or KeyError."""
+    """Convert a cell to its field's type, an empty one to None or NaN; raise ValueError, TypeError or KeyError."""
     if hint is str:
         return str(cell)
     if hint is bool:

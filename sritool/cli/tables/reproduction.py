@@ -1,4 +1,4 @@
-"""Tables from the document of a table of the paper: for people ours beside theirs, for programs a figure a row."""
+"""Tables of a reproduction document: for people, ours beside the paper's; for programs, one figure per row."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sritool.cli.units import format_roughly
 Document = Mapping[str, Any]
 Entry = Mapping[str, Any]
 
-PAPER = "paper: "  # before what the paper says in words
+PAPER = "paper: "  # prefix of the paper's result in words
 LONGEST = 120  # characters of a sentence that are shown
-OWN = ", own estimator"  # after the name of a figure by the estimator that its method was published with
+OWN = ", own estimator"  # suffix of a figure by its method's published estimator
 
 
 def tables_of(found: Document, fmt: str) -> list[Table]:
@@ -29,7 +29,7 @@ def tables_of(found: Document, fmt: str) -> list[Table]:
 
 
 def beside_table(found: Document) -> Table:
-    """Our figures beside the paper's, and the difference; a row a run, be it run or not."""
+    """Return our figures, the paper's, and their difference; one row per planned run, even if it has not run yet."""
     entries = found["rows"]
     theirs = {name for entry in entries for name in entry["published"]}
     ours = {name for entry in entries for name in _values(entry)}
@@ -54,13 +54,13 @@ def beside_table(found: Document) -> Table:
 
 
 def paper_cell(metric: str, value: float | None) -> str | None:
-    """A figure of the paper with the places that it has there."""
+    """Format a figure of the paper with as many decimals as in the paper."""
     places = 0 if metric == "au" else 1 if metric.startswith("accuracy") else 2
     return None if value is None else f"{value:.{places}f}"
 
 
 def state_of(entry: Entry) -> str:
-    """Return how far a run is, in words."""
+    """Return the progress of a run, in words."""
     done, planned = entry["epochs"]
     words = {"done": "done", "not measured": "trained, not measured"}
     begun = done or entry["status"] == "training"
@@ -68,7 +68,7 @@ def state_of(entry: Entry) -> str:
 
 
 def _difference(figure: Mapping[str, Any] | None, paper: float | None) -> str | None:
-    """Ours minus theirs, where both are there."""
+    """Format our figure minus the paper's; None if one is missing."""
     if figure is None or figure["value"] is None or paper is None:
         return None
     return f"{figure['value'] - paper:+.2f}".replace("-", "−")
@@ -80,7 +80,7 @@ def _columns(found: Document) -> list[str]:
 
 
 def _values(entry: Entry) -> dict[str, Mapping[str, Any]]:
-    """Figures by the name of their column; those of training too."""
+    """Return the figures by column name, including those of training."""
     figures = {
         figure["metric"] + (OWN if figure["own"] else ""): figure for figure in entry.get("figures", ())
     }
@@ -89,19 +89,19 @@ def _values(entry: Entry) -> dict[str, Mapping[str, Any]]:
 
 
 def cell(figure: Mapping[str, Any]) -> str:
-    """A figure with its error, as in every table for people."""
+    """Format a figure with its error, as in every table for people."""
     value, error = figure["value"], figure["standard_error"]
     if value is None:
         return readable(math.nan)
-    if not error:  # none, or a count that is certain
+    if not error:  # None, or 0 for an exact count
         return readable(int(value) if value == int(value) else value)
     return with_error(value, error)
 
 
 def label(found: Document, entry: Entry) -> str:
-    """Name a row: the paper's name, how the run varies, and its seed where there are several."""
+    """Name a row: the paper's name of the method, the variation, and the seed if there are several."""
     several = len({other["seed"] for other in found["rows"]}) > 1
-    varied = entry["variation"].replace("tau", "τ = ").replace("k", "K = ")  # of `k8` and `tau0.5`
+    varied = entry["variation"].replace("tau", "τ = ").replace("k", "K = ")  # from `k8` and `tau0.5`
     parts = [entry["name"], varied, f"seed {entry['seed']}" if several else ""]
     return ", ".join(filter(None, parts)) + (" †" if entry["status"] == "training" else "")
 
@@ -119,7 +119,7 @@ def _notes(found: Document) -> Iterator[str]:
 
 
 def sentences_table(found: Document) -> Table:
-    """The sentences of Tables 2 and 3, a column a run."""
+    """Return the sentences of Tables 2 and 3, one column per run."""
     entries = [entry for entry in found["rows"] if entry.get("sentences")]
     cut = [
         [shorten(sentence, LONGEST, placeholder=" …") for sentence in entry["sentences"]] for entry in entries
@@ -129,10 +129,10 @@ def sentences_table(found: Document) -> Table:
 
 
 def differences_table(found: Document) -> Table:
-    """Paired differences, sentence by sentence; a row a run."""
+    """Return paired differences, sentence by sentence; one row per run."""
     entries = [entry for entry in found["rows"] if entry.get("differences")]
-    there = {(one["metric"], one["against"]) for entry in entries for one in entry["differences"]}
-    keys = [(name, to) for to in ("lm", "sri") for name in found["columns"] if (name, to) in there]
+    present = {(one["metric"], one["against"]) for entry in entries for one in entry["differences"]}
+    keys = [(name, to) for to in ("lm", "sri") for name in found["columns"] if (name, to) in present]
     rows = []
     for entry in entries:
         by_key = {(one["metric"], one["against"]): one for one in entry["differences"]}
@@ -144,7 +144,7 @@ def differences_table(found: Document) -> Table:
 
 
 def seeds_table(found: Document) -> Table:
-    """How far the seeds of a method lie apart."""
+    """Return the spread of the figures over the seeds of a method."""
     rows = [
         {
             "method": ", ".join(filter(None, (one["method"], one["variation"]))),
@@ -162,7 +162,7 @@ def seeds_table(found: Document) -> Table:
 
 
 def training_table(found: Document) -> Table:
-    """What was trained, for how long, on what."""
+    """Return the training of each run: epochs, hours, speed and machine."""
     rows = [
         {
             "method": label(found, entry),
@@ -176,17 +176,17 @@ def training_table(found: Document) -> Table:
         for entry in found["rows"]
         if (training := entry.get("training"))
     ]
-    return Table.of("Training", rows, "machine: where reproduce trained it; not noted of runs from elsewhere")
+    return Table.of("Training", rows, "machine: where reproduce trained the run; unknown for other runs")
 
 
 def machine_line(one: Mapping[str, str]) -> str:
-    """A machine in a line."""
+    """Return a machine as one line."""
     processor = one.get("gpu") or one.get("processor")
     return ", ".join(filter(None, (processor, f"PyTorch {one.get('torch', '?')}")))
 
 
 def missing_table(found: Document) -> Table:
-    """What is not run, with its time and its commands."""
+    """Return the runs that are not done, with the estimated time and the commands that are left."""
     rows = [
         {
             "method": label(found, entry),
@@ -201,7 +201,7 @@ def missing_table(found: Document) -> Table:
 
 
 def about(seconds: float | None) -> str | None:
-    """An estimated time; None where there is no estimate."""
+    """Format an estimated time; None without an estimate."""
     return None if seconds is None else f"about {format_roughly(seconds)}"
 
 
@@ -209,7 +209,7 @@ _FIGURE = ("metric", "value", "standard_error", "own", "estimator", "draws", "se
 
 
 def figures_table(found: Document) -> Table:
-    """For programs: a row a figure, and one without figure for a run that has none."""
+    """Return, for programs, one row per figure; a run without figures has one row too."""
     rows = []
     for entry in found["rows"]:
         differences = {(one["metric"], one["against"]): one for one in entry.get("differences", ())}

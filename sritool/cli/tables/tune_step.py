@@ -1,4 +1,4 @@
-"""Schedules of step sizes as a table, for people or in full for programs, and read back from the latter."""
+"""Tables of step-size schedules, rounded for people or exact for programs; the latter can be read back."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from sritool.inference.step_search import Figure
 
 SIDES = ("upper", "upper_gain", "lower", "lower_gain", "recon", "kl")
-"""Fields of a row that are figures, each with its standard error."""
+"""Fields of a row that are figures with a standard error."""
 
 
 def steps_table(tuned: Tuned, title: str, fmt: str) -> Table:
-    """One row a schedule; for people the choice is marked, and so is the schedule that the model has."""
+    """Return one row per schedule; for people, the chosen one and the model's present one are marked."""
     note = "; ".join(tuned.notes)
     if fmt not in FOR_PEOPLE:
         return exact_table(tuned, title, note)
@@ -44,7 +44,7 @@ def steps_table(tuned: Tuned, title: str, fmt: str) -> Table:
 
 
 def aligned(cells: tuple[str, ...]) -> list[str]:
-    """Return the cells aligned at the right, or as they are in a column of names."""
+    """Align the cells of a column at the right; a column of names stays as it is."""
     widest = max(map(len, cells))
     return [cell if cell[:2] in ("* ", "  ") else cell.rjust(widest) for cell in cells]
 
@@ -63,7 +63,7 @@ COLUMNS = tuple(name if name in ("s_0", "s_K") else name.replace("_", " ") for n
 
 
 def exact_table(tuned: Tuned, title: str, note: str) -> Table:
-    """For programs: every figure of a schedule in full."""
+    """Return, for programs, every figure of each schedule in full."""
     rows: list[tuple[object, ...]] = [
         (
             *(row.label, row.schedule[0], row.schedule[-1]),
@@ -81,14 +81,14 @@ SHAPES = {
     rf"({_NUMBER}) to ({_NUMBER})( by gradient)?": ("s_0", "s_K"),
     rf"({_NUMBER})( by gradient)?": ("s",),
 }
-"""How a schedule of each shape is called -> the numbers in its name."""
+"""Pattern of a schedule's label, for each shape -> names of the numbers in it."""
 
 
 def tuned_from_table(source: str) -> Tuned:
-    """Return the figures in a table for programs, from a file or stdin.
+    """Read a table for programs from a file or stdin.
 
     Raises:
-        DataError: It is no such table, or holds schedules of several shapes.
+        DataError: The table is not from tune-step, or has schedules of several shapes.
     """
     from sritool.evaluation.step_sizes import Tuned
     from sritool.inference.step_search import Figure, Row
@@ -111,14 +111,16 @@ def tuned_from_table(source: str) -> Tuned:
         )
         rows.append(row)
     if len(shapes) != 1 or sum(row.chosen for row in rows) != 1:
-        raise DataError(f"{source} is no table of tune-step; make one with: sritool tune-step --format json")
+        raise DataError(
+            f"{source} is not a table of tune-step; make one with: sritool tune-step --format json"
+        )
     upper = any(math.isfinite(row.upper.value) for row in rows)
     (names,) = shapes
     return Tuned(rows, names, "entropy" if upper else "given-noise", math.nan, 0, 0, [], 0.0)
 
 
 def numbers_in(label: str) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
-    """Return the names of a schedule's numbers, and the numbers; None for one that is only there to compare with."""
+    """Return names and values of the numbers in a label; ((), None) for a schedule shown for comparison only."""
     for pattern, names in SHAPES.items():
         match = re.fullmatch(pattern, label)
         values = tuple(float(match[k + 1]) for k in range(len(names))) if match else ()
@@ -128,17 +130,17 @@ def numbers_in(label: str) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
 
 
 def gain_text(gain: Figure) -> str:
-    """`-1.23 ± 0.04`; 0 for the choice itself, a dash where the chains diverged."""
+    """Format a gain as `-1.23 ± 0.04`; 0 for the choice itself, a dash if the chains diverged."""
     if not math.isfinite(gain.value):
         return "–"
     return str(gain) if gain.value or gain.error else "0"
 
 
 def rounded(value: float) -> str:
-    """Two decimals; a dash for NaN."""
+    """Format with two decimals; a dash for values that are not finite."""
     return f"{value:.2f}" if math.isfinite(value) else "–"
 
 
 def percent(share: float) -> str:
-    """Return a share as `12.5 %`; a dash for NaN."""
+    """Format a share as `12.5 %`; a dash for values that are not finite."""
     return f"{100 * share:.1f} %" if math.isfinite(share) else "–"

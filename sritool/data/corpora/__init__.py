@@ -1,1 +1,1 @@
-"""The named corpora: where their text comes from, and how it is read."""
+"""The named corpora: sources of their text, and how it is read."""

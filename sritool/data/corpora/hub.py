@@ -1,8 +1,8 @@
 """Fetching the named corpora from the Hugging Face hub.
 
-Every set is read from the hub's own Parquet conversion (``refs/convert/parquet``), by ``hf://`` addresses:
-``datasets`` 4 and later runs no loading scripts, which ``ptb`` has on its main branch, and a local folder of
-the same name cannot take the place of an address.
+Every set is read from the hub's own Parquet conversion (``refs/convert/parquet``), by ``hf://`` addresses, because
+``datasets`` 4 and later does not run loading scripts, which ``ptb`` has on its main branch, and because a local
+folder of the same name cannot be mistaken for an address.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from sritool.errors import FULL, SritoolError
 
 REVISION = "refs/convert/parquet"
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
-_LATER = (429, 500, 502, 503, 504)  # statuses that pass
-_NO_DATA = ("JSONDecodeError", "FileMetadataError")  # a page for people in place of an answer
+_LATER = (429, 500, 502, 503, 504)  # temporary statuses
+_NO_DATA = ("JSONDecodeError", "FileMetadataError")  # a web page instead of data
 
 
 @dataclass(frozen=True)
 class HubSet:
-    """A data set on the hub: its id, its configuration, and which of its splits is which of ours."""
+    """A data set on the hub: its id, its configuration, and its name for each of our splits."""
 
     hub_id: str
     config: str
@@ -43,7 +43,7 @@ class HubSet:
         return {ours: f"{base}/{theirs}/*.parquet" for ours, theirs in self.splits.items()}
 
     def cache_folder(self) -> Path:
-        """Return where the hub's client keeps what it fetched of it."""
+        """Return the folder where the hub's client caches the data set."""
         from huggingface_hub import constants
 
         return Path(constants.HF_HUB_CACHE) / f"datasets--{self.hub_id.replace('/', '--')}"
@@ -63,15 +63,15 @@ HUB_SETS = {
 def fetch(name: str) -> Mapping[str, Any]:
     """Fetch the splits of a named corpus as ``datasets.Dataset``, by our names for them.
 
-    A hub that does not answer is given up on after some tries of HF_HUB_DOWNLOAD_TIMEOUT seconds each (10).
+    If the hub does not answer, gives up after some tries of HF_HUB_DOWNLOAD_TIMEOUT seconds each (10).
 
     Raises:
-        SritoolError: It cannot be fetched; the message says how to give local files instead.
+        SritoolError: The corpus cannot be fetched; the message says how to give local files instead.
     """
     import datasets
 
     source = HUB_SETS[name]
-    advice = f"with the files at hand, run: sritool preprocess {name} --from DIR"
+    advice = f"if you have the files, run: sritool preprocess {name} --from DIR"
     with explained(f"fetch {name}", advice, source):
         found: Mapping[str, Any] = datasets.load_dataset("parquet", data_files=source.data_files())
     return found
@@ -79,16 +79,16 @@ def fetch(name: str) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def explained(task: str, advice: str, source: HubSet | None = None) -> Iterator[None]:
-    """Turn what the client raises into one line: that it cannot do its task, why, and an advice.
+    """Turn the client's errors into one line with the task, the reason and the advice, and silence its log.
 
-    Its own talk is kept back. The task is like "read OWNER/NAME"; the source is the corpus of ours that is asked for.
+    `task` is, for example, "read OWNER/NAME"; `source` is our corpus that is being fetched, if any.
     """
     try:
         with quietly(bars=True):
             yield
     except SritoolError:
         raise
-    except Exception as error:  # the client's errors are many, and change from one version to the next
+    except Exception as error:  # the client has many errors, which change between versions
         raise SritoolError(
             f"cannot {task} from the Hugging Face hub ({reason_of(error, source)}); {advice}"
         ) from error
@@ -96,10 +96,10 @@ def explained(task: str, advice: str, source: HubSet | None = None) -> Iterator[
 
 @contextlib.contextmanager
 def quietly(bars: bool) -> Iterator[None]:
-    """Keep the client's log and warnings back while entered, and give what it asks for a limit.
+    """Silence the client's log and warnings while entered, and limit the time of its requests.
 
     Args:
-        bars: Whether its progress bars are shown, which they are on a terminal only.
+        bars: Whether to show its progress bars, which appear only on a terminal.
     """
     import huggingface_hub.utils
 
@@ -120,7 +120,7 @@ def quietly(bars: bool) -> Iterator[None]:
 
 @functools.cache
 def bound_requests() -> None:
-    """Give every request of the client's for data a limit, once for all: it lists files, for one, without any."""
+    """Give all the client's requests for data a timeout, once per process; it lists files, say, without one."""
     import huggingface_hub
     from huggingface_hub import constants
 
@@ -129,7 +129,7 @@ def bound_requests() -> None:
     plain = huggingface_hub.get_session()
 
     def bounded(request: Any) -> None:
-        if request.method not in ("GET", "HEAD"):  # the hub may take long over what is sent to it
+        if request.method not in ("GET", "HEAD"):  # the hub may take long to process uploads
             return
         limit = constants.HF_HUB_DOWNLOAD_TIMEOUT
         given = request.extensions.get("timeout") or {}
@@ -148,7 +148,7 @@ def bound_requests() -> None:
 
 
 def reason_of(error: BaseException, source: HubSet | None = None) -> str:
-    """Return what went wrong, in words for people: the client's own name its functions, or are cut from a page."""
+    """Return what went wrong in plain words; the client's messages name functions, or quote part of a web page."""
     chain = list(_chain(error))
     kinds = {kind.__name__ for link in chain for kind in type(link).__mro__}
     if any("OfflineMode" in kind for kind in kinds):
@@ -159,18 +159,18 @@ def reason_of(error: BaseException, source: HubSet | None = None) -> str:
     if any("Timeout" in kind for kind in kinds):
         return f"no answer in time{_proxy()}"
     if any(isinstance(link, socket.gaierror) for link in chain):
-        return f"its address is not known here: no network?{_proxy()}"
+        return f"its address cannot be resolved: no network?{_proxy()}"
     if any(isinstance(link, ssl.SSLError) for link in chain):
         return f"its certificate is not accepted: a login page of this network?{_proxy()}"
     for link in chain:
         if isinstance(link, OSError) and (link.filename or link.errno in (*FULL, errno.EROFS)):
             return f"{link.strerror}: {link.filename or 'where HF_HOME is'}"
     if kinds.intersection(_NO_DATA):
-        return "what came is not the data: a login page of this network?"
-    # The client takes a file that it keeps at its word, for ever.
+        return "the response is not the data: a login page of this network?"
+    # The client never checks a cached file again.
     if source is not None and "ArrowInvalid" in kinds:
-        return f"what came is not Parquet; once the network is well, remove {source.cache_folder()} and try again"
-    if any("not cached" in str(link) for link in chain):  # what the client says of all that it does not find
+        return f"the response is not Parquet; once the network works, remove {source.cache_folder()} and try again"
+    if any("not cached" in str(link) for link in chain):  # the client's message for anything it does not find
         return f"no such data set, or no network{_proxy()}"
     network = [link for link in chain if isinstance(link, OSError) and link.strerror]
     if network:
@@ -180,13 +180,13 @@ def reason_of(error: BaseException, source: HubSet | None = None) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came from, to the first one."""
+    """Yield an error and its causes, back to the first one."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def _proxy() -> str:
-    """Which variable sends requests elsewhere, if one does."""
-    there = next((name for name in _PROXIES if os.environ.get(name)), None)
-    return f", by way of {there}" if there else ""
+    """Return which environment variable sets a proxy, if any, for the end of a message."""
+    variable = next((name for name in _PROXIES if os.environ.get(name)), None)
+    return f", by way of {variable}" if variable else ""

@@ -1,4 +1,4 @@
-"""Any data set of the Hugging Face hub as text, by its address: fetched whole, or streamed and kept nowhere.
+"""Reads any data set of the Hugging Face hub as text, by its address: downloaded, or streamed without storing it.
 
 hf://OWNER/NAME[@REVISION][/CONFIGURATION]
 """
@@ -30,7 +30,7 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True)
 class HubAddress:
-    """Which data set: its id, its own name, a revision and a configuration."""
+    """Address of a data set: its id, its name without the owner, a revision and a configuration."""
 
     hub_id: str
     name: str
@@ -42,25 +42,25 @@ class HubAddress:
         """Parse an address.
 
         Raises:
-            UsageError: It is none.
+            UsageError: The address is not valid.
         """
         found = _ADDRESS.fullmatch(address)
         if found is None:
             raise UsageError(
-                f"{address} is no data set; give hf://OWNER/NAME, or hf://OWNER/NAME/CONFIGURATION"
+                f"{address} is not a data set; give hf://OWNER/NAME, or hf://OWNER/NAME/CONFIGURATION"
             )
         return cls(found["id"], found["name"], found["revision"], found["config"])
 
 
 def hub_source(address: HubAddress, options: FileOptions, streaming: bool) -> Source:
-    """Return the source of a data set of the hub; one that is streamed is read as it is worked on, and kept nowhere.
+    """Return the source of a data set of the hub; with `streaming`, it is read while processed and not stored.
 
     Raises:
-        UsageError: A local folder would be taken for it.
+        UsageError: A local folder has the name of the data set.
     """
-    if Path(address.hub_id).exists():  # the hub's own client would read it
+    if Path(address.hub_id).exists():  # the hub's client would read it instead
         raise UsageError(
-            f"here is a folder {address.hub_id}, which is not on the hub; give its files, or run elsewhere"
+            f"there is a local folder {address.hub_id}, which is not on the hub; give its files, or run elsewhere"
         )
     return Source(PrepareOptions(), partial(_read, address, options, streaming))
 
@@ -95,8 +95,8 @@ def _split(address: HubAddress, name: str, rows: Any, names: FieldNames) -> Stre
         with _explained(address):
             features = dict(rows.features or {})
             tables = rows.with_format("arrow")
-            there = list(features) or next(iter(tables.iter(1))).column_names
-            text, label = find_fields(there, where, names)
+            columns = list(features) or next(iter(tables.iter(1))).column_names
+            text, label = find_fields(columns, where, names)
             chosen = tables.select_columns([text] if label is None else [text, label])
             classes = getattr(features.get(label), "names", ())  # of a ClassLabel
             batches = (batch for table in chosen.iter(CHUNK) for batch in table.to_batches())
@@ -106,4 +106,4 @@ def _split(address: HubAddress, name: str, rows: Any, names: FieldNames) -> Stre
 
 
 def _explained(address: HubAddress) -> contextlib.AbstractContextManager[None]:
-    return explained(f"read {address.hub_id}", "with its files at hand, give them in its place")
+    return explained(f"read {address.hub_id}", "if you have its files, give them instead")

@@ -1,4 +1,4 @@
-"""How each built-in corpus's files, and its set on the hub, become sentences of one split."""
+"""Readers that turn the files or the hub set of each built-in corpus into the sentences of one split."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sritool.errors import DataError
 Reader = Callable[[Sequence[Path]], Sentences]
 
 SENTIMENTS = {"0": "negative", "1": "positive"}
-LONGEST_REVIEW, LONGEST_SENTENCE = 10, 15  # sentences and words: what Shen et al. 2017 keep of the reviews
+LONGEST_REVIEW, LONGEST_SENTENCE = 10, 15  # sentences and words; the limits of Shen et al. 2017
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
 
 
@@ -26,19 +26,19 @@ def plain(paths: Sequence[Path]) -> Sentences:
 
 
 def labelled(paths: Sequence[Path]) -> Sentences:
-    """Return rows ``label<TAB>text``, or plain sentences where the first line has no tab."""
+    """Return rows ``label<TAB>text``, or plain sentences if the first line has no tab."""
     return read_labelled(paths[0], "text")
 
 
 def sentiment(paths: Sequence[Path]) -> Sentences:
-    """Return the same as `labelled`, with the names of the labels 0 and 1."""
+    """Read like `labelled`, and replace the labels 0 and 1 by their names."""
     part = labelled(paths)
     labels = part.labels and [SENTIMENTS.get(label, label) for label in part.labels]
     return Sentences(part.texts, labels)
 
 
 def polarity(paths: Sequence[Path]) -> Sentences:
-    """Return the lines of one file for each sentiment, as ``sentiment.train.0`` and ``sentiment.train.1``."""
+    """Return the lines of files with one sentiment each, such as ``sentiment.train.0`` and ``sentiment.train.1``."""
     labels = [SENTIMENTS[path.name[-1]] for path in paths]
     return in_memory(read_files(paths, "text", file_labels=labels).chunks())
 
@@ -54,14 +54,14 @@ def snli_jsonl(paths: Sequence[Path]) -> Sentences:
 
 
 def snli_table(paths: Sequence[Path]) -> Sentences:
-    """Return the same from the official tab-separated file."""
+    """Return the sentences of the official tab-separated file, each once."""
     header, *rows = (line.rstrip("\r") for line in read_text(paths[0]).split("\n"))
     names = header.split("\t")
     return _snli_pairs(paths[0], 2, rows, lambda row: dict(zip(names, row.split("\t"), strict=True)))
 
 
 def _snli_pairs(path: Path, first: int, lines: Iterable[str], parse: Callable[[str], Any]) -> Sentences:
-    """Return the sentences of some lines, the first of which has this number."""
+    """Return the sentences of some lines; `first` is the number of the first line."""
     texts: list[str] = []
     for number, line in enumerate(lines, first):
         if not line.strip():
@@ -70,7 +70,9 @@ def _snli_pairs(path: Path, first: int, lines: Iterable[str], parse: Callable[[s
             pair = parse(line)
             texts += [pair["sentence1"], pair["sentence2"]]
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} line {number} is no SNLI pair ({error}); get the file again") from error
+            raise DataError(
+                f"{path} line {number} is not an SNLI pair ({error}); get the file again"
+            ) from error
     return _sentences(texts)
 
 
@@ -93,7 +95,7 @@ def _hub_yahoo(rows: Any) -> Sentences:
 
 
 def _hub_yelp(rows: Any) -> Sentences:
-    """Short sentences of short reviews with their review's sentiment, as Shen et al. 2017 cut them."""
+    """Return short sentences of short reviews, with the sentiment of the review, as in Shen et al. 2017."""
     texts: list[str] = []
     labels: list[str] = []
     for review, label in zip(rows["text"][:], rows["label"][:], strict=True):

@@ -1,9 +1,9 @@
 """The bundled corpus: captions and short reviews from a seeded grammar with known latent factors.
 
 Every sentence is drawn from the factors style, topic, subject, number, action, place, sentiment and tense.
-Each of them shapes several words far apart (the topic: who, what and where; the tense: verbs and time words;
-the sentiment: adjectives, adverbs and the ending), so a latent code of the sentence is worth its price.
-The words themselves are in ``tiny_words.toml``; all of it is ours.
+Each factor affects several distant words (the topic: who, what and where; the tense: verbs and time words;
+the sentiment: adjectives, adverbs and the ending), so a latent code of the sentence pays for its KL.
+The words are in ``tiny_words.toml``; all of it is ours.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ LABELS = ("negative", "positive")
 TENSES = ("past", "present", "future")
 CAPTION_STYLES = ("plain", "place first", "there is", "witness")
 REVIEW_STYLES = ("verdict", "opinion", "plan", "staff")
-# Where a caption shows its sentiment: subject's mood, adverb, ending. Somewhere always, for the label's sake.
+# Where a caption shows its sentiment: subject's mood, adverb, ending. At least once, so that the label shows.
 SENTIMENT_PLACES = ((1, 0, 0), (1, 0, 0), (0, 1, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))
-# Of one and of many.
+# Singular and plural.
 BE = {"past": ("was", "were"), "present": ("is", "are"), "future": ("will be", "will be")}
-LONGEST = 16  # words; a longer draw is drawn again
+LONGEST = 16  # words; longer draws are rejected
 
 Item = TypeVar("Item")
 
 
 class TinySentence(NamedTuple):
-    """A sentence, its sentiment ("negative" or "positive"), and the factors that it was drawn from."""
+    """A sentence, its sentiment ("negative" or "positive"), and its latent factors."""
 
     text: str
     label: str
@@ -57,11 +57,11 @@ class _Dice:
 
 @functools.lru_cache(maxsize=1)
 def tiny_sentences(seed: int = 0) -> dict[str, list[TinySentence]]:
-    """Return the corpus: ``train``, ``valid`` and ``test`` of ``TINY_SIZES`` sentences, no two of all alike.
+    """Return the corpus: ``train``, ``valid`` and ``test`` of ``TINY_SIZES`` sentences, all different.
 
     The splits share one distribution. About 7 in 10 sentences are captions, the others reviews.
-    The seed of the bundled corpus is 0; another one gives another sample of the same grammar. The last one is kept,
-    and not to be changed.
+    The bundled corpus has seed 0; another seed gives another sample of the same grammar. The last result is cached
+    and must not be modified.
     """
     dice = _Dice(seed)
     seen: set[str] = set()
@@ -78,7 +78,7 @@ def tiny_sentences(seed: int = 0) -> dict[str, list[TinySentence]]:
 
 
 def draw_sentence(dice: _Dice) -> TinySentence:
-    """Return one draw of the grammar; it may repeat an earlier one and be longer than ``LONGEST``."""
+    """Return one draw from the grammar; it may repeat an earlier one or be longer than ``LONGEST``."""
     return _caption(dice) if dice.chance(0.7) else _review(dice)
 
 
@@ -173,7 +173,7 @@ def _review(dice: _Dice) -> TinySentence:
     return TinySentence(_joined(*words, mark), label, factors)
 
 
-Draft = tuple[list[str], str]  # the words without the final mark, and the tense that they ended up with
+Draft = tuple[list[str], str]  # words without the final mark, and their tense
 
 
 def _verdict(dice: _Dice, venue: str, item: str, other: str, tense: str, label: str) -> Draft:
@@ -229,7 +229,7 @@ def _clause(dice: _Dice, venue: str, item: str, tense: str, label: str) -> list[
 
 
 def readable_files(seed: int = 0) -> dict[str, str]:
-    """Return the corpus as files to read, by name: ``train.tsv`` and so on, one ``label<TAB>text`` a line."""
+    """Return the corpus as readable files by name: ``train.tsv`` and so on, with ``label<TAB>text`` lines."""
     return {
         f"{split}.tsv": "".join(f"{sentence.label}\t{sentence.text}\n" for sentence in sentences)
         for split, sentences in tiny_sentences(seed).items()

@@ -1,4 +1,4 @@
-"""The words of the bundled corpus's grammar, which are in ``tiny_words.toml``."""
+"""The words of the bundled corpus's grammar, read from ``tiny_words.toml``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Choice = dict[str, tuple[str, ...]]
 
 
 class Topic(NamedTuple):
-    """A scene: who is there, what they do (a verb's forms, and what may follow it), and where."""
+    """A scene: subjects, actions (forms of a verb and its possible complements), and places."""
 
     subjects: tuple[str, ...]
     actions: tuple[tuple[str, tuple[str, ...]], ...]
@@ -21,7 +21,7 @@ class Topic(NamedTuple):
 
 
 class Venue(NamedTuple):
-    """Something to review: its parts with what is said of them, and the people who work there."""
+    """Something to review: its parts with their qualities, and the people who work there."""
 
     items: dict[str, Choice]
     staff: tuple[str, ...]

@@ -38,7 +38,7 @@ def test_all_methods_get_the_same_generator_plan_and_data(recipe: str, corpus: s
     assert {commands[name].replace(",kl,", ",") for name in commands} == {commands["sri"]}  # one estimator
     same, left_out, language_model = fairness(plan)
     assert same.startswith("the same for all methods")
-    assert left_out.startswith("kl is not measured of sri")
+    assert left_out.startswith("kl is not measured for sri")
     assert "sets training.language_model by method: sri 0." in language_model
     assert "ae 0.0, " in language_model
 

@@ -144,7 +144,7 @@ def test_perplexity_against_the_number_of_draws(run: Run) -> None:
     whole = rows(run("evaluate", "mine-sri", *few))[0]
     assert (found[3]["ppl"], found[2]["ppl"]) == (whole["value"], whole["half"])
     drawn = run("evaluate", "mine-sri", "--curve", *few, "-f", "table").stdout
-    assert re.search(r"4 of 16 sentences, \d+ predictions \(with </s>\), by draws a sentence", drawn)
+    assert re.search(r"4 of 16 sentences, \d+ predictions \(with </s>\), by draws per sentence", drawn)
 
 
 def test_the_bracket_is_printed(run: Run) -> None:

@@ -70,5 +70,5 @@ def test_text_from_stdin_that_is_too_short(run: Run) -> None:
     found = rows(result)
     assert [(row["sentences"], row["of"], row["data"]) for row in found] == [("3", "3", "standard input")] * 2
     assert [row["short"] for row in found] == ["0", "2"]
-    assert "too short for k swaps, 2 at k = 1" in result.stderr
+    assert "too short for k swaps: 2 at k = 1" in result.stderr
     assert float(found[1]["changed"]) == pytest.approx(1 / 3)

@@ -119,7 +119,7 @@ def test_draws_are_the_evaluations_on_record(run: Run) -> None:
     assert [[row["draws"], row["value"]] for row in own] == figure["reliability"]["curve"]
     assert [row["se"] for row in own] == [None, None, None, figure["standard_error"]]
     assert (exact["run"], exact["draws"], exact["estimator"]) == ("mine-lm", 0, "exact")
-    assert "draws of z a sentence, M" in Path("draws.svg").read_text()
+    assert "draws of z per sentence, M" in Path("draws.svg").read_text()
     both = rows(run(*args, "--estimators", "adaptive,sri"))
     assert {row["estimator"] for row in both} == {"adaptive", "sri", "exact"}
     assert rows(run(*args)) == both, "what is on record by another estimator stands beside"
@@ -187,7 +187,7 @@ def test_noisy_recon_is_the_table_of_its_command(run: Run) -> None:
     assert (untold.exit_code, untold.stderr) == (0, "drew bare.svg\n")
     lacking = run("plot", "noisy-recon", "--data", "-", "-o", "no.svg", stdin=bare.replace("recon se", "x"))
     assert refused(lacking, 3).endswith("increase, increase se, permuted")
-    assert "k, words left out a sentence" in Path("direct.svg").read_text()
+    assert "k, words left out per sentence" in Path("direct.svg").read_text()
 
 
 def test_a_run_of_the_environment_does_not_stand_against_data(
@@ -251,7 +251,7 @@ def test_tune_step_from_its_table(run: Run, shape: str) -> None:
     drawn = run("plot", "tune-step", "--data", "-", "-o", "s.svg", "--show-data", stdin=table.stdout)
     assert (drawn.exit_code, drawn.stderr) == (0, "drew s.svg\n")
     assert drawn.stdout == table.stdout
-    assert "nats a sentence" in Path("s.svg").read_text()
+    assert "nats per sentence" in Path("s.svg").read_text()
     if shape == "checkpoint":
         usual = run(*words)
         assert run("plot", *words, "--show-data").stdout == usual.stdout

@@ -85,9 +85,9 @@ def test_words_of_a_file_are_the_vocabulary(run: Run) -> None:
     ("given", "code", "said"),
     [
         ("--like mine --vocab words.txt", 2, "leave one of them out"),
-        ("--like mine --min-count 3", 2, "--like takes a vocabulary as it is; leave --min-count out"),
+        ("--like mine --min-count 3", 2, "--like uses a vocabulary as it is; leave --min-count out"),
         ("--vocab words.txt --vocab-size 9", 2, "leave --vocab-size out"),
-        ("--like nowhere", 3, "--like nowhere is no prepared corpus"),
+        ("--like nowhere", 3, "--like nowhere is not a prepared corpus"),
         ("--vocab words.txt", 3, "has the word 'a' more than once"),
         ("--vocab empty.txt", 3, "empty.txt has no word"),
         ("--vocab long.txt", 3, "long.txt has a word with control characters, or of more than 200"),

@@ -52,7 +52,7 @@ def test_what_is_pushed_is_what_others_fetch(hub: Hub, program: Program, tmp_pat
     sampled = program("sample", f"hf://{NAME}", "-n", 3, token="")
     assert sampled.returncode == 0, sampled.stderr
     assert sampled.stdout == program("sample", "tiny-sri", "-n", 3).stdout
-    assert f"{NAME} of the Hugging Face hub, revision {COMMIT[:12]}" in sampled.stderr
+    assert f"{NAME} from the Hugging Face hub, revision {COMMIT[:12]}" in sampled.stderr
     assert program("info", f"hf://{NAME}@{COMMIT}").returncode == 0
     kept = program("sample", f"hf://{NAME}", "-n", 3, env={"HF_HUB_OFFLINE": "1"})
     assert kept.stdout == sampled.stdout

@@ -133,7 +133,7 @@ def test_a_plan_is_worked_off_in_slices(run: Run, commands: Commands) -> None:
         return None
 
     commands.instead = stopped
-    assert "time is over" in run(*given("table1", "--budget", "1h")).stderr
+    assert "time is up" in run(*given("table1", "--budget", "1h")).stderr
     assert commands.names() == ["train", "evaluate"]
     assert document()["rows"][1]["status"] == "not run"
     commands.instead = lambda words: None if words[0] == "evaluate" else stopped(words)

@@ -106,7 +106,7 @@ def test_figures_of_real_sentences_beside(run: Run) -> None:
 def test_figures_fit_a_narrow_terminal(width: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setattr("sys.stdout", Terminal())
-    how = "nats a token, </s> too, adaptive, M = 100"
+    how = "nats per token, </s> included, adaptive, M = 100"
     one, other = Figure(0.96901, 0.00123, 1000), Figure(31.1234, 0.2345, 1000)
     found = Figures([Row("nll-per-token", one, other, how), Row("unique", other, None, "all")], ["few"])
     table = figures_table(found, "1,000 samples", "mine test", "table")

@@ -235,9 +235,9 @@ def test_not_finite_from_the_start_leaves_no_run(train_small: Run) -> None:
 
 
 def test_changed_settings_of_a_resumed_run_are_said(train_small: Run) -> None:
-    assert "other settings" not in train_small("--method", "lm", "--resume").stderr
+    assert "changed settings" not in train_small("--method", "lm", "--resume").stderr
     changed = train_small("--method", "lm", "--resume", "--epochs", 9, "--learning-rate", 0.0123)
-    (line,) = [line for line in changed.stderr.splitlines() if "other settings" in line]
+    (line,) = [line for line in changed.stderr.splitlines() if "changed settings" in line]
     assert ("→ 0.0123" in line, "training.epochs" in line, "hidden" in line) == (True, True, False)
 
 

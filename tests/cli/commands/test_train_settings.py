@@ -159,13 +159,13 @@ def test_defaults_in_the_help_are_the_defaults() -> None:
         cases = [(preset, method) for preset in PRESETS for method in METHODS if method != "lm"]
         of_recipe = {r for r in recipes if any(value(r, *case) != value("ours", *case) for case in cases)}
         of_preset = {p for p, method in cases if value("ours", p, method) != value("ours", "ptb", method)}
-        if " but " in default:
+        if "; " in default:
             assert {default.split()[-1]} == of_recipe, name
         else:
             assert ("recipe" in default) == bool(of_recipe), name
         assert ("preset" in default) == bool(of_preset), name
         if not default.startswith("by "):
-            first, _, other = default.partition(", but ")
+            first, _, other = default.partition("; ")
             assert value("ours", *cases[0]) == first, name
             assert not other or value(other.split()[-1], *cases[0]) == other.split()[0], name
     assert all(told.values())

@@ -165,7 +165,7 @@ def test_a_trial_of_another_process_is_left_to_it(run: Run, commands: Commands) 
         (("mine", "--over", "sampler.stps=5..20"), "sampler.steps"),
         (("mine", "--over", "sampler.steps=20..5"), "empty"),
         (("mine", "--over", "optimizer.learning_rate=0..1:log"), "above 0"),
-        (("mine", "--over", "optimizer.name=1..2"), "commas"),
+        (("mine", "--over", "optimizer.name=1..2"), "comma-separated"),
         (("mine", "--over", STEPS, "--set", "sampler.steps=3"), "leave one"),
         (("mine", "--over", STEPS, "--set", "sampler.stps=3"), "sampler.steps"),
         (("mine", "--over", STEPS, "--trials", 0), "--trials"),

@@ -14,7 +14,7 @@ def test_devices_of_a_job_that_torchrun_began() -> None:
     two_of_four = Place(rank=3, size=4, local_rank=1, local_size=2)
     assert ProcessOptions(device="cpu").devices(two_of_four) == [torch.device("cpu")] * 2
     assert ProcessOptions(device="cpu", processes=2).devices(two_of_four) == [torch.device("cpu")] * 2
-    with pytest.raises(UsageError, match="--processes 3, and torchrun started 2 on this machine"):
+    with pytest.raises(UsageError, match="--processes is 3, but torchrun started 2 on this machine"):
         ProcessOptions(device="cpu", processes=3).devices(two_of_four)
 
 

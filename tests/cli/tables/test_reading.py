@@ -58,14 +58,20 @@ def test_other_columns_and_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (b"", "has no rows"),
         (b"name\thow many\n", "has no rows"),
-        (b"\xff\xfe\x00", "is no text"),
-        (b'{"name": ', "is no JSON lines"),
-        (b'{"a": 1}\n[2]\n', "is no JSON lines"),
+        (b"\xff\xfe\x00", "is not text"),
+        (b'{"name": ', "is not JSON lines"),
+        (b'{"a": 1}\n[2]\n', "is not JSON lines"),
         (b"name\tvalue\nx\n", "line 2"),
         (b"name\tvalue\nx\t1\n", "no column 'how many'"),
-        (b"name\thow many\tvalue\tvalue se\tchosen\nx\tmany\t1\t\ttrue\n", "row 1: 'many' is no count"),
-        (b"name\thow many\tvalue\tvalue se\tchosen\nx\t\t1\t\ttrue\n", "row 1: '' is no count"),
-        (b"name\thow many\tvalue\tvalue se\tchosen\nx\t1\t1\t\tmaybe\n", "row 1: 'maybe' is no chosen"),
+        (
+            b"name\thow many\tvalue\tvalue se\tchosen\nx\tmany\t1\t\ttrue\n",
+            "row 1: 'many' is not valid for count",
+        ),
+        (b"name\thow many\tvalue\tvalue se\tchosen\nx\t\t1\t\ttrue\n", "row 1: '' is not valid for count"),
+        (
+            b"name\thow many\tvalue\tvalue se\tchosen\nx\t1\t1\t\tmaybe\n",
+            "row 1: 'maybe' is not valid for chosen",
+        ),
         (None, "cannot read"),
     ],
 )

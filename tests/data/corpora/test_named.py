@@ -102,10 +102,10 @@ def test_snli_prepared_sentences_stay_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("snli_1.0_{}.jsonl", '{"sentence1": "a"}\n', "line 1 is no SNLI pair"),
-        ("snli_1.0_{}.jsonl", "\n{\n", "line 2 is no SNLI pair"),
-        ("snli_1.0_{}.txt", "a\tb\nc\td\n", "line 2 is no SNLI pair"),
-        ("snli_1.0_{}.txt", "sentence1\tsentence2\na\n", "line 2 is no SNLI pair"),
+        ("snli_1.0_{}.jsonl", '{"sentence1": "a"}\n', "line 1 is not an SNLI pair"),
+        ("snli_1.0_{}.jsonl", "\n{\n", "line 2 is not an SNLI pair"),
+        ("snli_1.0_{}.txt", "a\tb\nc\td\n", "line 2 is not an SNLI pair"),
+        ("snli_1.0_{}.txt", "sentence1\tsentence2\na\n", "line 2 is not an SNLI pair"),
     ],
 )
 def test_damaged_snli(tmp_path: Path, name: str, text: str, message: str) -> None:

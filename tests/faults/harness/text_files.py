@@ -78,7 +78,7 @@ REFUSED = (
     Refused("text.docx", _zipped(), ("is a zip archive", "unzip ")),
     Refused("paper.pdf", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", ("is a PDF", "pdftotext ")),
     Refused("picture.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", ("is a PNG picture",)),
-    Refused("rows.parquet", b"PAR1\x15\x04\x15\x10", ("is no whole Parquet file",)),
+    Refused("rows.parquet", b"PAR1\x15\x04\x15\x10", ("is not a whole Parquet file",)),
     Refused("zeros.bin", bytes(1_000_000), ("line 1 has a NUL byte",)),
     _broken_rows("tsv", "no label here", "line 41 has no label"),
     _broken_rows("tsv", "\tan empty label", "line 41 has no label"),
