@@ -164,7 +164,7 @@ _measuring: contextvars.ContextVar[Processes] = contextvars.ContextVar("measurin
 
 
 @contextlib.contextmanager
-def measuring_together(processes: Processes) -> Iterator[None]:
+def sharing_measurements(processes: Processes) -> Iterator[None]:
     """Divide the batches of measurements among these processes while entered; all must make the same measurements.
 
     Every process receives the figures of all sentences, the same as one working alone; only the first writes them.
@@ -177,7 +177,7 @@ def measuring_together(processes: Processes) -> Iterator[None]:
 
 
 def measuring() -> Processes:
-    """Return the processes that share measurements; `ALONE` outside `measuring_together`."""
+    """Return the processes that share measurements; `ALONE` outside `sharing_measurements`."""
     return _measuring.get()
 
 

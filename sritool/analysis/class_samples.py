@@ -18,7 +18,7 @@ from sritool.data.sampling import Indices, seeded_choice
 from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.errors import DataError, UsageError, suggestion
-from sritool.evaluation.batches import told_as
+from sritool.evaluation.batches import report_as
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.evaluation.sentences import prepared_corpus
 from sritool.model.decoding import DecodingConfig
@@ -105,7 +105,7 @@ def sample_class(
     number = class_number(corpus, label)
     labels = _labels(corpus, "train")
     fitted, rest = fit_and_rest(labels, number, corpus.info.labels[number])
-    told = told_as(report, after=" fitted")
+    told = report_as(report, after=" fitted")
     draws = codes_of_split(model, corpus.split("train"), fitted, DRAW, report=told)
     noise = model.prior(n, seed)
     of_class = model.decode_whole(fit_density(draws[:, 0]).codes(noise, seed), config, seed, report=report)
@@ -168,7 +168,7 @@ def _judged(
     read = model.split(texts)
 
     def codes(split: Split, rows: Indices, what: str, keep: bool = True) -> Floats:
-        told = told_as(report, after=f" {what}")
+        told = report_as(report, after=f" {what}")
         return codes_of_split(model, split, rows, report=told, keep=keep)[:, 0]
 
     known = {judge: balanced(labels, count, rest) for judge, count in LEARNT.items()}

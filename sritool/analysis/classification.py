@@ -16,7 +16,7 @@ from sritool.analysis.classification_plan import Head, Overlap, Part, Plan, make
 from sritool.analysis.classifiers import Accuracy, Classes, Clusters, svm_classes, word_classes
 from sritool.data.sampling import Indices
 from sritool.errors import UsageError
-from sritool.evaluation.batches import told_as
+from sritool.evaluation.batches import report_as
 from sritool.evaluation.collapse import has_collapsed
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.evaluation.sentences import unknown_words
@@ -59,7 +59,9 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
     commonest = np.full(len(true), int(np.bincount(true).argmax()))  # the same class for every sentence
     rows = [plan.row((MAJORITY, "", "constant"), None, [0], [commonest]), *word_rows(plan, request, report)]
     for model, name in zip(models, run_names(kept), strict=True):
-        rows += code_rows(plan, request, model, name, told_as(report, f"{name}: " if len(models) > 1 else ""))
+        rows += code_rows(
+            plan, request, model, name, report_as(report, f"{name}: " if len(models) > 1 else "")
+        )
         if has_collapsed(model.checkpoint):
             ignored = f"{name}: its generator ignored z when it was last validated"
             notes.append(f"{ignored}; its accuracy says nothing of what it generates")
@@ -93,7 +95,7 @@ def code_rows(
     how = CodeSettings(request.chains, True, request.seed, request.chain_dropout)
 
     def codes(part: Part, what: str) -> Floats:
-        split, told = part.source.split(model), told_as(report, after=f" {what}")
+        split, told = part.source.split(model), report_as(report, after=f" {what}")
         return codes_of_split(model, split, part.rows, how, request.batch_size, told)[:, 0]
 
     test, known = codes(plan.test, "test"), dict[Sentences, tuple[Indices, Floats]]()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sritool.analysis.training_cost import Training, training_of
 from sritool.errors import CheckpointError, UsageError, suggestion
 from sritool.evaluation import likelihood_estimators
-from sritool.evaluation.batches import told_as
+from sritool.evaluation.batches import report_as
 from sritool.evaluation.estimates import WEIGHTED
 from sritool.evaluation.evaluate import Evaluation, evaluate_model, require_one_corpus
 from sritool.evaluation.evaluations_on_record import load_hashed
@@ -164,7 +164,7 @@ def compare(
     rows: list[Row] = []
     for number, (name, own) in enumerate(zip(names, requests, strict=True), 1):
         model = models.pop(0)  # a measured model is freed
-        told = told_as(report, f"{number}/{len(paths)} {name}: " if several else "")
+        told = report_as(report, f"{number}/{len(paths)} {name}: " if several else "")
         found = evaluate_model(model, own, told, paired=several)
         training = training_of(model, request.data_dir)
         corpus = model.checkpoint.corpus

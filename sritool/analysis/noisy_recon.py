@@ -21,7 +21,7 @@ from sritool.data.sampling import Indices
 from sritool.data.split import Split
 from sritool.data.tokenizer import offsets_of
 from sritool.errors import NumericalError, UsageError
-from sritool.evaluation.batches import measured_batches, told_as
+from sritool.evaluation.batches import measured_batches, report_as
 from sritool.evaluation.collapse import ignores_z
 from sritool.evaluation.estimates import NATS
 from sritool.evaluation.evaluate import require_one_corpus
@@ -175,7 +175,7 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
         if request.write is not None and not found:
             write_noisy(noisy, request.write)
         name = names[model.path]
-        told = told_as(report, f"{name}: " if several else "")
+        told = report_as(report, f"{name}: " if several else "")
         found.append(_measure(model, sentences, request, name, told))
     return Measured(found, [*again, *left_out])
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sritool.config.settings import LikelihoodConfig
 from sritool.evaluation import likelihood_estimators
-from sritool.evaluation.batches import told_as
+from sritool.evaluation.batches import report_as
 from sritool.evaluation.evaluate import evaluate_model, record_of, require_one_corpus
 from sritool.evaluation.evaluations_on_record import HashedModel, load_hashed
 from sritool.evaluation.metrics import Estimate
@@ -68,7 +68,7 @@ def ppl_draws(
     data = ""
     for name, model in zip(run_names(checkpoints), models, strict=True):
         for own in _requests(model, request, wanted):
-            found = evaluate_model(model, own, told_as(report, f"{name}, {own.estimator}: "))
+            found = evaluate_model(model, own, report_as(report, f"{name}, {own.estimator}: "))
             points += [point for e in found.estimates if e.metric == metric for point in _points(name, e)]
             notes += [f"{name}: {note}" for note in found.notes]
             data = f"{found.data}, {points[-1].sentences} of {found.total} sentences"

@@ -19,7 +19,7 @@ import typer
 from sritool._version import __version__
 from sritool.cli.error_messages import exit_code_of
 from sritool.cli.lazy_group import CONTEXT_SETTINGS, LazyGroup
-from sritool.cli.signals import deaf_to_signals, ended_by_signals
+from sritool.cli.signals import ending_on_signals, ignoring_signals
 from sritool.cli.streams import standard_streams
 from sritool.errors import UsageError
 
@@ -158,10 +158,10 @@ def global_options(
 
 def main() -> None:
     """Entry point of the console script and of `python -m sritool`."""
-    with standard_streams(), ended_by_signals():
+    with standard_streams(), ending_on_signals():
         try:
             code = app(prog_name="sritool", standalone_mode=False)
         except KeyboardInterrupt as error:  # a second one, while the first was being reported
             code = exit_code_of(error)
-        deaf_to_signals()
+        ignoring_signals()
     sys.exit(code)

@@ -55,13 +55,13 @@ def describe(error: BaseException, debug: bool = False) -> tuple[str, int]:
         return one_line(describe_usage(error)), 2
     if isinstance(error, OSError) and error.strerror:
         return describe_system(error), 1
-    if lacks_memory(error):
+    if is_out_of_memory(error):
         return "out of memory; give a smaller --batch-size, or less --memory where the command has it", 1
     hint = "" if debug else f" ({DEBUG_HINT})"
     return f"{type(error).__name__}: {one_line(str(error))[:300]}{hint}", 1
 
 
-def lacks_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an allocation failed: in Python, in NumPy, or in torch on a CPU or a GPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True

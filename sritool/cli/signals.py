@@ -26,7 +26,7 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
+def ending_on_signals() -> Iterator[None]:
     """While entered, every signal of SIGNALS ends the program as Ctrl-C does, after temporary files are removed."""
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -41,7 +41,7 @@ def ended_by_signals() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def deaf_to_signals() -> None:
+def ignoring_signals() -> None:
     """Ignore all signals from here on: the rest takes no time."""
     _set(signal.SIG_IGN)
 

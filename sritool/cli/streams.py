@@ -161,7 +161,7 @@ def silent() -> Iterator[None]:
         yield
 
 
-def tell_typed(source: object, what: str = "sentences") -> None:
+def announce_stdin(source: object, what: str = "sentences") -> None:
     """Say on stderr that input is expected, if `source` is "-" and stdin a terminal."""
     if str(source) == "-" and sys.stdin.isatty():
         say(f"type {what}, one per line; end with Ctrl-D")

@@ -80,14 +80,14 @@ SAMPLERS: dict[str, dict[str, Any]] = {
 }
 
 
-def named_after(sampler: str) -> str:
+def base_sampler(sampler: str) -> str:
     """Return the named sampler that a custom one is based on: "authors" for "custom (authors)"."""
     return sampler.removeprefix("custom (").removesuffix(")")
 
 
-def named_truly(config: RunConfig) -> RunConfig:
+def with_accurate_sampler_name(config: RunConfig) -> RunConfig:
     """Rename a sampler to "custom (NAME)" if its settings differ from those of NAME."""
-    name = named_after(config.sampler.name)
+    name = base_sampler(config.sampler.name)
     if name in SAMPLERS:
         published = build(RunConfig, {"sampler": SAMPLERS[name]["sampler"]}).sampler
         if SAMPLERS[name]["training"]["tune_step_every"]:  # a search finds its step sizes
@@ -103,4 +103,4 @@ def with_schedule(config: RunConfig, schedule: Sequence[float]) -> RunConfig:
     while len(sizes) > 1 and sizes[-1] == sizes[-2]:
         sizes.pop()  # the last one is repeated
     sampler = replace(config.sampler, steps=len(schedule), step_sizes=tuple(sizes))
-    return named_truly(replace(config, sampler=sampler))
+    return with_accurate_sampler_name(replace(config, sampler=sampler))

@@ -32,7 +32,7 @@ def over_batches(
     """Measure batch by batch, and yield each batch with its figures in float64 as soon as it is done.
 
     Batches that an earlier measurement finished are taken from `finished`; new ones are recorded there under `label`,
-    which progress reports show too. Within `measuring_together`, the processes share the batches, and each gets all
+    which progress reports show too. Within `sharing_measurements`, the processes share the batches, and each gets all
     figures.
 
     Raises: NumericalError if a figure of a sentence is not finite.
@@ -89,6 +89,6 @@ def measured_batches(
     return figures
 
 
-def told_as(report: Report, before: str = "", after: str = "") -> Report:
+def report_as(report: Report, before: str = "", after: str = "") -> Report:
     """Return a progress callback that adds these words before and after the label."""
     return lambda label, done, total: report(f"{before}{label}{after}", done, total)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sritool.errors import DataError, NumericalError, UsageError
 from sritool.evaluation import likelihood_estimators
-from sritool.evaluation.batches import told_as
+from sritool.evaluation.batches import report_as
 from sritool.evaluation.certificate import Certificate
 from sritool.evaluation.certificate import certify as certify_model
 from sritool.evaluation.collapse import IGNORES_Z, collapse_note
@@ -66,7 +66,7 @@ def evaluate(
     found = []
     for name in run_names(checkpoints):
         model = models.pop(0)  # so that each is freed after its measurement
-        progress = told_as(report, f"{name}: " if len(checkpoints) > 1 else "")
+        progress = report_as(report, f"{name}: " if len(checkpoints) > 1 else "")
         found.append(evaluate_model(model, settings, progress, text)._replace(run=name))
     if not any(evaluation.estimates for evaluation in found):
         reason = next(note for note in found[0].notes if not note.startswith(IGNORES_Z))
@@ -99,7 +99,7 @@ def evaluate_model(
         kept.add(wanted, measured, _about(model, chosen, settings))
         finished.remove()
         notes = list(finished.notes())
-    found = looked_up(model, chosen, kept, settings.metrics)
+    found = evaluation_on_record(model, chosen, kept, settings.metrics)
     found.notes.extend([*notes, *kept.notes_on(settings.metrics, wanted)])
     if measured is None:
         return found
@@ -108,7 +108,9 @@ def evaluate_model(
     return found._replace(sentences=_rows(model, chosen, figures, text and text.lines), curve=curve)
 
 
-def looked_up(model: TrainedModel, chosen: Chosen, kept: Evaluations, metrics: Sequence[str]) -> Evaluation:
+def evaluation_on_record(
+    model: TrainedModel, chosen: Chosen, kept: Evaluations, metrics: Sequence[str]
+) -> Evaluation:
     """Return the figures on record of some metrics, with the terms of each sentence."""
     estimates, notes = kept.get(metrics)
     notes = [*filter(None, [collapse_note(model.checkpoint, estimates)]), *notes]

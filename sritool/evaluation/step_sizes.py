@@ -81,7 +81,7 @@ class Tuned(NamedTuple):
             "tuning_seconds": round(self.seconds, 2),
         }
 
-    def in_a_line(self) -> str:
+    def summary_line(self) -> str:
         """Return the choice, and its gain over the previous schedule, in one line."""
         chosen, gain = self.chosen, self._lost()
         first, last = chosen.schedule[0], chosen.schedule[-1]

@@ -86,7 +86,7 @@ class BetweenEpochs:
         if self.state.stage is Stage.LANGUAGE_MODEL:
             later = validation.level_of(self.state.method, config, self.state.train, self.valid)
             level = level._replace(sentences=min(level.sentences, later.sentences))
-        line = validation.in_a_line(level, method, config, self.valid, self.state.epochs)
+        line = validation.summary_line(level, method, config, self.valid, self.state.epochs)
         if line is not None:
             self.log.observer(events.Note(line))
         self.times.begin(level)

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, NoReturn
 
 from sritool.config.presets import DEFAULT_PRESET, PRESETS, layered
 from sritool.config.recipes import Recipe, read_recipe
-from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS, named_after, named_truly
+from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS, base_sampler, with_accurate_sampler_name
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, flat, merge, parse_assignment, plain, read_toml
 from sritool.errors import UsageError, quoted, suggestion
 from sritool.methods.registry import METHODS
-from sritool.training.recipes import checked, sections_unread_by
+from sritool.training.recipes import checked, unread_sections
 
 DEFAULT_METHOD = "sri"
 WITHOUT_CODE = {"lm"}
@@ -118,7 +118,7 @@ def resolve_config(
     config = build(RunConfig, values)
     if under is not None:
         config = _with_found_steps(config, under)
-    config = named_truly(config)
+    config = with_accurate_sampler_name(config)
     _check_method(config, given)
     return _check_unchanged(config, under) if under else config
 
@@ -145,7 +145,7 @@ def _base_of_resumed(under: RunConfig, given: Given, recipe: Recipe | None) -> d
         preset, recipe = _known("preset", preset, PRESETS), recipe or _recipe(under.recipe)
         values = layered(preset, None, under.method, recipe)
         base = merge(base, {key: values[key] for key in values.keys() - {"method", "recipe", "sampler"}})
-    if sampler and sampler != named_after(under.sampler.name):
+    if sampler and sampler != base_sampler(under.sampler.name):
         base = merge(base, SAMPLERS[sampler])
     return dict(base)
 
@@ -153,7 +153,7 @@ def _base_of_resumed(under: RunConfig, given: Given, recipe: Recipe | None) -> d
 def _with_found_steps(config: RunConfig, under: RunConfig) -> RunConfig:
     """Keep the step sizes that a searching run has found; given step sizes are only where its search began."""
     searches = config.training.tune_step_every and under.training.tune_step_every
-    if not searches or named_after(config.sampler.name) != named_after(under.sampler.name):
+    if not searches or base_sampler(config.sampler.name) != base_sampler(under.sampler.name):
         return config
     sampler = dataclasses.replace(config.sampler, step_sizes=under.sampler.step_sizes)
     return dataclasses.replace(config, sampler=sampler)
@@ -182,7 +182,7 @@ def _known(kind: str, name: Any, known: Iterable[str]) -> str:
 
 def shown(config: RunConfig) -> dict[str, Any]:
     """Return settings as nested values, without those that the method ignores or that only training writes."""
-    unused = sections_unread_by(config.method)
+    unused = unread_sections(config.method)
     values = {name: value for name, value in plain(config).items() if name not in unused}
     del values["warm_start"]["digest"]
     return values
@@ -193,7 +193,7 @@ def _check_method(config: RunConfig, given: Given) -> None:
     method, latent = config.method, config.generator.latent
     if method in WITHOUT_CODE and latent:
         raise UsageError(f"method {method} has no z; leave --latent and generator.latent out")
-    for section in sorted(sections_unread_by(method)):
+    for section in sorted(unread_sections(method)):
         if section in given.typed:
             key = next(iter(flat({section: given.typed[section]})), section)
             users = ", ".join(name for name, kind in METHODS.items() if section in kind.sections)

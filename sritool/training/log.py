@@ -160,4 +160,4 @@ class RunLog:
         whole = {"kind": "tune", "step": position.step, "epoch": position.epoch, **tuned.record()}
         self._add({**whole, "share_of_training": share, "seconds": round(self.state.seconds(), 2)})
         spent = f"it took {tuned.seconds:.1f} s, and all such searches {100 * share:.1f} % of training"
-        return events.Note(f"{tuned.in_a_line()}; {spent}")
+        return events.Note(f"{tuned.summary_line()}; {spent}")

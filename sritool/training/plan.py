@@ -33,7 +33,7 @@ from sritool.runs.folder import (
 )
 from sritool.runs.weights import method_without_memory
 from sritool.training.configure import DEFAULT_METHOD, Given, resolve_config, shown
-from sritool.training.sources import as_it_began, with_source
+from sritool.training.sources import with_original_source, with_source
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -133,7 +133,7 @@ def _plan_of(start: Start, folder: Path | None) -> Plan:
         best = f" ({folder / BEST} may still be good)" if (folder / BEST).is_file() else ""
         raise CheckpointError(f"{error}, or start a new run without --resume{best}") from error
     method_without_memory(resume, folder / LAST)
-    given, sizes = as_it_began(start.given, start.source, resume.config)
+    given, sizes = with_original_source(start.given, start.source, resume.config)
     config = resolve_config(corpus, given=given, under=resume.config, sizes=sizes)
     return Plan(start, config, folder, resume, stamp)
 

@@ -25,7 +25,7 @@ def begins_as_autoencoder(method: Method, config: RunConfig) -> bool:
     return method.pretrains and not (config.pretraining.encoder or config.warm_start.checkpoint)
 
 
-def go_on_from_encoder(method: Method) -> None:
+def continue_from_encoder(method: Method) -> None:
     """Keep the encoder and redraw the generator, except frozen parts and given embeddings."""
     config, modules = method.config, method.modules
     kept = frozen_names(modules, config.optimizer.freeze)

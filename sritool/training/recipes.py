@@ -16,7 +16,7 @@ from sritool.methods.registry import METHODS
 _OWN_SECTIONS = frozenset().union(*(kind.sections for kind in METHODS.values()))
 
 
-def sections_unread_by(method: str) -> frozenset[str]:
+def unread_sections(method: str) -> frozenset[str]:
     """Return the tables of settings that other methods read and this one does not."""
     return _OWN_SECTIONS - METHODS[method].sections
 
@@ -52,7 +52,7 @@ def _check_methods(recipe: Recipe, place: str, tables: Mapping[str, Any], other_
             raise UsageError(f"recipe {recipe.path}, {place}{method}: {error}") from error
         if "name" in values.get("sampler", {}) and sampler not in SAMPLERS:
             _refuse(recipe, f"unknown sampler {quoted(sampler)}{suggestion(sampler, SAMPLERS)}")
-        unread = sections_unread_by(method) if method != ALL else frozenset()
+        unread = unread_sections(method) if method != ALL else frozenset()
         for section in values:
             if section in {*unread, "method", "recipe"}:
                 _refuse(recipe, f"method {method} has no use for {section}; leave it out of {place}{method}")

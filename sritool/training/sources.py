@@ -88,7 +88,9 @@ def with_source(given: Given, source: Path | None) -> tuple[Given, Mapping[str, 
     return Given(given.stored, merge(given.typed, nested(key, path))), sizes
 
 
-def as_it_began(given: Given, source: Path | None, under: RunConfig) -> tuple[Given, Mapping[str, Any]]:
+def with_original_source(
+    given: Given, source: Path | None, under: RunConfig
+) -> tuple[Given, Mapping[str, Any]]:
     """Add the checkpoint that a resumed run began from to its settings.
 
     The checkpoint may be given again, and need not exist any more.

@@ -38,7 +38,7 @@ from sritool.training.overflow import overflow
 from sritool.training.position import Position
 from sritool.training.pretraining import (
     begins_as_autoencoder,
-    go_on_from_encoder,
+    continue_from_encoder,
     pretraining_epochs,
     take_encoder,
 )
@@ -171,7 +171,7 @@ class RunState:
         """Go from the autoencoder to the method: keep the encoder and the count of steps, reset all else."""
         if self.keeps_best_autoencoder():
             take_encoder(self.method, self.folder / AUTOENCODER, self.corpus)
-        go_on_from_encoder(self.method)
+        continue_from_encoder(self.method)
         if self.config.language_model_epochs:
             silence_z(self.method)
         self._begin_updates()

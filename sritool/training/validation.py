@@ -206,7 +206,7 @@ def passes_of(
     return _MARGIN * total
 
 
-def in_a_line(level: Level, method: Method, config: RunConfig, valid: Split, epochs: int) -> str | None:
+def summary_line(level: Level, method: Method, config: RunConfig, valid: Split, epochs: int) -> str | None:
     """Return the level in one line; None if the budget did not change the settings."""
     settings = config.validation
     if level == Level(min(settings.sentences, len(valid)), settings.likelihood):

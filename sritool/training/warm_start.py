@@ -27,7 +27,7 @@ from sritool.methods.lm import LanguageModel
 from sritool.model.generator import LATENT_MAPS
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.weights import method_without_memory
-from sritool.training.pretraining import go_on_from_encoder, take_encoder
+from sritool.training.pretraining import continue_from_encoder, take_encoder
 
 SIZES = {
     "embedding": "embedding",
@@ -70,7 +70,7 @@ def begin_from_files(method: Method, corpus: Corpus, train: Split) -> list[str]:
         lines.append(take_vectors(method, Path(file), corpus.tokenizer, train))
     if config.pretraining.encoder and method.pretrains:
         take_encoder(method, Path(config.pretraining.encoder), corpus)
-        go_on_from_encoder(method)
+        continue_from_encoder(method)
     elif settings.checkpoint:
         line = take_over(method, Path(file), corpus.tokenizer)
         line += f"; {method.name} is not trained as an autoencoder first" if method.pretrains else ""

@@ -11,7 +11,7 @@ import torch
 from sritool.errors import NumericalError
 from sritool.evaluation.batches import Indices, over_batches
 from sritool.evaluation.record import FinishedBatches
-from sritool.processes import ALONE, Processes, measuring_together
+from sritool.processes import ALONE, Processes, sharing_measurements
 from support.group import in_group
 
 BATCHES = [np.arange(0, 3), np.arange(3, 5), np.arange(5, 9), np.arange(9, 10), np.arange(10, 12)]
@@ -27,7 +27,7 @@ def squares(processes: Processes, folder: Path, stop_after: int = 99) -> tuple[l
         measured += 1
         return {"square": torch.from_numpy(part**2).float()}
 
-    with measuring_together(processes):
+    with sharing_measurements(processes):
         finished = FinishedBatches(folder / "best.pt", "a key")
         for turn, (part, figures) in enumerate(
             over_batches("squares", BATCHES, work, lambda _, done, total: told.append(done), finished)

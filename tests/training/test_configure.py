@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sritool.config.presets import PRESETS
-from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS, named_truly
+from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS, with_accurate_sampler_name
 from sritool.config.settings import RunConfig
 from sritool.config.values import merge, nested, plain, to_toml
 from sritool.errors import UsageError
@@ -249,7 +249,7 @@ def test_a_sampler_that_searches_keeps_its_name_and_its_step_sizes() -> None:
 def test_the_same_words_leave_a_run_the_step_sizes_that_it_found(words: dict[str, Any]) -> None:
     begun = resolved("captions", **words)
     found = dataclasses.replace(begun, sampler=dataclasses.replace(begun.sampler, step_sizes=(0.07,)))
-    under = named_truly(found)
+    under = with_accurate_sampler_name(found)
     assert resumed(under, **words) == under
     other = {**words["flags"], "sampler": {"name": "yelp", "step_sizes": [0.02]}}
     assert resumed(under, flags=other).sampler.step_sizes == (0.02,), "another sampler begins anew"

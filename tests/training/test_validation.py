@@ -25,11 +25,11 @@ from sritool.training.validation import (
     FEWEST,
     Level,
     affordable,
-    in_a_line,
     level_of,
     metrics_of,
     passes_of,
     rungs,
+    summary_line,
 )
 
 NewRun = Callable[..., Any]
@@ -109,7 +109,7 @@ def test_without_a_share_nothing_is_bounded() -> None:
     valid: Any = Sentences(100)
     level = level_of(method, config, train, valid)
     assert level == Level(100, config.validation.likelihood)
-    assert in_a_line(level, method, config, valid, 8) is None
+    assert summary_line(level, method, config, valid, 8) is None
 
 
 def test_first_draws_and_then_sentences_are_fewer() -> None:

@@ -15,7 +15,7 @@ from sritool.errors import UsageError
 from sritool.runs.folder import BEST, LAST
 from sritool.training import events
 from sritool.training.configure import Given
-from sritool.training.sources import as_it_began, with_source
+from sritool.training.sources import with_original_source, with_source
 from sritool.training.validation import validate
 from sritool.training.warm_start import matching_rows
 from support.runs import MemoryCorpus
@@ -160,11 +160,11 @@ def test_what_a_source_means_for_the_settings(new_run: NewRun) -> None:
     assert with_source(Given(), None) == (Given(), {})
     config = begun_from(run, new_run, "sri", "again").config
     for one in (None, path, path.parent):
-        given, same = as_it_began(Given({"warm_start": {"checkpoint": ""}}), one, config)
+        given, same = with_original_source(Given({"warm_start": {"checkpoint": ""}}), one, config)
         assert given.get("warm_start.checkpoint") == str(path)
         assert same == sizes | {"code_bias": False}
     with pytest.raises(UsageError, match="began from"):
-        as_it_began(Given(), ae, config)
+        with_original_source(Given(), ae, config)
 
 
 @pytest.mark.parametrize(

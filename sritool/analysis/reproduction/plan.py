@@ -19,7 +19,7 @@ from sritool.analysis.reproduction.tables import (
     variations,
 )
 from sritool.config.recipes import DEFAULT_RECIPE, bundled_recipes, read_recipe
-from sritool.config.samplers import named_truly
+from sritool.config.samplers import with_accurate_sampler_name
 from sritool.config.settings import RunConfig
 from sritool.config.values import flat, plain
 from sritool.errors import UsageError, suggestion
@@ -205,7 +205,7 @@ def config_hash(config: RunConfig) -> str:
 
 def _settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings by dotted keys; the sampler has the name that this version gives to its settings."""
-    return flat(shown(named_truly(config)))
+    return flat(shown(with_accurate_sampler_name(config)))
 
 
 def differing(config: RunConfig, planned: RunConfig) -> list[str]:

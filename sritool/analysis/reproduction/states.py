@@ -12,7 +12,7 @@ from sritool.analysis.reproduction.plan import Plan, PlannedRun, differing
 from sritool.analysis.training_cost import Training, training_of
 from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.errors import CheckpointError, UsageError
-from sritool.evaluation.evaluate import looked_up, record_of
+from sritool.evaluation.evaluate import evaluation_on_record, record_of
 from sritool.evaluation.evaluations_on_record import HashedModel, load_hashed
 from sritool.evaluation.likelihood_estimators import ESTIMATORS
 from sritool.evaluation.sentences import choose_sentences
@@ -174,7 +174,7 @@ def _on_record(plan: Plan, run: PlannedRun, model: HashedModel) -> Iterator[tupl
             missing = kept.missing(settings.metrics)
             present = tuple(name for name in settings.metrics if name not in missing)
             if present:
-                yield measure.words, (present, looked_up(model, chosen, kept, present))
+                yield measure.words, (present, evaluation_on_record(model, chosen, kept, present))
         else:
             rows = outputs.rows(model.content, plan.measure_words(measure, ""))
             if rows is not None:

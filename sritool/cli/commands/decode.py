@@ -9,9 +9,9 @@ import typer
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import SeedOpt
-from sritool.cli.options.models import ModelOptions, tell_collapse
+from sritool.cli.options.models import ModelOptions, warn_of_collapse
 from sritool.cli.render import emit
-from sritool.cli.streams import tell_typed
+from sritool.cli.streams import announce_stdin
 
 
 def decode(
@@ -40,9 +40,9 @@ def decode(
     config = decoding.config()
     opened = model.load("decoding with")
     opened.require_latent("decode codes")
-    tell_typed(codes, "codes, numbers separated by spaces")
+    announce_stdin(codes, "codes, numbers separated by spaces")
     given = read_codes(codes, opened.latent)
     with output.progress(shown=len(given) > FEW) as report:
         found = opened.decode_whole(given, config, seed, report=report)
     emit(decoding.table("sentence", found, form), form)
-    tell_collapse(opened)
+    warn_of_collapse(opened)

@@ -12,11 +12,11 @@ import typer
 from sritool.cli.formats import FOR_PEOPLE, Table
 from sritool.cli.options.files import QuietOpt, TextOpt, check_writable, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, CHAINS_NEEDED, BatchSizeOpt, SeedOpt
-from sritool.cli.options.models import CheckpointOptions, tell_collapse, tell_unknown
+from sritool.cli.options.models import CheckpointOptions, report_unknown_words, warn_of_collapse
 from sritool.cli.options.processes import ProcessOptions
 from sritool.cli.render import emit, fits, resolve_format, write_lines
 from sritool.cli.signatures import refuse_idle, typed
-from sritool.cli.streams import say, tell_typed, write_bytes
+from sritool.cli.streams import announce_stdin, say, write_bytes
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def encode(
     with device.measuring() as where:
         opened = load_model(model.find("encoding with"), where)
         source = text or "-"
-        tell_typed(source)
+        announce_stdin(source)
         how = CodeSettings(chains or (None if mean else 1), mean, seed, chain_dropout)
         with task_progress(quiet) as report:
             found = encode_text(opened, Path(source), how, batch_size, report)
@@ -91,8 +91,8 @@ def encode(
         else:
             show(found, form)
         if not quiet:
-            tell_collapse(opened)
-            tell_unknown(opened, found.sentences)
+            warn_of_collapse(opened)
+            report_unknown_words(opened, found.sentences)
 
 
 def output_form(fmt: str, output: Path | None) -> str:

@@ -15,7 +15,7 @@ from sritool.cli.options.processes import ProcessOptions
 from sritool.cli.options.values import names
 from sritool.cli.render import emit, emit_all, fits
 from sritool.cli.signatures import in_panel, refuse_idle
-from sritool.cli.streams import tell_typed
+from sritool.cli.streams import announce_stdin
 from sritool.cli.tables.metrics import (
     certificate_table,
     curve_table,
@@ -139,7 +139,7 @@ def evaluate(
         wanted = known[metrics] if metrics in known else names(str(metrics))
         if refinement and refinement.steps and not refinement.has_chains and not curve:
             wanted = tuple(dict.fromkeys((*wanted, "elbo-gain")))
-        tell_typed(source.text)
+        announce_stdin(source.text)
         if per_sentence or curve:
             measurement = replace(measurement, again=True)  # neither is on record
         settings = EvaluationSettings(wanted, refinement=refinement, **chosen, **vars(measurement))

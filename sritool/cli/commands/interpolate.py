@@ -9,10 +9,10 @@ from sritool.cli.formats import Table
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import SeedOpt
-from sritool.cli.options.models import ModelOptions, tell_collapse, tell_unknown
+from sritool.cli.options.models import ModelOptions, report_unknown_words, warn_of_collapse
 from sritool.cli.render import emit, emit_all
 from sritool.cli.signatures import in_panel
-from sritool.cli.streams import tell_typed
+from sritool.cli.streams import announce_stdin
 from sritool.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ def interpolate(
     opened = model.load("interpolating with")
     opened.require_latent("interpolate")
     if text is not None:
-        tell_typed(text, "pairs of sentences separated by a tab")
+        announce_stdin(text, "pairs of sentences separated by a tab")
         pairs = task.read_pairs(text)
     if pairs:
-        tell_unknown(opened, [sentence for pair in pairs for sentence in pair])
+        report_unknown_words(opened, [sentence for pair in pairs for sentence in pair])
     count = len(pairs) or n or 3
     with output.progress(shown=count * points > FEW) as report:
         if pairs:
@@ -85,7 +85,7 @@ def interpolate(
         emit_all(drawn_tables(pairs, texts, edits, note), form)
     else:
         emit(one_table(lines, edits, note), form)
-    tell_collapse(opened)
+    warn_of_collapse(opened)
 
 
 def given_pairs(between: list[str] | None, text: str | None, n: int | None) -> list[Pair]:

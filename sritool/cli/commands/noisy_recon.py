@@ -14,7 +14,7 @@ from sritool.cli.options.measurement import NoiseKind, SentencesOptions, SourceO
 from sritool.cli.options.models import CheckpointsOptions
 from sritool.cli.options.processes import ProcessOptions
 from sritool.cli.render import emit, emit_panels
-from sritool.cli.streams import tell_typed
+from sritool.cli.streams import announce_stdin
 from sritool.cli.tables.noisy_recon import increase_table, long_table, recon_table
 from sritool.errors import UsageError
 
@@ -69,7 +69,7 @@ def noisy_recon(
     chosen = source.settings()
     if write_noisy is not None:
         check_writable(write_noisy, "--write-noisy")
-    tell_typed(source.text)
+    announce_stdin(source.text)
     request = task.Request(
         kind=noise or "swap",
         counts=values.counts(counts, "--k") if counts is not None else None,

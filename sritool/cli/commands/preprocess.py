@@ -14,7 +14,7 @@ from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.vocabulary import given_vocabulary
 from sritool.cli.render import emit
 from sritool.cli.signatures import in_panel
-from sritool.cli.streams import say, tell_typed
+from sritool.cli.streams import announce_stdin, say
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def preprocess(
     names = FieldNames(text_key, label_key, not no_labels)
     reading = FileOptions(input_format, names, valid_share, test_share, seed)
     for given in (*(inputs or ()), *(path for paths in splits.values() for path in paths)):
-        tell_typed(given)
+        announce_stdin(given)
     chosen, source = choose_source(Inputs(inputs or (), splits, folder, name, streaming), reading)
     if chunk is not None and (max_length is not None or truncate is not None):
         other = "--max-length" if max_length is not None else "--truncate or --drop"

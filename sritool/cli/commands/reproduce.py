@@ -99,8 +99,8 @@ def reproduce(
         return
     from sritool.analysis.reproduction.plan import STEPS, TEMPERATURES, Request, fairness, make_plan
     from sritool.analysis.reproduction.tables import table_of
+    from sritool.cli.plan_worker import Worker
     from sritool.cli.table_files import TableFiles, plan_table
-    from sritool.cli.working_off import Worker
 
     if not table_of(table).varied and (steps or temperatures):
         raise UsageError("--steps and --temperatures are for k-ablation; leave them out")

@@ -13,10 +13,10 @@ from sritool.cli.formats import FOR_PEOPLE, Table, readable
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import DataDirOpt, OutputOptions
 from sritool.cli.options.measurement import SeedOpt
-from sritool.cli.options.models import ModelOptions, tell_collapse
+from sritool.cli.options.models import ModelOptions, warn_of_collapse
 from sritool.cli.render import emit, fits
 from sritool.cli.signatures import in_panel
-from sritool.cli.streams import tell_typed
+from sritool.cli.streams import announce_stdin
 from sritool.cli.tables.figures import with_error
 from sritool.errors import UsageError
 
@@ -97,14 +97,14 @@ def sample(
         form = output.lines_format()
         table = decoding.table("sample", found, form, [unique, *verdicts])
         emit(with_verdicts(table, of_class) if of_class and form != "plain" else table, form)
-        tell_collapse(opened)
+        warn_of_collapse(opened)
         return
     from sritool.analysis import samples as task
     from sritool.evaluation.sentences import read_text
 
     real = None
     if reference or "reverse-ppl" in wanted:
-        tell_typed(text)
+        announce_stdin(text)
         own = read_text(Path(text)) if text is not None else None
         real = task.real_text(opened, own, data_dir, reference and "reverse-ppl" in wanted)
     with output.progress() as report:
@@ -114,7 +114,7 @@ def sample(
     beside = real.name if real and reference else ""
     label_text = f" of class {of_class.label}" if of_class else ""
     emit(figures_table(figures, f"{n:,} samples{label_text} of {opened.path}", beside, form), form)
-    tell_collapse(opened)
+    warn_of_collapse(opened)
 
 
 def with_verdicts(table: Table, samples: ClassSamples) -> Table:

@@ -14,7 +14,7 @@ from sritool.cli.options.files import OutputOptions, TextOpt
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.render import emit, write_lines
-from sritool.cli.streams import bars_hidden, tell_typed
+from sritool.cli.streams import announce_stdin, bars_hidden
 
 if TYPE_CHECKING:
     from sritool.analysis.score import Score
@@ -49,7 +49,7 @@ def score(
     form = output.format()
     opened = model.load("scoring with")
     source = text or "-"
-    tell_typed(source)
+    announce_stdin(source)
     with output.progress() as report:
         likelihood = LikelihoodConfig(samples=samples)
         parts = score_lines(opened, Path(source), seed, likelihood, batch_size, report)

@@ -84,8 +84,8 @@ def tune(
     from sritool.analysis.reproduction.outputs import this_machine
     from sritool.analysis.reproduction.plan import Request
     from sritool.analysis.reproduction.time_estimates import corpus_of
+    from sritool.cli.plan_worker import Worker
     from sritool.cli.table_files import plan_table
-    from sritool.cli.working_off import Worker
     from sritool.config.values import to_toml
     from sritool.files import write_output
 

@@ -12,7 +12,7 @@ from sritool.cli.options.measurement import SeedOpt, Split
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.render import emit_panels
 from sritool.cli.signatures import in_panel
-from sritool.cli.streams import say, tell_typed
+from sritool.cli.streams import announce_stdin, say
 from sritool.cli.tables.tune_step import steps_table
 from sritool.errors import UsageError
 
@@ -101,7 +101,7 @@ def tune_step(
     new.check(path)
     if plot is not None:
         check_picture(plot, "--plot")
-    tell_typed(text)
+    announce_stdin(text)
     with new.hold():
         opened = load_model(path, where)
         sampler = sampler_of(opened.method)

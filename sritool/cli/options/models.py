@@ -61,7 +61,7 @@ def find_named(given: Path, runs_dir: Path) -> Path:
     if (on_hub := hub_model(given)) is not None:
         say(f"asking the Hugging Face hub for {on_hub}")  # this takes a while without a network
     path = find_checkpoint(given, runs_dir)
-    tell_bundled(given, path)
+    report_bundled(given, path)
     if name_in_cache(path) is not None and not given.exists():
         say(f"using {name_in_cache(path)} from the Hugging Face hub, revision {path.parent.name[:12]}")
     return path
@@ -78,7 +78,7 @@ def find_all_named(named: Sequence[Path], runs_dir: Path, doing: str) -> list[Pa
     return [newest]
 
 
-def tell_bundled(given: Path, found: Path) -> None:
+def report_bundled(given: Path, found: Path) -> None:
     """Say on stderr whether `given`, the name of a bundled model, was resolved to that model or to the user's."""
     from sritool.runs.bundled import bundled_run, is_bundled
 
@@ -186,7 +186,7 @@ class ComparedOptions(CheckpointsOptions):
         return found.paths
 
 
-def tell_collapse(model: TrainedModel) -> None:
+def warn_of_collapse(model: TrainedModel) -> None:
     """Say on stderr if the generator ignores z, so that its codes say nothing about a sentence."""
     from sritool.evaluation.collapse import collapse_note
 
@@ -194,7 +194,7 @@ def tell_collapse(model: TrainedModel) -> None:
         say(note)
 
 
-def tell_unknown(model: TrainedModel, sentences: Sequence[str]) -> None:
+def report_unknown_words(model: TrainedModel, sentences: Sequence[str]) -> None:
     """Say on stderr which words of a user's sentences the model reads as <unk>."""
     from sritool.evaluation.sentences import unknown_words
 

@@ -83,7 +83,7 @@ class ProcessOptions(DeviceOptions):
         from sritool.cli.job import ending_together, launch
         from sritool.cli.streams import silent
         from sritool.model.device import set_threads, threads_of_process
-        from sritool.processes import measuring_together, place_in_job
+        from sritool.processes import place_in_job, sharing_measurements
 
         place = place_in_job()
         devices = self.devices(place)
@@ -94,7 +94,7 @@ class ProcessOptions(DeviceOptions):
         processes = self.join(place, where)
         with (
             ending_together(processes),
-            measuring_together(processes),
+            sharing_measurements(processes),
             contextlib.nullcontext() if processes.is_first else silent(),
         ):
             yield str(where)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sritool.cli.formats import Table
-from sritool.cli.options.models import CheckpointsOptions, tell_bundled
+from sritool.cli.options.models import CheckpointsOptions, report_bundled
 from sritool.cli.options.values import names
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
@@ -59,7 +59,7 @@ def curves(
         if not named:
             say(f"drawing {metrics_file(None, models.runs_dir).parent}")
         for run in named:
-            tell_bundled(run, metrics_file(run, models.runs_dir))
+            report_bundled(run, metrics_file(run, models.runs_dir))
         found = read_curves(named, models.runs_dir)
     points = [point for point in found.points if point.metric in wanted]
     if not points:

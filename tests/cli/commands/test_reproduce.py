@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sritool.analysis.reproduction.tables import TABLES
-from sritool.cli import working_off
+from sritool.cli import plan_worker
 from sritool.cli.child import Children, Done
 from sritool.cli.reproduction_page import BEGIN, END
 from sritool.runs.checkpoint import load_checkpoint
@@ -287,7 +287,7 @@ def test_a_run_of_another_process_is_left_to_it(run: Run, commands: Commands, mo
 
 
 def test_the_least_time_that_is_left_begins_no_command(run: Run, commands: Commands) -> None:
-    found = rows(run(*given("table1", "--budget", f"{working_off.LEAST - 1:g}s")))
+    found = rows(run(*given("table1", "--budget", f"{plan_worker.LEAST - 1:g}s")))
     assert commands.given == []
     assert all(row["status"] == "not run" and float(row["estimated seconds left"]) > 0 for row in found)
 
@@ -307,7 +307,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(run: Run) -> None:
         "--threads",
         "1",
     ]
-    root = str(Path(working_off.__file__).parents[2])
+    root = str(Path(plan_worker.__file__).parents[2])
     program = [
         sys.executable,
         "-P",

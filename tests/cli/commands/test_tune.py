@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sritool.cli import working_off
+from sritool.cli import plan_worker
 from sritool.cli.child import Children, Done
 from sritool.evaluation.collapse import has_collapsed
 from sritool.runs.checkpoint import load_checkpoint
@@ -102,7 +102,7 @@ def test_a_search_is_worked_off_in_slices(run: Run, commands: Commands) -> None:
     commands.instead = lambda words: None
     (row,) = (row for row in json_rows(run(*given("-f", "json"))) if row["trial"] == 1)
     assert (ended([row])[1], row["steps"], commands.names()) == ("done", 8, ["train", "evaluate"])
-    assert run(*given("--budget", f"{working_off.LEAST - 1:g}s", trials=4)).exit_code == 0
+    assert run(*given("--budget", f"{plan_worker.LEAST - 1:g}s", trials=4)).exit_code == 0
     assert commands.names() == ["train", "evaluate"]
 
 
@@ -194,7 +194,7 @@ def test_what_cannot_be_done_is_refused_in_a_line(
 def test_a_signal_saves_and_the_same_command_goes_on(run: Run, number: signal.Signals) -> None:
     Path("small.recipe.toml").write_text(small_settings(epochs=200).replace("[", "[all."), encoding="utf-8")
     words = [str(word) for word in given("--name", "own") if word != "-q"]
-    root = str(Path(working_off.__file__).parents[2])
+    root = str(Path(plan_worker.__file__).parents[2])
     start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from sritool.__main__ import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", start, root, *words],
