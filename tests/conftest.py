@@ -1,4 +1,4 @@
-"""Fixtures that all tests share: a clean environment, the command line here and as a process, corpora."""
+"""Fixtures shared by all tests: a clean environment, the command line in process and as a subprocess, corpora."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 
 import sritool
 
-os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported; pytest-xdist runs a worker a core
-os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}  # the hub's client does likewise
+os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported; pytest-xdist runs one worker per core
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}  # read when the hub client is imported
 
 pytest_plugins = [f"support.{name}" for name in ("batches", "hub", "methods", "runs", "targets")]
 
@@ -26,13 +26,13 @@ hypothesis.settings.load_profile("sritool")
 
 KEPT_VARIABLES = {"SRITOOL_TEST_CORPORA"}
 DISPLAY_VARIABLES = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
-for _name in DISPLAY_VARIABLES:  # for processes that outlive a test too; a worker of xdist is given a width
+for _name in DISPLAY_VARIABLES:  # also for processes that outlive a test; xdist gives its workers a width
     os.environ.pop(_name, None)
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the caller's shell reaches a test, and no test reaches a hub."""
+    """Keep the caller's shell settings out of the tests, and the tests off the hub."""
     for name in [*os.environ]:
         if (name.startswith("SRITOOL_") and name not in KEPT_VARIABLES) or name in DISPLAY_VARIABLES:
             monkeypatch.delenv(name)
@@ -42,42 +42,42 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """For the tests marked `faults`, and for slow ones that start many processes."""
-    parser.addoption("--at-length", action="store_true", help="all that there is, in place of a sample")
+    """Add --at-length, for tests marked `faults` and slow ones that start many processes."""
+    parser.addoption("--at-length", action="store_true", help="run every case instead of a sample")
 
 
 @pytest.fixture(scope="session")
 def at_length(pytestconfig: pytest.Config) -> bool:
-    """Whether all damage was asked for, in place of a sample."""
+    """Whether to run every case instead of a sample."""
     return bool(pytestconfig.getoption("--at-length"))
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """No workers where files or folders are named: to start them takes longer than they save there."""
+    """Use no workers when files or folders are named: starting them takes longer than they save."""
     return 0 if config.args_source is pytest.Config.ArgsSource.ARGS else None
 
 
 def pytest_configure() -> None:
-    """A shell starts what it runs in the background deaf to Ctrl-C, and the processes of the tests would be too."""
+    """Restore Ctrl-C: shells start background jobs with SIGINT ignored, which the tests' processes would inherit."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a CUDA device where there is none; torch is imported only if a test asks for one."""
-    wanting = [item for item in items if item.get_closest_marker("gpu")]
-    if not wanting:
+    """Skip tests that need a CUDA device if there is none; torch is imported only if there are such tests."""
+    gpu_tests = [item for item in items if item.get_closest_marker("gpu")]
+    if not gpu_tests:
         return
     import torch
 
     if not torch.cuda.is_available():
-        for item in wanting:
+        for item in gpu_tests:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
 @pytest.fixture(scope="session")
 def corpora() -> Path:
-    """The folder of real corpora; the test is skipped where there is none."""
+    """The folder of real corpora; skips the test if there is none."""
     folder = os.environ.get("SRITOOL_TEST_CORPORA", "")
     if not folder or not Path(folder).is_dir():
         pytest.skip("SRITOOL_TEST_CORPORA names no folder of corpora")
@@ -86,7 +86,7 @@ def corpora() -> Path:
 
 @pytest.fixture
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run `sritool ARGS` in this process and an empty folder: a result with stdout, stderr and exit_code."""
+    """Run `sritool ARGS` in this process, in an empty folder; the result has stdout, stderr and exit_code."""
     from sritool.cli.app import app
 
     monkeypatch.chdir(tmp_path)
@@ -99,7 +99,7 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Res
 
 @pytest.fixture
 def run_program(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `python ARGS` (as `-m sritool …`) as a process in an empty folder."""
+    """Run `python ARGS` (such as `-m sritool …`) as a subprocess in an empty folder."""
 
     def run(*args: object, env: dict[str, str] | None = None, **settings: Any) -> Any:
         root = str(Path(sritool.__file__).parents[1])

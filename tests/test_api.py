@@ -1,152 +1,255 @@
-"""`sritool.load`: the same from Python, with the shapes and units that its docstrings promise."""
+"""The Python interface `sritool.load` and its model, against what their docstrings promise."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import sritool
-from sritool.errors import CheckpointError, ShapeError, UsageError
+from sritool.api import Model, load
+from sritool.config.settings import LikelihoodConfig
+from sritool.data.batches import collate
+from sritool.data.tokenizer import EOS
+from sritool.errors import CheckpointError, ShapeError, SritoolError, UsageError
+from sritool.evaluation.sentences import unknown_words
+from sritool.model.decoding import DecodingConfig
 
-if TYPE_CHECKING:
-    from sritool.runs.model import TrainedModel
-
-LINES = ["the otter finds the kettle at noon", "a mason greets the heron upstairs", "", "the zebra"]
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs sri and lm of five steps."""
-    from sritool.config.settings import RunConfig
-    from sritool.config.values import build
-    from sritool.data.options import PrepareOptions
-    from sritool.data.preprocess import preprocess_corpus
-    from sritool.data.sentences import CorpusText, Sentences
-    from sritool.data.sources import Source
-    from sritool.data.store import load_corpus
-    from sritool.model.device import resolve_device
-    from sritool.training.loop import Limits, Trainer
-
-    folder = tmp_path_factory.mktemp("api")
-    texts = [f"{who} {does} {what}" for who in ("the otter", "a Mason") for does in ("finds", "greets")
-             for what in ("the kettle at noon", "the heron upstairs", "a lantern")]  # fmt: skip
-    splits = {name: Sentences(texts) for name in ("train", "valid", "test")}
-    options = PrepareOptions(lowercase=True, min_count=1, max_length=6)
-    source = Source(options, lambda: CorpusText("a test", splits))
-    corpus = load_corpus(preprocess_corpus("toy", source, data_dir=folder / "data").path)
-    for method, latent in (("sri", 4), ("lm", 0)):
-        values = {
-            "method": method,
-            "generator": {"embedding": 4, "hidden": 8, "latent": latent},
-            "sampler": {"steps": 3, "step_sizes": [0.1]},
-            "training": {"batch_size": 4, "precision": "float32"},
-        }
-        (folder / method).mkdir()
-        config = build(RunConfig, values)
-        Trainer(corpus, config, folder / method, resolve_device("cpu"), Limits(5), lambda event: None).run()
-    return folder
+NewRun = Callable[..., Any]
+TEXTS = [
+    "one nurse paints kites",
+    "a gardener",
+    "",
+    "one nurse paints kites",
+    "the zeppelin greets a lantern",
+]
 
 
 @pytest.fixture(scope="module")
-def model(runs: Path) -> TrainedModel:
-    return sritool.load(runs / "sri")
+def trained(begin_run: NewRun, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A small sri run of a dozen steps."""
+    run = begin_run(
+        tmp_path_factory.mktemp("sri"),
+        training={"epochs": 4, "save_every": 1000},
+        optimizer={"learning_rate": 0.1, "initial_scale": 1.0},
+        generator={"dropout": 0.0},
+    )
+    run.train()
+    return run
 
 
-def test_import_is_light_and_load_is_there() -> None:
+@pytest.fixture(scope="module")
+def model(trained: Any) -> Model:
+    return load(trained.folder)
+
+
+@pytest.fixture(scope="module")
+def language_model(begin_run: NewRun, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    run = begin_run(tmp_path_factory.mktemp("lm"), "lm", optimizer={"initial_scale": 1.0})
+    run.train(max_steps=2)
+    return load(run.folder)
+
+
+def test_import_is_light(run_program: Callable[..., Any]) -> None:
     program = (
         "import sys, sritool; assert 'torch' not in sys.modules and 'numpy' not in sys.modules; sritool.load"
     )
-    root = str(Path(sritool.__file__).parents[1])
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=root)
+    done = run_program("-c", program)
+    assert done.returncode == 0, done.stderr
 
 
-def test_load_takes_a_folder_or_a_file_as_text_or_path(runs: Path) -> None:
-    for path in (runs / "sri", str(runs / "sri"), runs / "sri" / "last.pt"):
-        assert sritool.load(path).sample(2) == sritool.load(runs / "sri").sample(2)
-    assert repr(sritool.load(runs / "sri")) == f"<sritool sri model of toy, {runs / 'sri' / 'best.pt'}>"
-    with pytest.raises(CheckpointError, match="no checkpoint"):
-        sritool.load(runs / "none")
+def test_run_folder_loads_its_best_model(trained: Any, model: Model) -> None:
+    assert model.path == trained.folder / "best.pt"
+    best = trained.load("best.pt").weights
+    assert all(torch.equal(tensor, best[name]) for name, tensor in model.method.modules.state_dict().items())
+    assert load(trained.folder / "last.pt").path.name == "last.pt"
+    assert sritool.load(str(trained.folder)).path == model.path
+    assert repr(model) == f"<sritool sri model of toy, {model.path}>"
+
+
+@pytest.mark.parametrize("path", ["none", "none.pt"])
+def test_missing_model(path: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="sritool train"):
+        load(tmp_path / path)
+
+
+def test_unknown_device(trained: Any) -> None:
     with pytest.raises(UsageError, match="unknown"):
-        sritool.load(runs / "sri", device="abacus")
+        load(trained.folder, device="abacus")
 
 
-def test_encode_is_a_mean_of_chains(model: TrainedModel) -> None:
-    codes = model.encode(LINES)
-    assert (codes.shape, codes.dtype) == ((4, 4), np.float32)
-    np.testing.assert_allclose(model.encode(LINES, batch_size=1), codes, atol=1e-5)
-    np.testing.assert_allclose(model.encode(LINES[:2]), codes[:2], atol=1e-5)
-    assert not np.allclose(model.encode(LINES, seed=1), codes)
-    one = [model.encode(LINES, seed=seed) for seed in range(40)]
-    mean = model.encode(LINES, chains=40, seed=5)
-    spread = np.std(one, axis=0) * np.sqrt(2 / 40)
-    assert np.mean(np.abs(mean - np.mean(one, axis=0)) < 3 * spread) > 0.9
-    assert model.encode([]).shape == (0, 4)
+def test_sentences_keep_order_and_number(model: Model) -> None:
+    split = model.split(TEXTS)
+    assert len(split) == 5
+    decoded = [model.tokenizer.decode(split.targets(k).tolist()) for k in range(5)]
+    assert decoded == [*TEXTS[:4], "the <unk> greets a lantern"]
+    assert split.targets(2).tolist() == [EOS]
 
 
-def test_decode_gives_a_sentence_for_each_code(model: TrainedModel) -> None:
-    codes = model.prior(5, seed=2)
-    assert (codes.shape, codes.dtype) == ((5, 4), np.float32)
-    sentences = model.decode(codes)
-    assert len(sentences) == 5
-    assert model.decode(codes[3:4].tolist()) == sentences[3:4]
-    assert model.sample(5, seed=2) == sentences
-    assert model.sample(3, seed=2) == sentences[:3]
-    assert model.decode(model.encode([])) == []
-    assert model.interpolate(5)[::4] == model.decode(model.prior(2))
+def test_unknown_words_are_listed_in_order(model: Model) -> None:
+    lines = ["one zeppelin greets one zeppelin", "", "a <unk> nurse yodels"]
+    assert unknown_words(model, lines) == (
+        "3 of 9 words are unknown to the model and read as <unk>: zeppelin, yodels"
+    )
+    assert unknown_words(model, ["one nurse paints kites", "<unk>", ""]) == ""
+    assert unknown_words(model, ["b c d e f g h"]).endswith(": b, c, d, e, f, …")
 
 
-def test_drawn_words_do_not_depend_on_the_part_that_is_decoded(model: TrainedModel) -> None:
-    from sritool.model.decoding import DecodingConfig
+def test_text_is_prepared_like_the_corpus(trained: Any) -> None:
+    model = load(trained.folder)
+    model.checkpoint.corpus.update(lowercase=True, split_punctuation=True, max_length=3)  # type: ignore[attr-defined]
+    split = model.split(["One nurse. Paints kites"])
+    assert model.tokenizer.decode(split.targets(0).tolist()) == "one nurse <unk>"
+    assert EOS not in split.targets(0)
 
+
+def test_codes_do_not_depend_on_the_batch(model: Model) -> None:
+    codes = model.encode(TEXTS, chains=3, seed=1)
+    assert codes.shape == (5, 3)
+    assert codes.dtype == np.float32
+    np.testing.assert_allclose(
+        model.encode(TEXTS, chains=3, seed=1, batch_size=2), codes, rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(model.encode(TEXTS[:2], chains=3, seed=1), codes[:2], rtol=1e-4, atol=1e-5)
+    assert (model.encode(TEXTS, chains=3, seed=2) != codes).all()
+    assert (codes[0] != codes[3]).all(), "equal sentences share their draws"
+
+
+def test_codes_are_means_of_chains(model: Model) -> None:
+    batch = collate(model.split(TEXTS), range(5))  # type: ignore[arg-type]
+    draws = model.method.posterior(model.method.conditional(batch), 1, 3)
+    np.testing.assert_allclose(model.encode(TEXTS, chains=3, seed=1), draws.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_no_sentences_give_empty_results(model: Model) -> None:
+    assert model.encode([]).shape == (0, 3)
+    assert model.log_likelihood([]).shape == (0,)
+    assert model.decode(np.zeros((0, 3))) == []
+
+
+def test_posterior_mean_of_a_chain_is_noiseless(model: Model) -> None:
+    mean = model.posterior_mean(TEXTS)
+    np.testing.assert_allclose(
+        mean[0], mean[3], rtol=1e-4, atol=1e-5, err_msg="equal sentences have different means"
+    )
+    np.testing.assert_allclose(model.posterior_mean(TEXTS, batch_size=2), mean, rtol=1e-4, atol=1e-5)
+    ends = np.stack([model.encode(TEXTS, seed=seed) for seed in range(200)])
+    error = ends.std(0) / len(ends) ** 0.5
+    assert (np.abs(ends.mean(0) - mean) < 5 * error).mean() > 0.9
+
+
+def test_posterior_mean_of_an_encoder_is_exact(begin_run: NewRun, tmp_path: Path) -> None:
+    run = begin_run(tmp_path, "vae-anneal", optimizer={"initial_scale": 1.0})
+    run.train(max_steps=2)
+    vae = load(run.folder)
+    with torch.no_grad():
+        mean = vae.method.encoder.run(collate(vae.split(TEXTS), range(5))).q.mean.numpy()
+    np.testing.assert_allclose(vae.posterior_mean(TEXTS), mean, atol=1e-6)
+    assert np.abs(vae.encode(TEXTS) - mean).max() > 0.01
+
+
+def test_prior_codes_are_a_prefix_of_more(model: Model) -> None:
+    codes = model.prior(6, seed=4)
+    assert (codes.shape, codes.dtype) == ((6, 3), np.float32)
+    np.testing.assert_array_equal(model.prior(2, seed=4), codes[:2])
+    assert (model.prior(6, seed=5) != codes).all()
+
+
+def test_samples_are_decoded_prior_codes(model: Model) -> None:
+    codes = model.prior(6, seed=4)
+    assert model.sample(6, seed=4) == model.decode(codes)
+    assert model.decode(codes[3:4].tolist()) == model.decode(codes)[3:4]
+    assert len(set(model.sample(30))) > 1
+    ancestral = DecodingConfig(greedy=False, max_length=8)
+    drawn = model.sample(30, seed=4, config=ancestral)
+    assert drawn == model.sample(30, seed=4, config=ancestral)
+    assert drawn[:6] == model.sample(6, seed=4, config=ancestral)
+    assert drawn != model.sample(30, seed=5, config=ancestral)
+    assert all(len(text.split()) <= 8 for text in drawn)
+
+
+def test_drawn_words_do_not_depend_on_the_part(model: Model) -> None:
     drawn = DecodingConfig(greedy=False, max_length=9)
     whole = model.sample(6, seed=1, config=drawn)
     parts = [model.decode(model.prior(6, 1)[i : i + 2], drawn, 1, first=i) for i in (0, 2, 4)]
     assert [sentence for part in parts for sentence in part] == whole
 
 
-def test_log_likelihood_is_in_nats_a_sentence(runs: Path, model: TrainedModel) -> None:
-    for one in (model, sritool.load(runs / "lm")):
-        values = one.log_likelihood(LINES)
-        assert (values.shape, values.dtype) == ((4,), np.float64)
-        assert (values < 0).all()
-        np.testing.assert_allclose(one.log_likelihood(LINES, batch_size=1), values, atol=1e-3)
-        assert one.log_likelihood([]).shape == (0,)
+def test_interpolation_includes_both_ends(model: Model) -> None:
+    line = model.interpolate(5, seed=3)
+    ends = model.prior(2, seed=3)
+    assert len(line) == 5
+    assert [line[0], line[-1]] == model.decode(ends)
+    assert line[2] == model.decode(ends.mean(0, keepdims=True))[0]
 
 
-def test_probabilities_of_all_sentences_sum_to_one(runs: Path) -> None:
-    """Where sentences are cut after two words there are three kinds: of none, of one, and cut ones, without </s>."""
-    lm = sritool.load(runs / "lm")
+@pytest.mark.parametrize("codes", [np.zeros((2, 4)), np.zeros(3), [[0.0, 1.0]]])
+def test_codes_of_the_wrong_width(model: Model, codes: Any) -> None:
+    with pytest.raises(ShapeError, match=r"give \[n, 3\]"):
+        model.decode(codes)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda model: model.encode("the otter"), r"\[sentence\]"),
+        (lambda model: model.encode(TEXTS, chains=0), "chains is 0"),
+        (lambda model: model.prior(-1), "n is -1"),
+    ],
+    ids=["string", "chains", "prior"],
+)
+def test_invalid_arguments(model: Model, call: Callable[[Model], object], message: str) -> None:
+    with pytest.raises(SritoolError, match=message):
+        call(model)
+
+
+def test_language_model_samples_words(language_model: Model) -> None:
+    drawn = language_model.sample(20, seed=1)
+    assert len(set(drawn)) > 5
+    assert drawn == language_model.sample(20, seed=1)
+    assert drawn != language_model.sample(20, seed=2)
+    assert language_model.latent == 0
+
+
+@pytest.mark.parametrize("what", ["encode", "interpolate"])
+def test_language_model_has_no_codes(language_model: Model, what: str) -> None:
+    with pytest.raises(UsageError, match=f"cannot {what}"):
+        getattr(language_model, what)(*([TEXTS] if what == "encode" else []))
+
+
+def test_log_likelihood_without_z_is_exact(language_model: Model) -> None:
+    batch = collate(language_model.split(TEXTS), range(5))  # type: ignore[arg-type]
+    expected = language_model.generator.log_likelihood(
+        batch.inputs, batch.targets, torch.zeros(5, 0)
+    ).detach()
+    found = language_model.log_likelihood(TEXTS)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5)
+
+
+def test_probabilities_of_all_sentences_sum_to_one(language_model: Model) -> None:
+    """Cut at two words, a sentence is empty, has one word, or has two without </s>."""
+    lm = load(language_model.path)
     lm.checkpoint.corpus["max_length"] = 2
-    words = list(lm.tokenizer.words[3:])  # <unk> is one; <pad>, <s> and </s> are none
+    words = list(lm.tokenizer.words[3:])  # includes <unk>, but not <pad>, <s> and </s>
     every = ["", *words, *(f"{one} {two} and more" for one in words for two in words)]
     assert np.exp(lm.log_likelihood(every)).sum() == pytest.approx(1.0, abs=1e-4)
 
 
-def test_sentences_are_prepared_as_the_corpus_was(model: TrainedModel) -> None:
-    upper = ["The Otter Finds The Kettle At Noon"]
-    assert model.log_likelihood(upper) == pytest.approx(model.log_likelihood(LINES[:1]))
-    long = ["the otter finds the kettle at noon and greets a mason"]
-    assert model.log_likelihood(long) == pytest.approx(
-        model.log_likelihood(["the otter finds the kettle at x"])
+def test_log_likelihood_with_z_is_the_integral(model: Model) -> None:
+    """Against plain Monte Carlo from the prior, which is accurate for three dimensions and short sentences."""
+    batch = collate(model.split(TEXTS), range(5))  # type: ignore[arg-type]
+    draws = torch.randn(20_000, 5, 3, generator=torch.Generator().manual_seed(0))
+    weights = model.method.conditional(batch).log_likelihood(draws).double()
+    expected = weights.logsumexp(0) - np.log(20_000)
+    relative = (weights - expected).exp().std(0) / np.sqrt(20_000)
+    found = model.log_likelihood(TEXTS, seed=1, likelihood=LikelihoodConfig(samples=1000))
+    assert float(relative.max()) < 0.1
+    np.testing.assert_allclose(found, expected.numpy(), atol=0.25)
+    np.testing.assert_allclose(
+        model.log_likelihood(TEXTS, batch_size=2), model.log_likelihood(TEXTS), rtol=1e-4
     )
-
-
-def test_what_cannot_be_done_is_said(runs: Path, model: TrainedModel) -> None:
-    lm = sritool.load(runs / "lm")
-    assert lm.latent == 0
-    assert len(set(lm.sample(6))) > 1
-    with pytest.raises(UsageError, match="has no z"):
-        lm.encode(LINES)
-    with pytest.raises(UsageError, match="has no z"):
-        lm.interpolate()
-    with pytest.raises(ShapeError, match=r"codes have shape \[2, 3\]; give \[n, 4\]"):
-        model.decode(np.zeros((2, 3)))
-    with pytest.raises(UsageError, match=r"\[sentence\]"):
-        model.encode("the otter")
-    with pytest.raises(UsageError, match="chains is 0"):
-        model.encode(LINES, chains=0)

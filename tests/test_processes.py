@@ -1,12 +1,11 @@
-"""What the processes of a job tell each other; they are real ones, on this machine."""
+"""Communication between the processes of a job, with real processes on this machine."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,14 @@ NAMED = {"WORLD_SIZE": "4", "RANK": "3", "MASTER_ADDR": "a", "MASTER_PORT": "1",
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 32])
 @pytest.mark.parametrize("parts", [1, 2, 3, 8])
-def test_parts_are_all_things_once_and_nearly_equal(count: int, parts: int) -> None:
-    things = list(range(count))
-    found = [things[part_of(count, number, parts)] for number in range(parts)]
-    assert [thing for part in found for thing in part] == things
+def test_parts_cover_everything_once_and_are_nearly_equal(count: int, parts: int) -> None:
+    items = list(range(count))
+    found = [items[part_of(count, number, parts)] for number in range(parts)]
+    assert [item for part in found for item in part] == items
     assert max(map(len, found)) - min(map(len, found)) <= 1
 
 
-def test_place_of_torchrun_s_environment() -> None:
+def test_place_from_torchrun_environment() -> None:
     assert place_in_job({}) is None
     assert place_in_job({"WORLD_SIZE": "1"}) is None
     assert place_in_job({**NAMED, "LOCAL_WORLD_SIZE": "2"}) == Place(3, 4, 1, 2)
@@ -45,7 +44,7 @@ def test_only_cpus_and_cuda_gpus_share_work() -> None:
         join(Place(0, 2, 0, 2), torch.device("mps"))
 
 
-def test_one_process_alone_needs_nothing() -> None:
+def test_single_process_needs_no_group(run_program: Callable[..., Any]) -> None:
     tensor = torch.ones(2)
     assert ALONE.sum_(tensor) is tensor
     assert ALONE.gather({"a": 1}) == [{"a": 1}]
@@ -58,34 +57,35 @@ def test_one_process_alone_needs_nothing() -> None:
     )
     check = "; raise SystemExit('torch.distributed.distributed_c10d' in set(sys.modules) - before)"
     whole = f"import torch, sys; before = set(sys.modules); {program}{check}"
-    subprocess.run([sys.executable, "-c", whole], check=True, env={**os.environ}, timeout=60)
+    done = run_program("-c", whole)
+    assert done.returncode == 0, done.stderr
 
 
 def talk(processes: Processes) -> dict[str, Any]:
     rank = processes.rank
-    told: dict[str, Any] = {"sum": processes.sum_(torch.tensor([1.0, rank])).tolist()}
+    results: dict[str, Any] = {"sum": processes.sum_(torch.tensor([1.0, rank])).tolist()}
     figures = torch.zeros(5)
     figures[processes.share(5)] = torch.arange(5.0)[processes.share(5)]
-    told["in order"] = processes.sum_(figures).tolist()
-    told["bytes"] = processes.broadcast_bytes(b"of the first" if rank == 0 else b"")
-    told["gathered"] = processes.gather({"rank": rank})
-    told["first"] = processes.first(lambda: [rank, None])
-    told["before"] = processes.remembered("run")
+    results["in order"] = processes.sum_(figures).tolist()
+    results["bytes"] = processes.broadcast_bytes(b"of the first" if rank == 0 else b"")
+    results["gathered"] = processes.gather({"rank": rank})
+    results["first"] = processes.first(lambda: [rank, None])
+    results["before"] = processes.remembered("run")
     processes.barrier()
     if rank == 0:
         processes.remember("run", "runs/a")
     processes.barrier()
-    told["after"] = processes.remembered("run")
+    results["after"] = processes.remembered("run")
 
     def long() -> int:
         number = None
-        while number is None:  # more than the group's time-out, but it shows that it is at work
+        while number is None:  # longer than the group's time-out, but it shows that it is working
             number = processes.asked()
         return number
 
     began = time.monotonic()
     processes.signal = lambda: signal.SIGUSR1 if rank == 1 and time.monotonic() - began > 2.5 else None
-    told["signal"] = processes.first(long)
+    results["signal"] = processes.first(long)
 
     def fail() -> None:
         raise UsageError("no")
@@ -93,19 +93,19 @@ def talk(processes: Processes) -> dict[str, Any]:
     try:
         processes.first(fail)
     except UsageError:
-        told["error"] = "itself"
+        results["error"] = "itself"
     except EndedElsewhereError as error:
-        told["error"] = error.exit_code
-    told["claims"] = processes.gather(processes.claim(3 + rank))
-    return told
+        results["error"] = error.exit_code
+    results["claims"] = processes.gather(processes.claim(3 + rank))
+    return results
 
 
-def test_what_two_processes_tell_each_other(tmp_path: Path) -> None:
-    told = in_group(tmp_path, talk, timeout=2.0)
-    assert [part.pop("error") for part in told] == ["itself", 2]
-    assert told[0] == told[1]
-    assert told[0] == {
-        "claims": [None, 2],  # of the first that failed
+def test_communication_of_two_processes(tmp_path: Path) -> None:
+    results = in_group(tmp_path, talk, timeout=2.0)
+    assert [result.pop("error") for result in results] == ["itself", 2]
+    assert results[0] == results[1]
+    assert results[0] == {
+        "claims": [None, 2],  # the exit code of the first process to fail
         "sum": [2.0, 1.0],
         "in order": [0.0, 1.0, 2.0, 3.0, 4.0],
         "bytes": b"of the first",
@@ -119,13 +119,13 @@ def test_what_two_processes_tell_each_other(tmp_path: Path) -> None:
 
 def lose(processes: Processes, how: str) -> str:
     if processes.rank == 0:
-        if how == "it is killed":
+        if how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        if how == "it hangs":
+        if how == "hangs":
             signal.pause()
         processes.first(signal.pause)  # type: ignore[arg-type]
     try:
-        if how == "it hangs while it leads":
+        if how == "hangs while leading":
             processes.first(lambda: None)
         else:
             processes.sum_(torch.zeros(3))
@@ -135,14 +135,14 @@ def lose(processes: Processes, how: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("how", "line"),
+    ("how", "message"),
     [
-        ("it is killed", "has ended"),
-        pytest.param("it hangs", "does not answer within 1 s", marks=pytest.mark.slow),
-        pytest.param("it hangs while it leads", "does not answer within 1 s", marks=pytest.mark.slow),
+        ("killed", "has ended"),
+        pytest.param("hangs", "does not answer within 1 s", marks=pytest.mark.slow),
+        pytest.param("hangs while leading", "does not answer within 1 s", marks=pytest.mark.slow),
     ],
 )
-def test_a_lost_process_ends_the_wait_with_a_line(tmp_path: Path, how: str, line: str) -> None:
-    _, told = in_group(tmp_path, lose, how, timeout=1.0, never_answer=[0])
-    assert line in told
-    assert "\n" not in told
+def test_lost_process_ends_the_wait(tmp_path: Path, how: str, message: str) -> None:
+    _, result = in_group(tmp_path, lose, how, timeout=1.0, never_answer=[0])
+    assert message in result
+    assert "\n" not in result

@@ -1,4 +1,4 @@
-"""Samples of a class: the Gaussian of its codes, the sentences that are chosen, and the verdict on the outcome."""
+"""Samples of a class: the density of its codes, the chosen sentences, and the report on the outcome."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WORDS = {"dark": "coal", "light": "snow"}
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """Sentences of one word, three times over, which the class decides."""
+    """Sentences of one word, three times; the class determines the word."""
     folder = tmp_path_factory.mktemp("data")
     texts = [f"{word} {word} {word}" for word in WORDS.values()]
     splits = {
@@ -49,9 +49,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.fixture(scope="module")
 def model(corpus: Corpus) -> TrainedModel:
-    """A generator by hand, which says snow where the first dimension of z is above 0, and coal below.
+    """A hand-built generator that says snow where z₁ is above 0 and coal below.
 
-    Input and output gates are open and the forget gate is shut, so that a state is tanh tanh z₁ at every word.
+    Input and output gates are open and the forget gate is shut, so the state is tanh(tanh(z₁)) at every word.
     """
     settings = {
         "generator": {"embedding": 2, "hidden": 1, "latent": 2, "dropout": 0.0},
@@ -74,21 +74,19 @@ def model(corpus: Corpus) -> TrainedModel:
 
 
 @pytest.mark.parametrize(("label", "word"), WORDS.items())
-def test_where_z_tells_the_class_samples_are_of_it(
-    label: str, word: str, model: TrainedModel, corpus: Corpus
-) -> None:
+def test_samples_have_the_requested_class(label: str, word: str, model: TrainedModel, corpus: Corpus) -> None:
     config = DecodingConfig(max_length=3)
     found = sample_class(model, label, 100, config, 0, corpus.path.parent, lambda *_: None)
     assert np.mean([sentence.text == " ".join([word] * 3) for sentence in found.sentences]) > 0.9
     shares = {(share.judge, share.sentences): share.value for share in found.shares}
-    for judge, told in (("codes", found.by_codes), ("words", found.by_words)):
-        assert shares[judge, "samples"] == told.count(label) / 100 > 0.9
+    for judge, classes in (("codes", found.by_codes), ("words", found.by_words)):
+        assert shares[judge, "samples"] == classes.count(label) / 100 > 0.9
         assert shares[judge, "real test sentences of it"] > 0.9
         assert 0.3 < shares[judge, "samples of the prior"] < 0.7
     assert not any("do not tell" in line for line in share_notes(found))
 
 
-def test_the_first_of_more_samples_are_the_same(model: TrainedModel, corpus: Corpus) -> None:
+def test_more_samples_start_with_the_same_ones(model: TrainedModel, corpus: Corpus) -> None:
     config = DecodingConfig(greedy=False, temperature=3.0, max_length=3)
 
     def drawn(n: int, seed: int) -> list[str]:
@@ -99,7 +97,7 @@ def test_the_first_of_more_samples_are_the_same(model: TrainedModel, corpus: Cor
     assert drawn(12, 1) != drawn(12, 2)
 
 
-def test_the_density_has_the_moments_of_many_codes_and_shrinks_those_of_few() -> None:
+def test_density_moments() -> None:
     random = np.random.default_rng(0)
     mean, covariance = np.array([1.0, -2.0]), np.array([[1.0, 0.6], [0.6, 2.0]])
     draws = random.multivariate_normal(mean, covariance, 20_000).astype(np.float32)
@@ -111,8 +109,8 @@ def test_the_density_has_the_moments_of_many_codes_and_shrinks_those_of_few() ->
     assert np.linalg.eigvalsh(few.factor @ few.factor.T).min() > 0.01
 
 
-def test_the_density_keeps_the_shape_that_a_gaussian_would_not() -> None:
-    """One side of a standard normal: a Gaussian with its moments has a tenth of its mass on the other side."""
+def test_density_keeps_a_non_gaussian_shape() -> None:
+    """Half of a standard normal: a Gaussian with its moments has a tenth of its mass on the other side."""
     random = np.random.default_rng(0)
     half = random.standard_normal((1000, 2)).astype(np.float32)
     half[:, 0] = abs(half[:, 0])
@@ -120,7 +118,7 @@ def test_the_density_keeps_the_shape_that_a_gaussian_would_not() -> None:
     assert (drawn[:, 0] < 0).mean() < 0.07
 
 
-def test_what_is_fitted_is_of_the_class_and_no_classifier_learns_from_it() -> None:
+def test_density_and_classifiers_use_disjoint_sentences() -> None:
     labels = np.array([0, 1, 1, 2] * 40)
     fitted, rest = fit_and_rest(labels, 1, "one")
     assert set(labels[fitted]) == {1}
@@ -133,15 +131,15 @@ def test_what_is_fitted_is_of_the_class_and_no_classifier_learns_from_it() -> No
         fit_and_rest(labels[:24], 1, "one")
 
 
-def test_an_unknown_label_is_answered_by_those_that_there_are(corpus: Corpus) -> None:
+def test_unknown_label_lists_the_known_ones(corpus: Corpus) -> None:
     assert class_number(corpus, "light") == 1
     for wrong in ("ligth", "7", ""):
         with pytest.raises(UsageError, match=r"dark, light"):
             class_number(corpus, wrong)
 
 
-def test_it_is_said_where_codes_do_not_tell_the_class() -> None:
+def test_uninformative_codes_are_reported() -> None:
     shares = [Share("codes", "samples", 5, 10), Share("codes", "real test sentences of it", 150, 300)]
-    told = share_notes(ClassSamples("dark", 2, [], [], [], shares))
-    assert "50% of 10 samples (24% to 76%)" in told[0]
-    assert "do not tell the class" in told[-1]
+    notes = share_notes(ClassSamples("dark", 2, [], [], [], shares))
+    assert "50% of 10 samples (24% to 76%)" in notes[0]
+    assert "do not tell the class" in notes[-1]

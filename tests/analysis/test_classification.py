@@ -1,4 +1,4 @@
-"""Classification from end to end: planted codes are told, and only the sentences that take part are encoded."""
+"""Classification end to end: planted classes are recovered, and only the sentences needed are encoded."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from sritool.evaluation.posterior_codes import CodeSettings
 
 NewRun = Callable[..., Any]
 
-CLASSES = {"a": "gardener", "b": "pilot", "c": "nurse"}  # what the planted codes go by
+CLASSES = {"a": "gardener", "b": "pilot", "c": "nurse"}  # the words that determine the planted codes
 VERBS = ("greets", "paints", "never follows")
 THINGS = ("a lantern", "kites", "the big red barrel")
 
 
 def planted(count: int, seed: int, classes: str = "abc", words: bool = True) -> list[str]:
-    """label<TAB>text, with a word that tells the class or without."""
+    """Rows label<TAB>text, with or without a word that reveals the class."""
     random = np.random.default_rng(seed)
     rows = []
     for number in range(count):
@@ -46,14 +46,14 @@ def checkpoint(begin_run: NewRun, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(autouse=True)
-def _one_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most of the time goes into choosing one."""
+def _single_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try a single cost: choosing one takes most of the time."""
     monkeypatch.setattr(classification, "COSTS", {"linear": (1.0,)})
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Request:
-    """train, valid, test and two labelled files of one size, in three classes."""
+    """Files train, valid, test and two labelled ones of equal size, in three classes."""
     for name, count, seed in (
         ("train", 90, 0),
         ("valid", 30, 1),
@@ -73,23 +73,23 @@ def files(tmp_path: Path) -> Request:
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, CodeSettings]]:
-    """In place of the model's codes those of a Gaussian for each class; what was asked for: sentences, of, how."""
-    asked: list[tuple[int, int, CodeSettings]] = []
+    """Replace the model's codes by a Gaussian per class; returns the calls: sentences, split size, settings."""
+    calls: list[tuple[int, int, CodeSettings]] = []
     centres = {"gardener": [3.0, 0, 0], "pilot": [-3.0, 0, 0], "nurse": [0, 4.0, 0]}
 
     def codes(
-        model: Any, split: Any, rows: Any, how: CodeSettings, batch_size: int, report: Any
+        model: Any, split: Any, rows: Any, settings: CodeSettings, batch_size: int, report: Any
     ) -> np.ndarray:
-        asked.append((len(rows), len(split), how))
-        random = np.random.default_rng(len(asked))
+        calls.append((len(rows), len(split), settings))
+        random = np.random.default_rng(len(calls))
         words = [model.tokenizer.decode(split.targets(int(row))).split()[1] for row in rows]
-        middles = np.array([centres.get(word, [0, 0, 0]) for word in words]).reshape(-1, 3)
-        found = middles + 0.3 * random.normal(size=(len(rows), 3))
+        means = np.array([centres.get(word, [0, 0, 0]) for word in words]).reshape(-1, 3)
+        found = means + 0.3 * random.normal(size=(len(rows), 3))
         report("encoding", len(rows), len(rows))
         return found.astype(np.float32)[:, None]
 
     monkeypatch.setattr(task, "codes_of_split", codes)
-    return asked
+    return calls
 
 
 def run(checkpoint: Path, request: Request) -> Classification:
@@ -102,9 +102,7 @@ def row(found: Classification, name: str, labels: int | None) -> Accuracy:
 
 
 @pytest.mark.slow
-def test_planted_classes_are_told_with_labels_and_without(
-    checkpoint: Path, files: Request, encoded: list[Any]
-) -> None:
+def test_planted_classes_are_recovered(checkpoint: Path, files: Request, encoded: list[Any]) -> None:
     found = run(checkpoint, files)
     assert found.classes == ("a", "b", "c")
     assert [(row.name, row.labels) for row in found.rows] == [
@@ -124,15 +122,13 @@ def test_planted_classes_are_told_with_labels_and_without(
     assert (found.tested, found.of) == (45, 45)
 
 
-def test_each_sentence_is_encoded_once_and_none_that_takes_no_part(
-    checkpoint: Path, files: Request, encoded: list[Any]
-) -> None:
+def test_only_needed_sentences_are_encoded_once(checkpoint: Path, files: Request, encoded: list[Any]) -> None:
     run(checkpoint, dataclasses.replace(files, chains=3, seed=5))
-    how = CodeSettings(3, True, 5)
-    assert encoded == [(45, 45, how), (12, 12, how), (90, 90, how), (30, 30, how)]
+    settings = CodeSettings(3, True, 5)
+    assert encoded == [(45, 45, settings), (12, 12, settings), (90, 90, settings), (30, 30, settings)]
     encoded.clear()
     found = run(checkpoint, dataclasses.replace(files, chains=3, seed=5, chain_dropout=True))
-    assert {how for _, _, how in encoded} == {CodeSettings(3, True, 5, True)}
+    assert {settings for _, _, settings in encoded} == {CodeSettings(3, True, 5, True)}
     assert "codes are means of 3 chains with dropout, or an encoder's own" in found.notes
     assert "test.tsv: 45 of 301 words are unknown to the model and read as <unk>: 02, 12" in found.notes[0]
     encoded.clear()
@@ -152,10 +148,10 @@ def test_each_sentence_is_encoded_once_and_none_that_takes_no_part(
     drawn = dataclasses.replace(files, labelled=(), counts=(6, 9))
     run(checkpoint, drawn)
     assert [of for _, of, _ in encoded] == [45, 90]
-    assert 9 <= encoded[1][0] <= 18  # the union of two draws of nine, those of six among them
+    assert 9 <= encoded[1][0] <= 18  # the union of two draws of nine, which include those of six
 
 
-def test_files_of_one_size_are_draws(
+def test_equally_large_files_are_draws(
     checkpoint: Path, files: Request, encoded: list[Any], tmp_path: Path
 ) -> None:
     labelled = (tmp_path / "few.tsv", tmp_path / "other.tsv", tmp_path / "valid.tsv")
@@ -193,31 +189,31 @@ def test_spread_over_draws(checkpoint: Path, files: Request, encoded: list[Any])
     assert np.trace(drawn.confusion) == round(45 * sum(drawn.shares))
 
 
-def test_on_how_many_labels_c_was_chosen_is_said(
+def test_note_on_labels_used_to_choose_c(
     checkpoint: Path, files: Request, encoded: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = "C is chosen on at most 12 labelled sentences"
+    note = "C is chosen on at most 12 labelled sentences"
     monkeypatch.setattr("sritool.analysis.classification_plan.CHOSEN_ON", 12)
-    assert said not in run(checkpoint, files).notes
-    assert said in run(checkpoint, dataclasses.replace(files, labelled=(), counts=(13,), draws=1)).notes
+    assert note not in run(checkpoint, files).notes
+    assert note in run(checkpoint, dataclasses.replace(files, labelled=(), counts=(13,), draws=1)).notes
 
 
-def test_names_by_the_most_confident_are_another_answer(
+def test_naming_by_confidence_is_passed_on(
     checkpoint: Path, files: Request, encoded: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    calls: list[str] = []
     names = task.Clusters.names
 
     def watched(self: Any, codes: Any, labels: Any, naming: str) -> Any:
-        asked.append(naming)
+        calls.append(naming)
         return names(self, codes, labels, naming)
 
     monkeypatch.setattr(task.Clusters, "names", watched)
     run(checkpoint, dataclasses.replace(files, naming="authors", components=2))
-    assert asked == ["authors"] * 2
+    assert calls == ["authors"] * 2
 
 
-def test_what_recurs_in_test_is_counted_and_left_out(
+def test_overlap_with_test_is_counted_and_removed(
     checkpoint: Path, files: Request, encoded: list[Any], tmp_path: Path
 ) -> None:
     test = (tmp_path / "test.tsv").read_text().splitlines()
@@ -227,8 +223,8 @@ def test_what_recurs_in_test_is_counted_and_left_out(
             text + "\n".join(line.upper().lower() for line in test[:count]) + "\n"
         )
     found = run(checkpoint, files)
-    said = {(Path(overlap.source).stem, overlap.sentences, overlap.of) for overlap in found.overlaps}
-    assert said == {("few", 3, 15), ("valid", 5, 35), ("train", 7, 97)}
+    overlaps = {(Path(overlap.source).stem, overlap.sentences, overlap.of) for overlap in found.overlaps}
+    assert overlaps == {("few", 3, 15), ("valid", 5, 35), ("train", 7, 97)}
     assert found.notes[-1] == "leave them out with --deduplicate"
     assert [count for count, _, _ in encoded] == [45, 15, 97, 35]
     encoded.clear()
@@ -244,7 +240,7 @@ def test_what_recurs_in_test_is_counted_and_left_out(
 
 
 @pytest.mark.parametrize("changed", ["labelled", "valid", "train"])
-def test_nothing_is_left_where_all_recurs(
+def test_complete_overlap_with_test_is_refused(
     checkpoint: Path, files: Request, encoded: list[Any], changed: str
 ) -> None:
     assert files.test is not None
@@ -254,7 +250,7 @@ def test_nothing_is_left_where_all_recurs(
         run(checkpoint, dataclasses.replace(files, **{changed: same}, deduplicate=True))
 
 
-def test_bag_of_words_never_sees_the_words_of_test(
+def test_bag_of_words_never_sees_test(
     checkpoint: Path, files: Request, encoded: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -273,7 +269,7 @@ def test_bag_of_words_never_sees_the_words_of_test(
     assert seen == few
 
 
-def test_two_classes_as_numbers_and_as_names(
+def test_sentiment_as_numbers_and_names(
     checkpoint: Path, files: Request, encoded: list[Any], tmp_path: Path
 ) -> None:
     def renamed(name: str, names: dict[str, str]) -> Path:
@@ -296,13 +292,13 @@ def test_two_classes_as_numbers_and_as_names(
     assert row(found, "toy-sri", 8).value == row(found, "toy-sri", 0).value == 1.0
 
 
-def test_prepared_corpus_without_labels(checkpoint: Path, files: Request) -> None:
+def test_missing_corpus_suggests_test_option(checkpoint: Path, files: Request) -> None:
     request = dataclasses.replace(files, test=None, data_dir=files.labelled[0].parent)
     with pytest.raises(DataError, match=r"corpus toy is not in .* or --test FILE"):
         run(checkpoint, request)
 
 
-def test_clusters_want_no_labels_of_train(
+def test_clustering_needs_no_labels_of_train(
     checkpoint: Path, files: Request, encoded: list[Any], tmp_path: Path
 ) -> None:
     lines = (tmp_path / "train.tsv").read_text().splitlines()
@@ -317,7 +313,7 @@ def test_clusters_want_no_labels_of_train(
 
 
 def two_classes(files: Request) -> dict[str, Any]:
-    """The files without their third class."""
+    """The files without the third class."""
     assert files.train is not None
     folder, found = files.train.parent, dict[str, Path]()
     for name in ("few", "train", "valid", "test"):
@@ -336,7 +332,7 @@ def test_too_few_sentences_to_cluster(checkpoint: Path, files: Request, encoded:
         run(checkpoint, dataclasses.replace(begun, **two_classes(files), train_sentences=2))
 
 
-def test_a_generator_that_ignores_z_is_named(
+def test_generator_that_ignores_z_is_noted(
     checkpoint: Path, files: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for collapsed in (True, False):
@@ -368,7 +364,7 @@ def test_draws_are_seeded_and_nested() -> None:
         draw(usable, 200, 51, 7, 0)
 
 
-def test_choice_is_of_the_usable_and_in_order() -> None:
+def test_choice_is_ordered_and_among_usable() -> None:
     usable = np.array([2, 3, 5, 7, 11])
     for count in (None, 9):
         assert seeded_choice(12, count, among=usable).tolist() == usable.tolist()
@@ -377,7 +373,7 @@ def test_choice_is_of_the_usable_and_in_order() -> None:
     assert three == sorted({*three} & {*usable.tolist()})
 
 
-def test_one_sentence_less_changes_one_choice_at_most() -> None:
+def test_removing_a_sentence_changes_at_most_one_choice() -> None:
     every = np.arange(60)
     whole, drawn = {*seeded_choice(60, 20, among=every).tolist()}, {*draw(every, 60, 20, 3, 1).tolist()}
     for left_out in (min(whole), min(drawn), min({*range(60)} - whole)):

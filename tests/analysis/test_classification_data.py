@@ -1,4 +1,4 @@
-"""Labelled sentences: from files of every form, with one set of labels, and none of test among them."""
+"""Labelled sentences: files of every format, matching labels, and overlap with test."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read(tmp_path: Path) -> Callable[..., Sentences]:
 
 
 def sentences(name: str, labels: str, texts: list[str] | None = None) -> Sentences:
-    """One label a letter or word."""
+    """Sentences with these labels, separated by spaces."""
     each = tuple(labels.split())
     return Sentences(name, each, tuple(texts or [f"{name} {number}" for number in range(len(each))]))
 
@@ -78,7 +78,7 @@ class Labelled(Corpus):
         ("a.jsonl", '{"label": 1, "text": "an otter"}\n{"label": 0, "text": "a kettle , cold"}\n'),
     ],
 )
-def test_files_of_every_form(read: Callable[..., Sentences], name: str, content: str) -> None:
+def test_files_of_every_format(read: Callable[..., Sentences], name: str, content: str) -> None:
     found = read(name, content)
     assert found.texts == ("an otter", "a kettle , cold")
     assert found.labels == ("1", "0")
@@ -128,14 +128,14 @@ def test_prepared_sentences_keep_their_indices(tmp_path: Path) -> None:
     assert prepared_sentences(Labelled(tmp_path, labels=False), "train", needs_labels=False).labels is None
 
 
-def test_labels_of_files_and_corpus_get_the_same_names() -> None:
+def test_labels_of_file_and_corpus_are_matched() -> None:
     found = aligned(sentences("test", "negative positive"), None, None, [sentences("file", "1 0 1")])
     assert found.classes == ("negative", "positive")
     assert found.numbers(found.labelled[0]).tolist() == [1, 0, 1]
     assert found.numbers(found.test).tolist() == [0, 1]
 
 
-def test_labels_stay_as_they_are_where_they_are_no_sentiment() -> None:
+def test_labels_other_than_sentiment_stay() -> None:
     test = sentences("test", "0 1 2")
     found = aligned(test, sentences("valid", "2 1"), None, [sentences("file", "1 0")])
     assert found.classes == ("0", "1", "2")
@@ -153,7 +153,7 @@ def test_too_few_and_too_many_labels() -> None:
         aligned(many, None, None, [many])
 
 
-def test_what_recurs_as_text(tmp_path: Path) -> None:
+def test_overlap_by_text(tmp_path: Path) -> None:
     model: Any = None  # texts are compared without one
     test = sentences("test", "a b a", ["An otter", "a kettle", "a kettle"])
     valid = sentences("valid", "a b a b", ["an  OTTER ", "a mill", "a kettle", "a kettle"])
@@ -161,12 +161,12 @@ def test_what_recurs_as_text(tmp_path: Path) -> None:
     assert in_other(test, valid, model).tolist() == [True, True, True]
 
 
-def test_what_recurs_as_the_models_words(tmp_path: Path) -> None:
+def test_overlap_by_the_models_words(tmp_path: Path) -> None:
     corpus = Labelled(tmp_path)
     train, valid, test = (prepared_sentences(corpus, name) for name in ("train", "valid", "test"))
-    model: Any = None  # nor does a prepared corpus need one
+    model: Any = None  # nor are the ids of a prepared corpus
     assert in_other(train, test, model).tolist() == [False, False, False, True] * 2
-    assert in_other(valid, test, model).tolist() == [False, True]  # a rude <unk>, both of them
+    assert in_other(valid, test, model).tolist() == [False, True]  # both read: a rude <unk>
     from sritool.data.split import encode_split
 
     reader: Any = SimpleNamespace(split=lambda texts: encode_split(corpus.tokenizer, list(texts), 10))

@@ -1,4 +1,4 @@
-"""Codes in files: what is written comes back bit for bit, and what is no codes is told in one line."""
+"""Files of codes: bit-exact round trips in every format, and one-line errors for anything else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 EDGES = np.array(
     [
         [0.1, -0.0, 1 / 3],
-        [np.finfo(np.float32).max, np.finfo(np.float32).tiny, np.float32(1e-45)],  # the last one is subnormal
+        [np.finfo(np.float32).max, np.finfo(np.float32).tiny, np.float32(1e-45)],  # the last is subnormal
         [np.nextafter(np.float32(1), np.float32(2)), np.nextafter(np.float32(1), np.float32(0)), -16777216.0],
     ],
     dtype=np.float32,
@@ -49,12 +49,12 @@ def written(codes: Floats, form: str) -> bytes:
 
 
 @pytest.mark.parametrize("form", ["tsv", "plain", "csv", "json", "npy"])
-def test_every_form_gives_back_every_bit(form: str, file: Callable[..., Path]) -> None:
+def test_every_format_is_bit_exact(form: str, file: Callable[..., Path]) -> None:
     assert same_bits(read_codes(file(written(EDGES, form)), 3), EDGES)
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
-def test_nine_digits_tell_every_float(values: list[float]) -> None:
+def test_nine_digits_identify_every_float(values: list[float]) -> None:
     codes = np.array(values, dtype=np.float32)[:, None]
     (header, *lines) = code_lines(codes, "tsv")
     assert header == "z1\n"
@@ -64,7 +64,7 @@ def test_nine_digits_tell_every_float(values: list[float]) -> None:
 
 
 @pytest.mark.parametrize("form", ["tsv", "csv", "json"])
-def test_what_stands_beside_codes_is_not_read(form: str, file: Callable[..., Path]) -> None:
+def test_extra_columns_are_ignored(form: str, file: Callable[..., Path]) -> None:
     lines = list(code_lines(EDGES, form, {"line": [1, 1, 2], "chain": [1, 2, 1]}))
     if form == "json":
         assert [json.loads(line)["chain"] for line in lines] == [1, 2, 1]
@@ -88,19 +88,19 @@ def test_what_stands_beside_codes_is_not_read(form: str, file: Callable[..., Pat
         '{"z": [1, 2]}\n{"sentence": "x", "z": [3.0, 4]}\n',
     ],
 )
-def test_forms_that_people_write(text: str, file: Callable[..., Path]) -> None:
+def test_handwritten_formats(text: str, file: Callable[..., Path]) -> None:
     assert read_codes(file(text), 2).tolist() == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize("kind", ["<f8", ">f4", "<i2", "<f2"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_arrays_of_other_kinds(kind: str, order: str, file: Callable[..., Path]) -> None:
+def test_arrays_of_other_types(kind: str, order: str, file: Callable[..., Path]) -> None:
     content = io.BytesIO()
     np.save(content, np.array([[1, 2], [3, 4], [5, 6]], dtype=kind, order=order))  # type: ignore[call-overload]
     assert read_codes(file(content.getvalue()), 2).tolist() == [[1, 2], [3, 4], [5, 6]]
 
 
-def test_one_code_and_chains_of_codes_in_npy(file: Callable[..., Path]) -> None:
+def test_npy_of_one_code_and_of_chains(file: Callable[..., Path]) -> None:
     assert read_codes(file(npy_bytes(EDGES[0])), 3).shape == (1, 3)
     chains = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
     assert read_codes(file(npy_bytes(chains)), 3).tolist() == chains.reshape(4, 3).tolist()
@@ -127,13 +127,13 @@ def objects() -> bytes:
 @pytest.mark.parametrize(
     ("content", "hint"),
     [
-        ("", "is empty; give codes"),
+        ("", "is empty"),
         ("\n \n", "is empty"),
-        ("1 2 3\n", r"line 1 has 3 columns .*white space.*, not 2, which the model's codes have; give codes"),
+        ("1 2 3\n", r"line 1 has 3 columns .*white space.*, not 2"),
         ("1\t2\n3\n", r"line 2 has 1 column .*tabs.*not 2"),
         ("1 2\n\n3 4\n", "line 2 has 0 columns"),
-        ("z1\tz2\n1\t2\n1\t2\t3\n", "line 3 has 3 columns .*, not 2; mend it"),
-        ("z1\tz2\tz3\n1\t2\t3\n", "has 3 columns of z, and the model's codes have 2; give codes of"),
+        ("z1\tz2\n1\t2\n1\t2\t3\n", "line 3 has 3 columns .*, not 2"),
+        ("z1\tz2\tz3\n1\t2\t3\n", "has 3 columns of z, and the model's codes have 2"),
         ("z1\tsentence\n1\tx\n", "has 1 column of z"),
         ("z1\tz2\n", "a header and no codes"),
         ("an otter sleeps\n", "neither numbers nor a header with columns z1 … z2"),
@@ -168,19 +168,19 @@ def objects() -> bytes:
         (objects(), "holds object, not numbers"),
     ],
 )
-def test_what_is_no_codes(content: str | bytes, hint: str, file: Callable[..., Path]) -> None:
+def test_invalid_codes(content: str | bytes, hint: str, file: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match=hint) as caught:
         read_codes(file(content), 2)
     assert "\n" not in str(caught.value)
     assert "; " in str(caught.value)  # what to do next
 
 
-def test_no_such_file(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_codes(tmp_path / "none.npy", 2)
 
 
-def test_the_ending_tells_the_form() -> None:
+def test_format_follows_the_extension() -> None:
     names = ("a.npy", "a.NPY", "a.jsonl", "a.json", "a.csv", "a.tsv", "a.txt", "a")
     assert [form_of(Path(name)) for name in names] == [
         "npy",

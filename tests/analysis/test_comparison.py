@@ -1,4 +1,4 @@
-"""Comparing runs: what each took, which is said of them, and what is refused."""
+"""Comparing runs: what their training cost, the notes on them, and what is refused."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FEW = EvaluationSettings(
 
 @pytest.fixture(autouse=True)
 def _prepared(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The corpus in memory is the one that is found on disk."""
+    """The corpus in memory stands in for the one on disk."""
     monkeypatch.setattr(sentences, "find_corpus", lambda *_: corpus.path)
     monkeypatch.setattr(sentences, "load_corpus", lambda _: corpus)
 
@@ -68,82 +68,83 @@ def quiet(*_: object) -> None:
 
 
 def figures(found: Comparison) -> list[str]:
-    """Of each run, as text, in which NaN is NaN."""
+    """The estimates of each run as text, in which NaN equals NaN."""
     return [repr(row.evaluation.estimates) for row in found.rows]
 
 
-def of(folder: Path) -> Training:
+def cost_of(folder: Path) -> Training:
     return training_of(load_model(folder), Path("data"))
 
 
-def test_what_a_run_took(trained: dict[str, Path]) -> None:
-    found, last = of(trained["sri"]), load_checkpoint(trained["sri"] / LAST)
+def test_training_cost_of_a_run(trained: dict[str, Path]) -> None:
+    found, last = cost_of(trained["sri"]), load_checkpoint(trained["sri"] / LAST)
     assert found.parameters == sum(
         values.numel() for name, values in last.weights.items() if name.startswith("generator")
     )
     assert found.seconds == last.progress["seconds"]
     assert (found.epochs, found.planned, found.sentences, found.of, found.left) == (2, 2, 22, 22, "")
-    assert of(trained["short"]).sentences == 9
-    assert of(trained["stopped"]).left == "its training has not ended: 1 of 9 epochs"
+    assert cost_of(trained["short"]).sentences == 9
+    assert cost_of(trained["stopped"]).left == "its training has not ended: 1 of 9 epochs"
 
 
 def test_speed_is_the_median_of_steps_after_the_first(trained: dict[str, Path], tmp_path: Path) -> None:
     for name in (BEST, LAST):
         (tmp_path / name).write_bytes((trained["sri"] / name).read_bytes())
-    assert of(tmp_path).tokens_per_second is None
+    assert cost_of(tmp_path).tokens_per_second is None
     log = MetricsLog(tmp_path / METRICS)
     log.add({"kind": "step", "step": 1, "epoch": 1, "tokens_per_second": 3.0})
-    assert of(tmp_path).tokens_per_second == 3.0
+    assert cost_of(tmp_path).tokens_per_second == 3.0
     for step, speed in ((50, 100.0), (100, 900.0), (150, 110.0)):
         log.add({"kind": "step", "step": step, "epoch": 1, "tokens_per_second": speed})
     log.add({"kind": "epoch", "epoch": 1, "step": 150, "nll": 1.0})
-    assert of(tmp_path).tokens_per_second == 110.0
+    assert cost_of(tmp_path).tokens_per_second == 110.0
 
 
-def test_a_checkpoint_alone_says_what_it_knows(trained: dict[str, Path], tmp_path: Path) -> None:
+def test_training_cost_of_a_lone_checkpoint(trained: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / BEST).write_bytes((trained["sri"] / BEST).read_bytes())
     best = load_checkpoint(tmp_path / BEST)
     for _ in range(2):
-        found = of(tmp_path)
+        found = cost_of(tmp_path)
         assert (found.seconds, found.tokens_per_second) == (best.progress["seconds"], None)
         assert found.left == "no last.pt beside it: time and epochs are those at the checkpoint"
         (tmp_path / LAST).write_bytes(b"damaged")
     (tmp_path / "renamed.pt").write_bytes((tmp_path / BEST).read_bytes())
-    (tmp_path / LAST).write_bytes((trained["stopped"] / LAST).read_bytes())  # of whatever lies there
-    assert of(tmp_path / "renamed.pt").planned == 2
-    assert of(tmp_path / "renamed.pt").seconds == best.progress["seconds"]
+    (tmp_path / LAST).write_bytes((trained["stopped"] / LAST).read_bytes())  # of an unrelated run
+    assert cost_of(tmp_path / "renamed.pt").planned == 2
+    assert cost_of(tmp_path / "renamed.pt").seconds == best.progress["seconds"]
 
 
-def test_early_stopping_is_an_end(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[object] = []
+def test_early_stopping_counts_as_finished(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    planned: list[object] = []
 
-    def ends(*given: object) -> bool:
-        asked.append(given[2])
+    def ends(*args: object) -> bool:
+        planned.append(args[2])
         return True
 
     monkeypatch.setattr(training_cost, "ends_early", ends)
-    assert of(trained["stopped"]).left == ""
-    assert asked == [9]
+    assert cost_of(trained["stopped"]).left == ""
+    assert planned == [9]
 
 
-def test_runs_stand_in_the_order_given_with_their_notes(trained: dict[str, Path]) -> None:
+def test_runs_keep_their_order_and_notes(trained: dict[str, Path]) -> None:
     paths = [trained[name] / BEST for name in ("lm", "short", "sri", "lm")]
-    told: list[str] = []
-    found = compare(paths, FEW, "cpu", lambda label, *_: told.append(label), samples=4)
+    labels: list[str] = []
+    found = compare(paths, FEW, "cpu", lambda label, *_: labels.append(label), samples=4)
     assert [row.name for row in found.rows] == ["lm", "short", "sri"]
     assert "lm was given more than once; it is shown once" in found.notes
     assert "short: trained on 9 of 22 sentences" in found.notes
     assert "trained by different recipes: lm none, short published, sri none" in found.notes
-    assert {label.partition(":")[0] for label in told} == {"1/3 lm", "2/3 short", "3/3 sri"}
+    assert {label.partition(":")[0] for label in labels} == {"1/3 lm", "2/3 short", "3/3 sri"}
     assert found.one_corpus
     assert found.one_estimator  # the language model's is exact
     assert all("measured before" not in note for note in found.notes)
     again = compare(paths[:3], FEW, "cpu", lambda *_: pytest.fail("measured again"), samples=4)
     assert figures(again) == figures(found)
-    assert "measured before, from evaluations.jsonl; --again measures anew" in again.notes  # of all: no name
+    # It holds for all runs, so the note names none.
+    assert "measured before, from evaluations.jsonl; --again measures anew" in again.notes
 
 
-def test_figures_are_those_of_evaluate(trained: dict[str, Path]) -> None:
+def test_figures_match_evaluate(trained: dict[str, Path]) -> None:
     from sritool.evaluation.evaluate import evaluate
 
     path = trained["sri"] / BEST
@@ -157,7 +158,7 @@ def test_figures_are_those_of_evaluate(trained: dict[str, Path]) -> None:
     assert row.estimate("kl") is None
 
 
-def test_a_run_that_ignores_z_is_said(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_that_ignores_z_is_noted(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [trained["sri"] / BEST]
     found = compare(paths, FEW, "cpu", quiet, samples=4)
     permuted = found.rows[0].estimate("permuted")
@@ -169,13 +170,13 @@ def test_a_run_that_ignores_z_is_said(trained: dict[str, Path], monkeypatch: pyt
     assert any("the generator ignores z" in note for note in other.notes) != ignored
 
 
-def test_names_that_two_share_are_told_apart(trained: dict[str, Path]) -> None:
+def test_shared_names_become_paths(trained: dict[str, Path]) -> None:
     paths = [trained["sri"] / name for name in (BEST, LAST)]
     found = compare(paths, FEW, "cpu", quiet, samples=4)
     assert [row.name for row in found.rows] == [str(path) for path in paths]
 
 
-def test_different_corpora_only_when_asked_for(
+def test_mixed_corpora_need_an_option(
     trained: dict[str, Path], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = load_hashed
@@ -200,9 +201,9 @@ def test_different_corpora_only_when_asked_for(
     assert not any(found.differences(row) for row in found.rows)
 
 
-def test_the_published_estimators(trained: dict[str, Path]) -> None:
+def test_published_estimators(trained: dict[str, Path]) -> None:
     assert published_estimator(load_model(trained["sri"]).method) == "sri"
-    assert published_estimator(load_model(trained["lm"]).method) == "adaptive"  # which is exact
+    assert published_estimator(load_model(trained["lm"]).method) == "adaptive"  # it is exact
     paths = [trained[name] / BEST for name in ("sri", "lm")]
     own = EvaluationSettings(("nll",), limit=3, estimator=OWN)
     found = compare(paths, own, "cpu", quiet)
@@ -210,7 +211,7 @@ def test_the_published_estimators(trained: dict[str, Path]) -> None:
         ("sri", 10),
         ("exact", 0),
     ]
-    assert not found.one_estimator, "an exact figure and one of ten draws"
+    assert not found.one_estimator, "one figure is exact, the other of ten draws"
     assert compare(paths, EvaluationSettings(("nll",), limit=3), "cpu", quiet).one_estimator
     found = compare(paths, own, "cpu", quiet, samples=3)
     assert [e.draws for row in found.rows if (e := row.likelihood)] == [3, 0]
@@ -218,7 +219,7 @@ def test_the_published_estimators(trained: dict[str, Path]) -> None:
         compare(paths, EvaluationSettings(("nll",), estimator="adaptiv"), "cpu", quiet)
 
 
-def test_estimators_that_differ_are_said(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_different_estimators_are_noted(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     which = iter(("sri", "adaptive"))
     monkeypatch.setattr(task, "published_estimator", lambda _: next(which))
     paths = [trained[name] / BEST for name in ("sri", "short")]
@@ -227,7 +228,7 @@ def test_estimators_that_differ_are_said(trained: dict[str, Path], monkeypatch: 
     assert any(note.startswith("the estimators differ: ppl, nll") for note in found.notes)
 
 
-def test_columns_are_checked_before_anything_is_measured() -> None:
+def test_columns_are_checked() -> None:
     check_columns(DEFAULT_COLUMNS, "tokens/s")
     check_columns(["ppl"], "run")
     check_columns(["parameters", "time"])
@@ -241,7 +242,7 @@ def test_columns_are_checked_before_anything_is_measured() -> None:
     assert set(BETTER) - {"ppl-word", "tokens/s"} < set(NEEDS)
 
 
-def test_all_runs_on_the_newest_ones_corpus(trained: dict[str, Path], tmp_path: Path) -> None:
+def test_runs_of_the_newest_corpus(trained: dict[str, Path], tmp_path: Path) -> None:
     runs = trained["sri"].parent
     (runs / "no-run").mkdir()
     (runs / "damaged").mkdir()
@@ -254,7 +255,7 @@ def test_all_runs_on_the_newest_ones_corpus(trained: dict[str, Path], tmp_path: 
         runs_of_newest_corpus(tmp_path)
 
 
-def test_a_run_in_pretraining_is_left_out(
+def test_run_in_pretraining_is_left_out(
     trained: dict[str, Path], tmp_path: Path, begin_run: Callable[..., Any]
 ) -> None:
     run = begin_run(tmp_path, "vae-fbp", name="begun", training={"epochs": 1}, pretraining={"epochs": 1})

@@ -1,4 +1,4 @@
-"""A Gaussian prior: folding it is exact, and it is recovered where the codes have one."""
+"""A fitted Gaussian prior: folding it into the weights is exact, and it is recovered from codes drawn from it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Make = Callable[..., Method]
 
 
 def folded(method: Method, gaussian: Gaussian) -> Method:
-    """The method that reads u, still in float64."""
+    """The method that reads u instead of z, still in float64."""
     weights = folded_weights(method.modules.state_dict(), gaussian)
     biased = "encoder.code_bias" in weights
     config = replace(method.config, generator=replace(method.config.generator, code_bias=biased))
@@ -50,7 +50,7 @@ def codes(count: int, seed: int = 0) -> Tensor:
     ("name", "gaussian"), [("sri", FULL), ("ae", FULL), ("ae", DIAGONAL), ("vae-fb", DIAGONAL)]
 )
 @pytest.mark.parametrize("layers", [1, 2])
-def test_the_folded_generator_reads_u_as_the_old_one_reads_z(
+def test_folded_generator_matches_the_original(
     make_method: Make, batch_of: Callable[[Sequence[int]], Batch], name: str, gaussian: Gaussian, layers: int
 ) -> None:
     method, batch = make_method(name, generator={"layers": layers}), batch_of(range(6))
@@ -62,7 +62,7 @@ def test_the_folded_generator_reads_u_as_the_old_one_reads_z(
 
 @pytest.mark.parametrize("gaussian", [FULL, DIAGONAL])
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
-def test_a_point_is_mapped_as_z_is(
+def test_folded_encoder_maps_points(
     make_method: Make, batch_of: Callable[[Sequence[int]], Batch], gaussian: Gaussian, again: bool
 ) -> None:
     method = make_method("ae")
@@ -74,7 +74,7 @@ def test_a_point_is_mapped_as_z_is(
     torch.testing.assert_close(u @ gaussian.scale.t() + gaussian.shift, method.encoder.run(batch).q.mean)
 
 
-def test_a_diagonal_q_is_mapped_with_its_variances(
+def test_folded_encoder_maps_diagonal_variances(
     make_method: Make, batch_of: Callable[[Sequence[int]], Batch]
 ) -> None:
     method, batch = make_method("vae-fb"), batch_of(range(6))
@@ -87,7 +87,7 @@ def test_a_diagonal_q_is_mapped_with_its_variances(
     torch.testing.assert_close(spread.square() * of_u.log_variance.exp(), old.log_variance.exp())
 
 
-def test_the_fisher_information_is_that_of_u(make_method: Make) -> None:
+def test_folded_fisher_information(make_method: Make) -> None:
     method = make_method("sri", preconditioned=True)
     root = codes(LATENT)
     method.modules.load_state_dict({"preconditioner.fisher": root @ root.t()}, strict=False)
@@ -95,14 +95,14 @@ def test_the_fisher_information_is_that_of_u(make_method: Make) -> None:
     torch.testing.assert_close(found, SCALE.t() @ root @ root.t() @ SCALE)
 
 
-def test_the_density_is_that_of_the_multivariate_normal() -> None:
+def test_density_is_multivariate_normal() -> None:
     z = codes(5)
     expected = torch.distributions.MultivariateNormal(SHIFT, scale_tril=SCALE).log_prob(z)
     torch.testing.assert_close(FULL.log_density(z), expected)
 
 
 def drawn_from(gaussian: Gaussian, sentences: int) -> Draws:
-    """Weighted draws of sentences whose posteriors are narrow, around codes of the Gaussian."""
+    """Weighted draws of sentences with narrow posteriors around codes of the Gaussian."""
     z = codes(sentences, 1) @ gaussian.scale.t() + gaussian.shift
     near = z + 0.1 * codes(20 * sentences, 2).view(20, sentences, LATENT)
     return Draws(near, log_prior(near), near[:1])
@@ -120,15 +120,15 @@ def test_shifted_and_scaled_codes_are_recovered(diagonal: bool) -> None:
     assert fitted.change.value == pytest.approx(fitted.after.value - fitted.before.value)
 
 
-def test_more_codes_of_the_same_sentences_are_no_more_sentences() -> None:
-    """Where all codes of a sentence are the same, four a sentence say no more than one."""
+def test_repeated_codes_do_not_count_as_sentences() -> None:
+    """Four equal codes per sentence say no more than one."""
     once = fit_gaussian(codes(200).unsqueeze(0) + SHIFT)
     often = fit_gaussian(codes(200).expand(4, -1, -1) + SHIFT)
     torch.testing.assert_close(often.shift, once.shift)
     torch.testing.assert_close(often.scale, once.scale)
 
 
-def test_codes_of_the_prior_are_refused() -> None:
+def test_standard_normal_codes_need_no_fit() -> None:
     identity = Gaussian(torch.zeros(LATENT).double(), torch.eye(LATENT).double())
     fitted = judged(fit_gaussian(codes(200).unsqueeze(0)), 200, drawn_from(identity, 200))
     assert not fitted.is_better

@@ -1,4 +1,4 @@
-"""Lines between codes as sentences, and their smoothness by hand."""
+"""Interpolation between codes, arcs against the slerp formula, and smoothness by hand."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def model(begin_run: Callable[..., object], tmp_path_factory: pytest.TempPathFac
     return load(run.folder)  # type: ignore[attr-defined]
 
 
-def test_a_line_is_what_its_codes_decode_to(model: Model) -> None:
+def test_line_decodes_its_codes(model: Model) -> None:
     ends = prior_pairs(model, 3, seed=4)
     lines = interpolate(model, ends, Way(5), DRAWN, seed=1)
     assert [len(line) for line in lines] == [5, 5, 5]
@@ -53,7 +53,7 @@ def test_a_line_is_what_its_codes_decode_to(model: Model) -> None:
     assert around != far
 
 
-def test_pairs_of_the_prior_are_its_first_codes(model: Model) -> None:
+def test_prior_pairs_are_the_first_prior_codes(model: Model) -> None:
     pairs = prior_pairs(model, 3, seed=4)
     np.testing.assert_array_equal(pairs.reshape(6, -1), model.prior(6, seed=4))
     np.testing.assert_array_equal(prior_pairs(model, 1, seed=4), pairs[:1])
@@ -61,7 +61,7 @@ def test_pairs_of_the_prior_are_its_first_codes(model: Model) -> None:
     assert model.interpolate(5, 4, SHORT) == [sentence.text for sentence in line]
 
 
-def test_ends_of_sentences_are_the_mean_of_their_chains(model: Model) -> None:
+def test_sentence_ends_are_means_of_chains(model: Model) -> None:
     pairs = [("a gardener greets kites", "one nurse paints a lantern"), ("the old pilot", "")]
     flat = [sentence for pair in pairs for sentence in pair]
     for chains in (1, 3):
@@ -87,29 +87,27 @@ def test_edits_and_smoothness_by_hand(model: Model, monkeypatch: pytest.MonkeyPa
     assert math.isnan(smoothness(model, lines[:1], SHORT, seed=0).neighbours_error)
 
 
-def test_what_neighbours_are_held_against_does_not_depend_on_the_lines(model: Model) -> None:
+def test_smoothness_baseline_is_independent_of_the_lines(model: Model) -> None:
     pairs = [smoothness(model, [["a", "b"]], DRAWN, 5), smoothness(model, [["c d", "c d"]], DRAWN, 5)]
     assert pairs[0].strangers == pairs[1].strangers > 0
     assert smoothness(model, [["a", "b"]], DRAWN, 6).strangers != pairs[0].strangers
 
 
-def test_pairs_out_of_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "pairs.tsv"  # its ending makes no table of it
+def test_pairs_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.tsv"  # not read as a table, despite the extension
     file.write_text("text\tlabel\r\na heron waits\tan otter swims\n", encoding="utf-8")
     assert read_pairs(file) == [("text", "label"), ("a heron waits", "an otter swims")]
-    for content, count in (("a\tb\nno pair\n", "line 2 has no tab"), ("a\tb\tc\n", "line 1 has 2 tabs")):
+    for content, problem in (("a\tb\nno pair\n", "line 2 has no tab"), ("a\tb\tc\n", "line 1 has 2 tabs")):
         file.write_text(content, encoding="utf-8")
-        with pytest.raises(DataError, match=f"{count}; give two sentences with one tab between"):
+        with pytest.raises(DataError, match=problem):
             read_pairs(file)
     file.write_text("", encoding="utf-8")
-    with pytest.raises(
-        DataError, match="is empty; give a file with two sentences a line, a tab between them"
-    ):
+    with pytest.raises(DataError, match="is empty"):
         read_pairs(file)
 
 
-def test_one_point_is_no_way() -> None:
-    with pytest.raises(UsageError, match="points 1: give at least 2"):
+def test_single_point_is_refused() -> None:
+    with pytest.raises(UsageError, match="at least 2"):
         Way(1)
 
 
@@ -117,7 +115,7 @@ def code(*values: float) -> np.ndarray:
     return np.array(values, dtype=np.float32)
 
 
-def test_a_line_by_hand() -> None:
+def test_line_by_hand() -> None:
     found = codes_between(code(0, 2), code(4, -2), 5)
     np.testing.assert_allclose(found, [[0, 2], [1, 1], [2, 0], [3, -1], [4, -2]])
     assert found.dtype == np.float32
@@ -132,7 +130,7 @@ def test_both_ends_are_exact(spherical: bool) -> None:
         np.testing.assert_array_equal(found, [first, last])
 
 
-def test_an_arc_is_shoemakers_slerp_with_norms_between() -> None:
+def test_arc_is_slerp_with_interpolated_norms() -> None:
     """slerp(u, v, t) = (sin((1 − t) ω) u + sin(t ω) v) / sin ω."""
     random = np.random.default_rng(1)
     for _ in range(20):
@@ -146,8 +144,8 @@ def test_an_arc_is_shoemakers_slerp_with_norms_between() -> None:
             np.testing.assert_allclose(point, ((1 - share) * norms[0] + share * norms[1]) * turned, atol=2e-6)
 
 
-def test_an_arc_between_ends_without_one() -> None:
-    """Opposite ends, equal directions, zeros: finite, with the norms between, and at an even rate."""
+def test_arc_of_degenerate_ends() -> None:
+    """Opposite ends, equal directions, zeros: finite, with interpolated norms, at an even rate."""
     opposite = codes_between(code(0, 2, 0), code(0, -2, 0), 5, spherical=True)
     np.testing.assert_allclose(np.linalg.norm(opposite, axis=1), 2, rtol=1e-6)
     steps = np.linalg.norm(np.diff(opposite, axis=0), axis=1)
@@ -185,7 +183,7 @@ def test_edit_distances_by_hand(one: str, other: str, distance: int) -> None:
 
 
 @given(one=WORDS, other=WORDS)
-def test_edit_distance_is_the_recursion(one: list[str], other: list[str]) -> None:
+def test_edit_distance_matches_the_recursion(one: list[str], other: list[str]) -> None:
     @cache
     def least(i: int, j: int) -> int:
         if not i or not j:

@@ -1,4 +1,4 @@
-"""The aggregate posterior against formulas written out, and against the draws that it is made of."""
+"""The latent map: statistics against their formulas, codes against the posterior's own draws."""
 
 from __future__ import annotations
 
@@ -43,27 +43,27 @@ def model(begin_run: NewRun, tmp_path_factory: pytest.TempPathFactory) -> Traine
     return load_model(Path(run.folder))
 
 
-def test_codes_are_single_draws_beside_as_many_of_the_prior(model: TrainedModel, corpus: Corpus) -> None:
-    split, asked = corpus.split("train"), np.random.default_rng(5).permutation(22)[:20]
-    told: list[str] = []
-    found = aggregate(model, split, asked, 7, lambda label, *_: told.append(label))
-    conditional = model.method.conditional(collate(split, asked))
+def test_codes_are_single_draws_with_equal_controls(model: TrainedModel, corpus: Corpus) -> None:
+    split, chosen = corpus.split("train"), np.random.default_rng(5).permutation(22)[:20]
+    labels: list[str] = []
+    found = aggregate(model, split, chosen, 7, lambda label, *_: labels.append(label))
+    conditional = model.method.conditional(collate(split, chosen))
     assert_allclose(found.codes, model.method.posterior(conditional, 7, 1)[0].numpy(), rtol=1e-5)
     assert_array_equal(found.codes_map, embed(found.codes, 7))
     assert_array_equal(found.control_map, embed(control_of(20, 3, 7), 7))
-    assert found.names == [str(len(split.targets(index)) - 1) for index in asked]
-    assert list(dict.fromkeys(told)) == ["encoding", "map of the codes", "map of the control"]
+    assert found.names == [str(len(split.targets(index)) - 1) for index in chosen]
+    assert list(dict.fromkeys(labels)) == ["encoding", "map of the codes", "map of the control"]
 
 
-def test_the_control_is_the_prior() -> None:
+def test_control_is_drawn_from_the_prior() -> None:
     found = control_of(4000, 3, 0)
     for column in found.T:
-        assert dimension_of(1, column).ks < 1.95 / np.sqrt(4000)  # the 0.1 % bound
+        assert dimension_of(1, column).ks < 1.95 / np.sqrt(4000)  # the 0.1% bound
     assert_allclose(np.corrcoef(found.T), np.eye(3), atol=0.06)
     assert_array_equal(control_of(10, 3, 0), found[:10])
 
 
-def test_dimensions_by_their_formulas() -> None:
+def test_dimension_statistics() -> None:
     values = np.random.default_rng(1).gamma(2.0, size=60) - 1.5
     found = dimension_of(4, values)
     centred = values - values.mean()
@@ -77,7 +77,7 @@ def test_dimensions_by_their_formulas() -> None:
     assert found.ks == pytest.approx(distance)
 
 
-def test_a_density_is_a_mean_of_normals() -> None:
+def test_density_is_a_mean_of_normals() -> None:
     values = np.random.default_rng(2).normal(0.5, 2.0, size=50)
     grid = grid_of(values[:, None])
     width = values.std(ddof=1) * 50**-0.2  # Scott's
@@ -87,7 +87,7 @@ def test_a_density_is_a_mean_of_normals() -> None:
     assert grid_of(np.zeros((3, 2)))[-1] == 4.0
 
 
-def test_the_bound_of_the_largest_distance_is_that_of_scipy_and_of_draws() -> None:
+def test_largest_distance_matches_scipy_and_simulation() -> None:
     for count, dimensions in ((2000, 32), (500, 1)):
         expected = kstwobign.isf(1 - 0.95 ** (1 / dimensions)) / np.sqrt(count)
         assert largest_distance(count, dimensions) == pytest.approx(expected, rel=1e-5)
@@ -98,7 +98,7 @@ def test_the_bound_of_the_largest_distance_is_that_of_scipy_and_of_draws() -> No
     assert 0.02 < share < 0.085  # 0.05 within three standard errors
 
 
-def test_a_constant_dimension_has_no_density_and_is_named(model: TrainedModel, corpus: Corpus) -> None:
+def test_constant_dimension_has_no_density(model: TrainedModel, corpus: Corpus) -> None:
     found = aggregate(model, corpus.split("train"), np.arange(20), 0, quiet)
     codes = found.codes.copy()
     codes[:, 1] = 0.25
@@ -113,7 +113,7 @@ def test_a_constant_dimension_has_no_density_and_is_named(model: TrainedModel, c
     assert len(found.notes) == 1
 
 
-def test_rows_hold_all_that_is_drawn(model: TrainedModel, corpus: Corpus) -> None:
+def test_rows_hold_everything_plotted(model: TrainedModel, corpus: Corpus) -> None:
     found = aggregate(model, corpus.split("train"), np.arange(20), 0, quiet)
     rows = found.rows()
     parts = {
@@ -129,25 +129,25 @@ def test_rows_hold_all_that_is_drawn(model: TrainedModel, corpus: Corpus) -> Non
     assert middle == Point("prior", "N(0, 1)", pytest.approx(0.0, abs=1e-12), pytest.approx(0.3989423))
 
 
-def test_names_are_labels_where_there_are_some() -> None:
+def test_names_are_labels_or_lengths() -> None:
     split = Split(
         np.array([5, 2, 6, 7, 2], dtype=np.int32), np.array([0, 2, 5]), np.array([1, 0]), np.array([2, 3])
     )
     chosen = np.array([1, 0])
     assert names_of(split, chosen, ("bad", "good")) == ["bad", "good"]
-    assert names_of(split, chosen, ("1", "2")) == ["label 1", "label 2"]  # which are no lengths
+    assert names_of(split, chosen, ("1", "2")) == ["label 1", "label 2"]  # not to be read as lengths
     assert names_of(split, chosen, ()) == ["2", "1"]
 
 
-def test_what_has_no_picture(model: TrainedModel, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="20 sentences or more, not 19; take --limit higher"):
+def test_refused_maps(model: TrainedModel, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"20 sentences or more, not 19.*--limit"):
         aggregate(model, corpus.split("train"), np.arange(19), 0, quiet)
     monkeypatch.setattr(type(model), "latent", 0)
     with pytest.raises(UsageError, match="cannot draw the aggregate posterior"):
         aggregate(model, corpus.split("train"), np.arange(20), 0, quiet)
 
 
-def test_neighbours_on_the_map_are_of_one_group_and_a_second_map_is_the_same() -> None:
+def test_map_keeps_groups_and_is_deterministic() -> None:
     rng = np.random.default_rng(0)
     group = np.arange(90) % 3
     centres = 8 * np.eye(5)[:3]
@@ -160,7 +160,7 @@ def test_neighbours_on_the_map_are_of_one_group_and_a_second_map_is_the_same() -
     assert_array_equal(embed(codes, seed=1), found)
 
 
-def test_equal_codes_have_one_place() -> None:
+def test_equal_codes_share_a_place() -> None:
     rng = np.random.default_rng(1)
     few = rng.normal(size=(12, 4))
     which = rng.integers(0, 12, 60)

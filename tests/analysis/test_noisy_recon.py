@@ -1,4 +1,4 @@
-"""Reconstruction from noisy sentences against a generator and an inference that are written out by hand."""
+"""Reconstruction from noisy sentences, against a generator and an inference written out by hand."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def folders(begin_run: NewRun, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 @pytest.fixture
 def request_of(tmp_path: Path) -> Request:
-    """Four versions of some invented lines, and a file for the noisy ones."""
+    """A request for noisy versions of some invented lines, to be written to a file."""
     lines = tmp_path / "lines.txt"
     lines.write_text("\n".join(LINES) + "\n", encoding="utf-8")
     return Request(text=lines, counts=(1, 2, 4), write=tmp_path / "noisy.tsv", batch_size=2)
@@ -56,9 +56,9 @@ def request_of(tmp_path: Path) -> Request:
 
 @pytest.fixture
 def by_hand(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> TrainedModel:
-    """z stands for the first word, and p(x|z) is a product over words, each given z alone.
+    """z encodes the first word, and p(x|z) is a product over words that depend on z alone.
 
-    All comes into the cell, all goes out, and nothing is remembered, so that every hidden state is tanh(tanh(A z)).
+    Input and output gates are open and the forget gate is shut, so every hidden state is tanh(tanh(A z)).
     """
     model = load_hashed(folders["ae"])
     generator = model.generator
@@ -84,7 +84,7 @@ def number_of(words: torch.Tensor, latent: int) -> torch.Tensor:
 
 
 def loss_by_hand(model: TrainedModel, clean: str, noisy: str, chains: int) -> float:
-    """Mean over chains of −log p(clean|z), z of the noisy sentence's first word."""
+    """Mean over chains of −log p(clean|z), with z from the first word of the noisy sentence."""
     targets = model.split([clean]).targets(0)
     first = torch.tensor([int(model.split([noisy]).targets(0)[0])])
     g = {name: tensor.detach().double().numpy() for name, tensor in model.generator.named_parameters()}
@@ -99,7 +99,7 @@ def loss_by_hand(model: TrainedModel, clean: str, noisy: str, chains: int) -> fl
 
 
 @pytest.mark.parametrize("kind", ["swap", "drop", "replace"])
-def test_losses_are_those_worked_out_by_hand(by_hand: TrainedModel, request_of: Request, kind: str) -> None:
+def test_losses_by_hand(by_hand: TrainedModel, request_of: Request, kind: str) -> None:
     ((found,), left_out) = noisy_recon([Path()], replace(request_of, kind=kind, chains=3), "cpu", quiet)
     assert left_out == []
     assert request_of.write is not None
@@ -127,9 +127,7 @@ def test_losses_are_those_worked_out_by_hand(by_hand: TrainedModel, request_of: 
     assert found.short == room[kind]
 
 
-def test_permuted_is_the_loss_with_the_code_of_another_sentence(
-    by_hand: TrainedModel, request_of: Request
-) -> None:
+def test_permuted_uses_another_sentences_code(by_hand: TrainedModel, request_of: Request) -> None:
     from sritool.evaluation.metrics import derangement
 
     ((found,), _) = noisy_recon([Path()], replace(request_of, seed=3), "cpu", quiet)
@@ -141,9 +139,7 @@ def test_permuted_is_the_loss_with_the_code_of_another_sentence(
     assert found.notes == [] or found.permuted.value < 0.1 + 2 * found.permuted.standard_error
 
 
-def test_a_model_that_ignores_z_has_a_flat_row_and_says_so(
-    by_hand: TrainedModel, request_of: Request
-) -> None:
+def test_model_that_ignores_z_has_flat_losses(by_hand: TrainedModel, request_of: Request) -> None:
     with torch.no_grad():
         by_hand.generator.output.zero_()
     ((found,), _) = noisy_recon([Path()], request_of, "cpu", quiet)
@@ -154,10 +150,8 @@ def test_a_model_that_ignores_z_has_a_flat_row_and_says_so(
     assert "ignores z (another sentence's z costs 0.00 ± 0.00 nats)" in found.notes[0]
 
 
-def test_versions_of_one_sentence_have_the_same_noise_of_the_chain(
-    folders: dict[str, Path], tmp_path: Path
-) -> None:
-    """One word cannot be swapped: each version is the clean sentence, and so is its loss if the chain's is."""
+def test_versions_share_the_chain_noise(folders: dict[str, Path], tmp_path: Path) -> None:
+    """A single word cannot be swapped, so all versions are equal, and with the same noise so are their losses."""
     lines = tmp_path / "words.txt"
     lines.write_text("kites\nlantern\npaints\n", encoding="utf-8")
     ((found,), _) = noisy_recon([folders["sri"]], Request(text=lines), "cpu", quiet)
@@ -166,9 +160,7 @@ def test_versions_of_one_sentence_have_the_same_noise_of_the_chain(
     assert [e.value for e in found.increase] == [0.0] * 5
 
 
-def test_batches_change_nothing_and_a_written_text_gives_the_same(
-    folders: dict[str, Path], request_of: Request
-) -> None:
+def test_batch_size_and_written_text_change_nothing(folders: dict[str, Path], request_of: Request) -> None:
     ((found,), _) = noisy_recon([folders["sri"]], request_of, "cpu", quiet)
     ((other,), _) = noisy_recon([folders["sri"]], replace(request_of, batch_size=64), "cpu", quiet)
     assert_allclose([e[1:3] for e in other.recon], [e[1:3] for e in found.recon], rtol=1e-5)
@@ -181,7 +173,7 @@ def test_batches_change_nothing_and_a_written_text_gives_the_same(
     assert (again.noise, again.short, again.changed) == ("noisy.tsv", [0, None, None, None], found.changed)
 
 
-def test_a_stopped_measurement_goes_on(folders: dict[str, Path], request_of: Request) -> None:
+def test_stopped_measurement_resumes(folders: dict[str, Path], request_of: Request) -> None:
     whole, _ = noisy_recon([folders["sri"]], request_of, "cpu", quiet)
     seen: list[tuple[str, int]] = []
 
@@ -199,7 +191,7 @@ def test_a_stopped_measurement_goes_on(folders: dict[str, Path], request_of: Req
     assert not list(folders["sri"].glob(".evaluate-*"))
 
 
-def test_models_without_z_are_left_out_and_not_alone(folders: dict[str, Path], request_of: Request) -> None:
+def test_models_without_z_are_left_out(folders: dict[str, Path], request_of: Request) -> None:
     found, left_out = noisy_recon([folders["lm"], folders["ae"]], request_of, "cpu", quiet)
     assert [run.method for run in found] == ["ae"]
     assert left_out == [f"{folders['lm']}: left out, as lm has no z"]
@@ -207,8 +199,8 @@ def test_models_without_z_are_left_out_and_not_alone(folders: dict[str, Path], r
         noisy_recon([folders["lm"]], request_of, "cpu", quiet)
 
 
-def test_what_cannot_be_measured(by_hand: TrainedModel, request_of: Request) -> None:
-    with pytest.raises(UsageError, match="k is 1001; give at most 1000"):
+def test_refused_measurements(by_hand: TrainedModel, request_of: Request) -> None:
+    with pytest.raises(UsageError, match="at most 1000"):
         noisy_recon([Path()], replace(request_of, counts=(1001,)), "cpu", quiet)
     with pytest.raises(UsageError, match="no noise 'shuffle'"):
         noisy_recon([Path()], replace(request_of, kind="shuffle"), "cpu", quiet)
@@ -218,7 +210,7 @@ def test_what_cannot_be_measured(by_hand: TrainedModel, request_of: Request) -> 
         noisy_recon([Path()], request_of, "cpu", quiet)
 
 
-def test_a_sentence_that_was_cut_stays_without_its_end() -> None:
+def test_cut_sentences_stay_without_eos() -> None:
     ids = np.array([5, 6, 2, 7, 2, 8, 9, 2], dtype=np.int32)
     split = Split(ids, np.array([0, 3, 5, 8]), None, np.array([3, 2, 3]))
     found = without_ends(split, np.array([True, False, True]))

@@ -1,4 +1,4 @@
-"""Noisy sentences in files: what is written is read, and what cannot be right is refused."""
+"""Files of noisy sentences: round trips, partial reading, and refusals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXTS = ["one heron", "the mason  lifts a lantern", "kettle", "an otter trades u
 TABLE = "k\tindex\tnoisy\tclean\n0\t3\ta b\ta b\n1\t3\tb a\ta b\n0\t5\tc d\tc d\n1\t5\td c\tc d\n"
 
 
-def test_versions_are_those_of_each_sentence_by_its_index() -> None:
+def test_versions_depend_on_the_sentence_index() -> None:
     found = make_noisy(TEXTS, np.array([1, 2, 3]), "swap", (0, 1, 3), seed=4)
     assert found.clean == ["the mason lifts a lantern", "kettle", "an otter trades upstairs"]
     first = versions(TEXTS[1].split(), 3, "swap", "4 1")
@@ -31,7 +31,7 @@ def test_replacements_come_from_all_sentences() -> None:
     assert found.noisy[1][0] in ("b", "c")
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_round_trip(tmp_path: Path) -> None:
     made = make_noisy(TEXTS, np.array([0, 1, 3]), "drop", (0, 1, 2), seed=1)
     write_noisy(made, tmp_path / "drop.tsv")
     read = read_noisy(tmp_path / "drop.tsv")
@@ -40,7 +40,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["drop.tsv"]
 
 
-def test_some_of_a_file(tmp_path: Path) -> None:
+def test_reading_part_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "given.tsv"
     path.write_text(TABLE, encoding="utf-8")
     whole = read_noisy(path)
@@ -67,7 +67,7 @@ def test_some_of_a_file(tmp_path: Path) -> None:
         ("", "is empty"),
     ],
 )
-def test_files_that_cannot_be_right(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_files(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "given.tsv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=message):
@@ -75,7 +75,7 @@ def test_files_that_cannot_be_right(tmp_path: Path, text: str, message: str) -> 
 
 
 @pytest.mark.parametrize(("name", "error"), [("none.tsv", DataError), (".", UsageError)])
-def test_files_that_are_not_there(tmp_path: Path, name: str, error: type[SritoolError]) -> None:
+def test_missing_files(tmp_path: Path, name: str, error: type[SritoolError]) -> None:
     with pytest.raises(error):
         read_noisy(tmp_path / name)
     made = make_noisy(TEXTS, np.array([0]), "swap", (1,), seed=1)
@@ -83,7 +83,7 @@ def test_files_that_are_not_there(tmp_path: Path, name: str, error: type[Sritool
         write_noisy(made, tmp_path / "no folder" / "file.tsv")
 
 
-def test_a_number_of_changes_that_a_file_has_not(tmp_path: Path) -> None:
+def test_missing_number_of_changes(tmp_path: Path) -> None:
     path = tmp_path / "given.tsv"
     path.write_text(TABLE, encoding="utf-8")
     with pytest.raises(UsageError, match="has no k = 7; it has 0, 1"):

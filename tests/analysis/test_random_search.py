@@ -1,4 +1,4 @@
-"""A random search: its trials, which is best, and how sure that is."""
+"""Random search: its trials, the best of them, and how certain that is."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ OVER = ("optimizer.learning_rate=0.0005..0.01:log", "generator.dropout=0.1,0.2,0
 
 
 def search(*over: str, trials: int = 6, method: str = "sri", **changes: Any) -> Search:
-    more = {name: changes.pop(name) for name in ("settings", "recipe") if name in changes}
-    given = {"epochs": None, "seed": 0, "name": None, **changes}
-    return make_search(Request("tune", "mine", (method,), **more), over, trials, **given)
+    request = {name: changes.pop(name) for name in ("settings", "recipe") if name in changes}
+    options = {"epochs": None, "seed": 0, "name": None, **changes}
+    return make_search(Request("tune", "mine", (method,), **request), over, trials, **options)
 
 
 def drawn(found: Search) -> list[dict[str, str]]:
     return [dict(trial.drawn) for trial in found.trials]
 
 
-def test_a_trial_draws_the_same_whatever_else_is_searched_and_how_often() -> None:
+def test_draws_do_not_depend_on_the_rest_of_the_search() -> None:
     few, many = search(*OVER, trials=4), search(*OVER, trials=12)
     assert drawn(many)[:4] == drawn(few)
     assert [run.name for run in many.plan.runs[:4]] == [run.name for run in few.plan.runs]
@@ -51,14 +51,14 @@ def test_a_trial_draws_the_same_whatever_else_is_searched_and_how_often() -> Non
     assert drawn(search(*OVER, trials=4, seed=1))[1:] != drawn(few)[1:]
 
 
-def test_trial_0_is_the_recipe_and_the_others_differ_from_it_in_what_is_searched() -> None:
+def test_trials_differ_only_in_searched_settings() -> None:
     found = search(*OVER, epochs=3, settings=("training.sentences=50",))
     usual = flat(plain(resolve_config("mine", "sri")))
     for trial in found.trials:
         assert trial.run is not None
         config = flat(plain(trial.run.config))
-        apart = {name for name in usual if config[name] != usual[name]} - {"sampler.name"}
-        assert apart <= {"training.epochs", "training.sentences", *(found.keys if trial.number else ())}
+        changed = {name for name in usual if config[name] != usual[name]} - {"sampler.name"}
+        assert changed <= {"training.epochs", "training.sentences", *(found.keys if trial.number else ())}
         for key, text in trial.drawn.items():
             assert config[key] == type(usual[key])(text)
             assert f"{key}={text}" in trial.run.words
@@ -66,7 +66,7 @@ def test_trial_0_is_the_recipe_and_the_others_differ_from_it_in_what_is_searched
     assert [run.name[-4:] for run in found.plan.runs] == [f"-{number:03}" for number in range(6)]
 
 
-def test_searches_that_differ_have_runs_of_other_names() -> None:
+def test_different_searches_have_different_run_names() -> None:
     others = [
         search(*OVER),
         search(*OVER, seed=1),
@@ -90,7 +90,7 @@ def test_searches_that_differ_have_runs_of_other_names() -> None:
         ("vae-anneal", ("training.select=elbo",), "elbo"),
     ],
 )
-def test_trials_are_measured_by_what_the_best_model_is_chosen_by(
+def test_trials_are_measured_by_the_selection_metric(
     method: str, settings: tuple[str, ...], metric: str
 ) -> None:
     found = search(OVER[0], method=method, settings=settings)
@@ -101,14 +101,14 @@ def test_trials_are_measured_by_what_the_best_model_is_chosen_by(
     assert words[words.index("--metrics") + 1] == metric
 
 
-def test_a_trial_that_repeats_another_is_not_trained() -> None:
+def test_repeated_trial_is_not_trained() -> None:
     found = search("generator.dropout=0.1,0.2", trials=8)
     kinds = {(trial.run is None, trial.drawn.get("generator.dropout")) for trial in found.trials}
     assert len(found.plan.runs) == len({repr(run.config) for run in found.plan.runs}) <= 3
     assert any(trial.state.startswith("as trial ") for trial in found.trials), kinds
 
 
-def test_a_trial_whose_settings_do_not_go_together_has_failed() -> None:
+def test_invalid_combination_is_a_failed_trial() -> None:
     found = search("optimizer.learning_rate=0.001..0.1:log", "optimizer.weight_decay=1..100", trials=30)
     failed = [trial for trial in found.trials if trial.run is None]
     assert 0 < len(failed) < 29
@@ -119,7 +119,7 @@ def test_a_trial_whose_settings_do_not_go_together_has_failed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("over", "settings", "told"),
+    ("over", "settings", "words"),
     [
         ((), (), "--over"),
         (("sampler.stps=5..20",), (), "did you mean sampler.steps"),
@@ -138,20 +138,18 @@ def test_a_trial_whose_settings_do_not_go_together_has_failed() -> None:
         (("preset=ptb,snli",), (), "one preset"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(
-    over: tuple[str, ...], settings: tuple[str, ...], told: str
-) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_invalid_searches(over: tuple[str, ...], settings: tuple[str, ...], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
         search(*over, settings=settings)
 
 
-def test_epochs_are_not_searched_and_fixed_at_once() -> None:
+def test_epochs_cannot_be_both_searched_and_fixed() -> None:
     with pytest.raises(UsageError, match=r"training\.epochs"):
         search("training.epochs=2..9", epochs=3)
 
 
 @pytest.mark.parametrize("key", ["sampler.temperature=0.2..0.8", "generator.input_dropout=0.1..0.4"])
-def test_what_may_be_a_number_takes_a_range(key: str) -> None:
+def test_range_for_settings_that_may_be_numbers(key: str) -> None:
     assert len(search(key, trials=3).plan.runs) == 3
 
 
@@ -166,7 +164,7 @@ def result(
     return Result(trial, State(), estimate, paired)
 
 
-def test_the_lowest_loss_is_the_best_and_of_the_elbo_the_highest() -> None:
+def test_best_has_lowest_loss_or_highest_elbo() -> None:
     assert result(0, 30.0).loss < result(1, 31.0).loss < result(2, math.nan).loss == result(3, None).loss
     assert result(0, -30.0, metric="elbo").loss < result(1, -31.0, metric="elbo").loss
     assert best_of([result(0, None)]) is None
@@ -175,7 +173,7 @@ def test_the_lowest_loss_is_the_best_and_of_the_elbo_the_highest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "words"),
     [
         (
             [result(3, 29.0, (-1.0, 0.4)), result(0, 30.0)],
@@ -186,13 +184,13 @@ def test_the_lowest_loss_is_the_best_and_of_the_elbo_the_highest() -> None:
         ([result(3, 29.0), result(0, None)], "not among them"),
     ],
 )
-def test_the_verdict_says_how_sure_it_is(found: list[Result], told: str) -> None:
-    assert told in verdict(found)[0]
+def test_verdict_states_its_certainty(found: list[Result], words: str) -> None:
+    assert words in verdict(found)[0]
     assert any("seed" in line for line in verdict(found))
 
 
 @pytest.mark.parametrize("recipe", ["ours", "regularised"])
-def test_the_best_settings_are_a_recipe_that_gives_the_same_run(tmp_path: Path, recipe: str) -> None:
+def test_best_recipe_reproduces_the_run(tmp_path: Path, recipe: str) -> None:
     found = search(*OVER, recipe=recipe, settings=("optimizer.clip=1.5",), epochs=2)
     path = tmp_path / "best.toml"
     for trial in found.trials:

@@ -1,4 +1,4 @@
-"""What is said of a rate-distortion curve that was drawn from too few chains."""
+"""Notes on a rate-distortion curve that was drawn from too few chains."""
 
 from sritool.analysis.rate_distortion import Point, on_order
 
@@ -10,7 +10,7 @@ def curve(*pairs: tuple[float, float]) -> list[Point]:
     ]
 
 
-def test_steps_that_go_back_are_counted() -> None:
+def test_non_monotonic_steps_are_counted() -> None:
     assert on_order(curve((0, 9), (1, 8), (2, 7.5))) == []
     assert on_order(curve((0, 9))) == []
     (note,) = on_order(curve((0, 9), (-0.1, 8.5), (1, 8.6), (2, 8)))

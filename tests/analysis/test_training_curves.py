@@ -1,4 +1,4 @@
-"""Training curves against metrics.jsonl written by hand."""
+"""Training curves against hand-written metrics.jsonl files."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ AUTOENCODER_FIRST = [
 ]
 
 
-def test_places_of_epochs_and_steps() -> None:
-    """Two epochs of ten steps before 0, then one of twenty; the next is taken to be as long."""
+def test_positions_of_epochs_and_steps() -> None:
+    """Two epochs of ten steps before 0, then one of twenty; the next is assumed to be as long."""
     found = points_of("r", AUTOENCODER_FIRST)
     assert found == [
         Point("r", "recon", -1.0, 10, 50.0, 0.5),
@@ -61,11 +61,11 @@ def test_places_of_epochs_and_steps() -> None:
     ]
 
 
-def test_without_a_validation_there_is_no_curve() -> None:
+def test_no_curve_without_validation() -> None:
     assert points_of("r", [step(1, 1, 9.0), step(50, 1, 8.0)]) == []
 
 
-def test_damaged_lines_are_counted_and_one_being_written_is_none(tmp_path: Path) -> None:
+def test_damaged_lines_are_counted_except_an_unfinished_one(tmp_path: Path) -> None:
     good = epoch(1, 4, nll=5.0)
     bad = ['{"kind": "epoch", "ep', "5", '"text"', "[]", "null", '{"kind": "step"}', '{"kind":1,"step":[]}']
     path = write(tmp_path / "run", good, more="\n".join(bad) + '\n{"kind": "epoch", "epo')
@@ -91,7 +91,7 @@ def test_runs_by_folder_file_and_name(tmp_path: Path) -> None:
         metrics_file(lone, tmp_path)
 
 
-def test_young_runs_are_told(tmp_path: Path) -> None:
+def test_runs_without_validation_yet(tmp_path: Path) -> None:
     young = write(tmp_path / "young", step(1, 1, 9.0))
     old = write(tmp_path / "old", epoch(1, 4, nll=5.0), more="{\n")
     with pytest.raises(DataError, match=r"young has no validation yet.*; wait, or train on"):
@@ -113,7 +113,7 @@ def test_young_runs_are_told(tmp_path: Path) -> None:
         (None, {"nll", "recon", "au", "posterior-kl", "permuted"}),
     ],
 )
-def test_a_run_without_z_has_no_curves_of_it(config: str | None, metrics: set[str], tmp_path: Path) -> None:
+def test_run_without_z_has_no_curves_of_z(config: str | None, metrics: set[str], tmp_path: Path) -> None:
     values = {"nll": 9.0, "recon": 9.0, "au": 0, "posterior-kl": 0.0, "permuted": 0.0}
     path = write(tmp_path / "run", epoch(1, 10, **values))
     if config is not None:

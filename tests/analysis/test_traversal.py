@@ -1,4 +1,4 @@
-"""Latent traversal: the codes that are decoded, words that changed, the choice of dimensions."""
+"""Latent traversal: the codes that are decoded, the words that change, and the choice of dimensions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, begin_run: Callable[..., Any
     return load(run.folder)
 
 
-def test_one_coordinate_is_replaced_at_a_time(model: Any) -> None:
+def test_one_coordinate_changes_at_a_time(model: Any) -> None:
     found = traverse(model, dimensions=[3, 1], points=3, reach=2.0, seed=5, max_length=7)
     code = model.prior(1, 5)[0]
     assert found.code == tuple(map(float, code))
@@ -54,14 +54,14 @@ def test_one_coordinate_is_replaced_at_a_time(model: Any) -> None:
         assert step.changed == count_changed(found.sentence, step.sentence)
 
 
-def test_a_sentence_is_moved_by_its_code(model: Any) -> None:
+def test_traversal_of_a_sentence_starts_at_its_code(model: Any) -> None:
     found = traverse(model, sentence="one nurse paints kites", points=2, dimensions=[2])
     code = model.posterior_mean(["one nurse paints kites"])[0]
     assert np.array_equal(np.float32(found.code), code)
     assert found.sentence == model.decode(code[None])[0]
 
 
-def test_the_dimensions_that_change_the_most_words_come_first(model: Any) -> None:
+def test_most_influential_dimensions_come_first(model: Any) -> None:
     changed = load(model.path)
     with torch.no_grad():
         for weight in (changed.generator.latent_to_gates, changed.generator.latent_to_initial):
@@ -76,6 +76,6 @@ def test_the_dimensions_that_change_the_most_words_come_first(model: Any) -> Non
 
 
 @pytest.mark.parametrize("dimension", [0, 4, -1])
-def test_no_such_dimension(model: Any, dimension: int) -> None:
-    with pytest.raises(UsageError, match=f"no dimension {dimension}; give some of 1 to 3"):
+def test_unknown_dimension(model: Any, dimension: int) -> None:
+    with pytest.raises(UsageError, match=f"no dimension {dimension}.*1 to 3"):
         traverse(model, dimensions=[1, dimension])

@@ -1,4 +1,4 @@
-"""The densities of `benchmarks.fitted_prior`."""
+"""The densities of `benchmarks.fitted_prior`, against numerical integration."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from benchmarks.fitted_prior import PRIORS
 
 @pytest.mark.parametrize("name", list(PRIORS))
 def test_density_integrates_to_one(name: str) -> None:
-    """On a grid in two dimensions, fitted to draws of two sides."""
+    """On a two-dimensional grid, for densities fitted to draws around two centres."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(400, 4, 2, generator=generator, dtype=torch.float64)
     side = torch.where(torch.arange(400) % 2 == 0, 1.5, -1.5).view(-1, 1, 1)

@@ -1,4 +1,4 @@
-"""The plain loop that sritool is timed against computes what sritool computes."""
+"""The plain loop that sritool is timed against, against sritool itself: they compute the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmarks.reference import (
 from benchmarks.shapes import SHAPES, Shape, random_batch
 from sritool.data.batches import Batch
 from sritool.inference.chain_density import chain_density
-from sritool.inference.langevin import Dynamics, langevin_step, log_prior, short_run
+from sritool.inference.langevin import Dynamics, langevin_step, log_joint_of, log_prior, short_run
 from sritool.methods.sri import ShortRunInference
 from sritool.model.generator import Generator
 
@@ -33,7 +33,7 @@ STEP_SIZES = (0.3, 0.1, 0.05)
 
 def pair(shape: Shape = MICRO, padded: bool = True) -> tuple[Generator, Reference, Batch, Tensor]:
     """Generator and reference with the same weights in float64, a batch and codes for it."""
-    generator = method_of(run_config(shape), shape, torch.device("cpu")).generator.double()
+    generator = method_of(run_config(shape), shape, CPU).generator.double()
     generator.initialise(0.7, seed=3)
     code = torch.randn(
         shape.batch, shape.latent, generator=torch.Generator().manual_seed(1), dtype=torch.float64
@@ -46,7 +46,7 @@ def oracle(generator: Generator, batch: Batch, z: Tensor) -> Tensor:
 
 
 def gradients(generator: Generator, total: Tensor) -> dict[str, Tensor]:
-    """Of the generator's parameters, in the reference's layout, but for the LSTM's second bias."""
+    """Gradients of the generator's parameters in the reference's layout, without the LSTM's second bias."""
     names, parameters = zip(*generator.named_parameters(), strict=True)
     found = dict(zip(names, torch.autograd.grad(total, parameters), strict=True))
     return {name: g for name, g in translated(found).items() if name != "lstm.bias_hh_l0"}
@@ -61,7 +61,7 @@ def close(found: Reference, expected: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("padded", [False, True])
-def test_value_and_all_gradients_are_the_oracles(padded: bool) -> None:
+def test_value_and_gradients_match_the_generator(padded: bool) -> None:
     generator, reference, batch, code = pair(padded=padded)
     ours, theirs = code.clone().requires_grad_(), code.clone().requires_grad_()
     expected, found = oracle(generator, batch, ours), reference.nll(batch, theirs)
@@ -85,7 +85,7 @@ def test_given_dropout_factors_are_used() -> None:
     torch.testing.assert_close(found, oracle(generator, batch, code), rtol=1e-11, atol=1e-11)
 
 
-def test_a_chain_moves_as_short_run_does_and_leaves_every_steps_gradient() -> None:
+def test_chain_moves_and_sums_gradients_as_short_run() -> None:
     generator, reference, batch, start = pair()
     noise = torch.randn(3, *start.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     end = langevin_chain(reference, batch, start, STEP_SIZES, noise, 0.4, dropout=False)
@@ -101,8 +101,8 @@ def test_a_chain_moves_as_short_run_does_and_leaves_every_steps_gradient() -> No
 
 @pytest.mark.parametrize("frugal", [False, True])
 @pytest.mark.parametrize("sampler", ["paper", "authors", "preconditioned", "exponential"])
-def test_a_training_step_has_sritools_gradient(sampler: str, frugal: bool) -> None:
-    """Given the same noise and no dropout; and its Fisher information moves alike."""
+def test_training_step_has_the_same_gradient(sampler: str, frugal: bool) -> None:
+    """With the same noise and no dropout; the Fisher information changes equally."""
     shape = replace(MICRO, dropout=0.0)
     method = method_of(run_config(shape, sampler=sampler, steps=4, all_words=True), shape, CPU)
     assert isinstance(method, ShortRunInference)
@@ -132,7 +132,7 @@ def test_a_training_step_has_sritools_gradient(sampler: str, frugal: bool) -> No
         torch.testing.assert_close(fisher, method.preconditioner.fisher, rtol=1e-9, atol=1e-11)
 
 
-def test_a_language_models_step_has_sritools_gradient() -> None:
+def test_language_model_step_has_the_same_gradient() -> None:
     shape = replace(MICRO, dropout=0.0)
     method = method_of(run_config(shape, "lm"), shape, CPU)
     method.modules.double()
@@ -146,7 +146,7 @@ def test_a_language_models_step_has_sritools_gradient() -> None:
 
 
 @pytest.mark.parametrize("form", ["autocast", "cast"])
-def test_bfloat16_forms_of_the_output_layer_round_and_no_more(form: str) -> None:
+def test_bfloat16_output_layer_only_rounds(form: str) -> None:
     generator, _, batch, code = pair()
     reference = reference_of(generator.float())
     expected = reference.nll(batch, code.float())
@@ -156,21 +156,16 @@ def test_bfloat16_forms_of_the_output_layer_round_and_no_more(form: str) -> None
     assert not torch.equal(found, expected)
 
 
-def test_the_authors_density_is_the_product_of_the_steps() -> None:
+def test_authors_density_matches_chain_density() -> None:
     generator, reference, batch, start = pair()
     noise = torch.randn(3, *start.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     code = start.clone().requires_grad_()
     end = chain_with_graph(reference, batch, code, STEP_SIZES, noise, 0.4)
-    method = method_of(run_config(MICRO), MICRO, torch.device("cpu"))
+    method = method_of(run_config(MICRO), MICRO, CPU)
     method.modules.double()
     method.generator.load_state_dict(generator.state_dict())
     conditional = method.conditional(batch)
-
-    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        value, gradient = conditional.evaluate(z)
-        return value + log_prior(z), gradient - z
-
-    chain = short_run(log_joint, start, noise, Dynamics(STEP_SIZES, 0.4), keep_path=True)
+    chain = short_run(log_joint_of(conditional), start, noise, Dynamics(STEP_SIZES, 0.4), keep_path=True)
     torch.testing.assert_close(end.detach(), chain.end, rtol=1e-9, atol=1e-10)
     theirs = log_density(code, end)
     torch.testing.assert_close(theirs, chain_density(conditional, chain).log_density, rtol=1e-8, atol=1e-9)

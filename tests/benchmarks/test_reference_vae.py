@@ -1,4 +1,4 @@
-"""The plain loop of a variational autoencoder computes what sritool's `vae-anneal` does."""
+"""The plain loop of a variational autoencoder, against sritool's `vae-anneal`: they compute the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MICRO = SHAPES["micro"]
 
 
 @pytest.mark.parametrize("padded", [False, True])
-def test_loss_and_all_gradients_are_those_of_the_method(padded: bool) -> None:
+def test_loss_and_gradients_match_the_method(padded: bool) -> None:
     """Under the same dropout and noise, at a KL weight between 0 and 1."""
     method = method_of(run_config(MICRO, "vae-anneal"), MICRO, torch.device("cpu"))
     assert isinstance(method, EncoderMethod)
@@ -48,9 +48,9 @@ def test_loss_and_all_gradients_are_those_of_the_method(padded: bool) -> None:
         torch.testing.assert_close(found, slope, rtol=1e-9, atol=1e-11)
 
 
-def test_a_training_step_moves_every_parameter() -> None:
+def test_training_step_moves_every_parameter() -> None:
     reference = ReferenceVae(run_config(MICRO, "vae-anneal").generator, MICRO.vocabulary)
-    batch = random_batch(MICRO, sentences=40)  # every word somewhere
+    batch = random_batch(MICRO, sentences=40)  # every word occurs
     before = {name: p.detach().clone() for name, p in reference.named_parameters()}
     optimizer = torch.optim.SGD(reference.parameters(), lr=0.1)
     assert 0 < train_step_vae(reference, optimizer, batch, 0.5) < 10 * MICRO.length

@@ -1,4 +1,4 @@
-"""The authors' files are read as they wrote them, and every setting has its row."""
+"""The authors' released files are read as they are, and every setting gets a row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from benchmarks.released_codes import SETTINGS, main
 
 
-def test_a_row_a_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_setting_gets_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(0)
     for labels in (0, 100):
         folder = tmp_path / f"cache_{labels}_labels"

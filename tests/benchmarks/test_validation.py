@@ -1,4 +1,4 @@
-"""The comparison of cheap and thorough validations: it measures each epoch once, and says what each chooses."""
+"""The comparison of cheap and thorough validations: each epoch is measured once, and the choices are named."""
 
 from __future__ import annotations
 
@@ -20,16 +20,8 @@ SMALL = [
 
 def test_every_epoch_is_measured_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     preprocess_corpus("tiny", named_source("tiny", None), data_dir=tmp_path / "data")
-    words = [
-        "tiny",
-        str(tmp_path / "out"),
-        "--data-dir",
-        str(tmp_path / "data"),
-        "--threads",
-        "1",
-        "--",
-        *SMALL,
-    ]
+    folders = ("tiny", str(tmp_path / "out"), "--data-dir", str(tmp_path / "data"))
+    words = [*folders, "--threads", "1", "--", *SMALL]
     assert validation.main(words) == 0
     for epoch in (1, 2, 3):
         assert load_checkpoint(tmp_path / f"out/epoch-{epoch}.pt").progress["epoch"] == epoch

@@ -1,4 +1,4 @@
-"""The program as a whole: its help, its errors and exit codes, pipes, completion."""
+"""The program as a whole: help, errors and exit codes, environment variables, pipes, shell completion."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ FLOOD = """
 
 
 def fail(
-    how: Annotated[str, typer.Argument()] = "not",
+    how: Annotated[str, typer.Argument()] = "succeed",
     seed: SeedOpt = 0,
     max_time: Annotated[float | None, typer.Option(parser=duration, envvar="SRITOOL_MAX_TIME")] = None,
     threads: Annotated[int | None, typer.Option(min=1)] = None,
     fmt: FormatOpt = "auto",
 ) -> None:
-    """Fail in the way asked for.
+    """Fail in the given way.
 
-    Longer words with [batch] brackets.
+    A longer description with [batch] in brackets.
     """
     if how == "bug":
         raise RuntimeError("first line\nsecond line")
@@ -76,7 +76,7 @@ def fail(
         raise BrokenPipeError(32, "Broken pipe")
     if how == "exit":
         raise typer.Exit(5)
-    if how != "not":
+    if how != "succeed":
         raise getattr(errors, how)("it went\nwrong; do this")
     emit(Table("", ["seed", "max_time", "threads"], [[seed, max_time, threads]]), fmt)
 
@@ -96,7 +96,7 @@ def flood(tmp_path: Path) -> Path:
     return program
 
 
-def test_help_of_the_program_and_every_command_imports_nothing_heavy(run_program: RunProgram) -> None:
+def test_help_imports_nothing_heavy(run_program: RunProgram) -> None:
     program = f"""
 import sys
 from sritool.cli.app import COMMANDS, app
@@ -110,7 +110,7 @@ for args in (["--help"], *([name, "--help"] for name in COMMANDS)):
     assert "Usage: sritool [OPTIONS] COMMAND" in done.stdout
 
 
-def test_every_command_has_one_line_of_help(invoke: Run) -> None:
+def test_every_command_is_summarised_in_the_help(invoke: Run) -> None:
     shown = invoke("--help").stdout
     for name in application.COMMANDS:
         summary = application.CommandGroup.build(name).get_short_help_str(200)
@@ -123,12 +123,12 @@ def test_module_runs_as_the_program(run_program: RunProgram) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"sritool {sritool.__version__}\n", "")
 
 
-def test_no_arguments_show_the_help(invoke: Run) -> None:
+def test_no_arguments_shows_the_help(invoke: Run) -> None:
     assert (invoke().exit_code, invoke().stdout) == (0, invoke("--help").stdout)
 
 
-def test_brackets_in_help_are_no_markup(invoke: Run) -> None:
-    assert "[batch] brackets" in invoke("fail", "-h").stdout
+def test_brackets_in_help_are_not_markup(invoke: Run) -> None:
+    assert "[batch] in brackets" in invoke("fail", "-h").stdout
 
 
 @pytest.mark.parametrize(
@@ -151,17 +151,17 @@ def test_brackets_in_help_are_no_markup(invoke: Run) -> None:
         ),
     ],
 )
-def test_error_is_one_line_and_an_exit_code(invoke: Run, how: str, code: int, line: str) -> None:
+def test_error_is_one_line_with_exit_code(invoke: Run, how: str, code: int, line: str) -> None:
     result = invoke("fail", how)
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (code, "", 1)
     assert result.stderr.startswith(line)
 
 
-@pytest.mark.parametrize("by", ["flag", "variable"])
-def test_debug_shows_the_traceback(invoke: Run, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
-    if by == "variable":
+@pytest.mark.parametrize("source", ["flag", "variable"])
+def test_debug_shows_the_traceback(invoke: Run, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    if source == "variable":
         monkeypatch.setenv("SRITOOL_DEBUG", "1")
-    result = invoke(*(["--debug"] if by == "flag" else []), "fail", "bug")
+    result = invoke(*(["--debug"] if source == "flag" else []), "fail", "bug")
     assert result.exit_code == 1
     assert "Traceback" in result.stderr
     assert 'raise RuntimeError("first line' in result.stderr
@@ -181,23 +181,23 @@ def test_debug_shows_the_traceback(invoke: Run, monkeypatch: pytest.MonkeyPatch,
         ("fail --threads 0", ["--threads: ", "1"]),
         ("fail --max-time 9q", ["--max-time: '9q' is not a length of time", "9m"]),
         ("fail --max-time", ["--max-time", "requires an argument"]),
-        ("fail not more", ["extra argument", "more", "(see: sritool fail --help)"]),
+        ("fail succeed more", ["extra argument", "more", "(see: sritool fail --help)"]),
     ],
 )
-def test_usage_error_is_one_line_that_names_what_is_wrong(invoke: Run, args: str, words: list[str]) -> None:
+def test_usage_error_names_the_mistake(invoke: Run, args: str, words: list[str]) -> None:
     result = invoke(*args.split())
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
     assert result.stderr.startswith("error: ")
     assert all(word in result.stderr for word in words), result.stderr
 
 
-def test_options_come_from_variables_and_flags_win(invoke: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flag_overrides_environment_variable(invoke: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("SEED", "seven"), ("MAX_TIME", "9m"), ("FORMAT", "json")):
         monkeypatch.setenv(f"SRITOOL_{name}", value)
     result = invoke("fail", "--seed", "8")
     assert json.loads(result.stdout) == {"seed": 8, "max_time": 540.0, "threads": None}
-    wrong = invoke("fail")
-    assert (wrong.exit_code, "--seed (from SRITOOL_SEED): " in wrong.stderr) == (2, True)
+    invalid = invoke("fail")
+    assert (invalid.exit_code, "--seed (from SRITOOL_SEED): " in invalid.stderr) == (2, True)
     for name, value in (("SEED", "7"), ("QUIET", "maybe")):
         monkeypatch.setenv(f"SRITOOL_{name}", value)
     unclear = invoke("sample", "tiny-sri")
@@ -214,7 +214,7 @@ def commands_by_name() -> Iterator[tuple[str, Any]]:
             yield name, command
 
 
-def test_no_option_of_any_command_takes_the_last_of_several_values(invoke: Run) -> None:
+def test_repeated_single_value_option_is_refused(invoke: Run) -> None:
     tried = 0
     for name, command in commands_by_name():
         for param in command.params:
@@ -226,13 +226,13 @@ def test_no_option_of_any_command_takes_the_last_of_several_values(invoke: Run) 
     assert tried > 100
 
 
-def test_a_flag_may_be_repeated_but_not_contradicted(invoke: Run) -> None:
+def test_flag_may_be_repeated_but_not_contradicted(invoke: Run) -> None:
     contradicted = invoke("preprocess", "tiny", "--lowercase", "--keep-case")
     assert (contradicted.exit_code, "--lowercase/--keep-case" in contradicted.stderr) == (2, True)
     assert "given 2 times" not in invoke("preprocess", "no-such.txt", "--force", "--force").stderr
 
 
-def test_suggestion_names_all_where_none_is_near() -> None:
+def test_suggestion_lists_all_names_if_none_is_close() -> None:
     assert errors.suggestion("tray", ["train", "score"]) == "; did you mean train?"
     assert errors.suggestion("steps", ["stepz"], "sampler.") == "; did you mean sampler.stepz?"
     assert errors.suggestion("zzz", ["train", "score"]) == "; known: train, score"
@@ -249,11 +249,11 @@ def test_closed_pipe_ends_quietly(run_program: RunProgram, flood: Path, options:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_full_disk_is_one_line(run_program: RunProgram, flood: Path) -> None:
+def test_full_disk_is_a_one_line_error(run_program: RunProgram, flood: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = run_program(flood, "flood", capture_output=False, stdout=full, stderr=subprocess.PIPE)
-    line = "error: cannot write the output: No space left on device; send it where there is room\n"
-    assert (done.returncode, done.stderr) == (1, line)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: cannot write the output: No space left on device")
 
 
 @pytest.mark.parametrize(
@@ -261,16 +261,16 @@ def test_full_disk_is_one_line(run_program: RunProgram, flood: Path) -> None:
     [("sritool --ver", "--version"), ("sritool fl", "flood"), ("sritool flood --ro", "--rows")],
 )
 def test_shell_completion(run_program: RunProgram, flood: Path, words: str, expected: str) -> None:
-    asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
-    done = run_program(flood, env={"_SRITOOL_COMPLETE": "complete_bash", **asked})
+    variables = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    done = run_program(flood, env={"_SRITOOL_COMPLETE": "complete_bash", **variables})
     assert expected in done.stdout.split()
 
 
-@pytest.mark.parametrize(("size", "code"), [("2", 2), ("16", 2), ("1", 0), ("0", 0), ("", 0), ("many", 0)])
-def test_one_of_several_processes_is_refused(
+@pytest.mark.parametrize(("size", "code"), [("2", 2), ("1", 0), ("0", 0), ("", 0), ("many", 0)])
+def test_torchrun_is_refused_for_other_commands(
     run: Run, monkeypatch: pytest.MonkeyPatch, size: str, code: int
 ) -> None:
-    """As torchrun starts them: each would train the same run."""
+    """torchrun sets WORLD_SIZE; each of its processes would do the same work."""
     monkeypatch.setenv("WORLD_SIZE", size)
     result = run("info", "mine-sri")
     assert result.exit_code == code
@@ -278,7 +278,7 @@ def test_one_of_several_processes_is_refused(
     assert ("without torchrun" in result.stderr) == (code == 2)
 
 
-def test_what_resume_took_for_its_value_is_said(run: Run) -> None:
+def test_resume_that_swallowed_the_name_is_explained(run: Run) -> None:
     result = run("train", "--resume", "mine")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--resume took 'mine' for the run to resume; give NAME before --resume" in result.stderr

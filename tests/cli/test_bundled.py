@@ -1,17 +1,14 @@
-"""Every command that takes a checkpoint, with a model that comes with sritool, right after installing."""
+"""Every command that takes a checkpoint, run on a bundled model in an empty folder."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import Result
 
 from sritool.runs.bundled import FOLDER
-
-Invoke = Callable[..., Result]
+from support.tables import Run
 
 NAME = "tiny-sri"
 FEW = "--limit 4"
@@ -42,8 +39,8 @@ CODES = " ".join(["0.5"] * 16) + "\n"
         ("preprocess - --name like --like tiny-sri", "".join(f"we see {n} dogs .\n" for n in range(60))),
     ],
 )
-def test_the_command_works_in_an_empty_folder_and_says_which_model_it_takes(
-    command: str, stdin: str, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_command_works_in_an_empty_folder(
+    command: str, stdin: str, invoke: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     result = invoke(*command.split(), stdin=stdin)
@@ -53,8 +50,8 @@ def test_the_command_works_in_an_empty_folder_and_says_which_model_it_takes(
     assert not {path.name for path in tmp_path.iterdir()} - {"cache", "data"}
 
 
-def test_a_run_of_its_name_goes_first_and_is_told(
-    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_own_run_of_the_same_name_takes_precedence(
+    invoke: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(FOLDER / NAME, tmp_path / "runs" / NAME)
     monkeypatch.chdir(tmp_path)
@@ -63,7 +60,7 @@ def test_a_run_of_its_name_goes_first_and_is_told(
     assert f"using your runs/{NAME}/best.pt, not the model {NAME} that comes with sritool" in result.stderr
 
 
-def test_it_cannot_be_resumed(invoke: Invoke) -> None:
+def test_bundled_model_cannot_be_resumed(invoke: Run) -> None:
     result = invoke("train", "tiny", "--resume", NAME)
     assert result.exit_code == 2
     assert "last.pt" in result.stderr

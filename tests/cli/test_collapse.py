@@ -1,4 +1,4 @@
-"""Every command that shows something of z says whether the generator ignores z."""
+"""Every command that shows something about z reports whether the generator ignores z."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import sritool
 from support.tables import Run
 
-SAYS = "the generator ignores z"
+NOTE = "the generator ignores z"
 FEW = ("--samples", "8", "--pilots", "8")
 
 
@@ -26,22 +26,22 @@ FEW = ("--samples", "8", "--pilots", "8")
     ],
     ids=" ".join,
 )
-def test_the_verdict_is_said(run: Run, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_collapse_is_reported(run: Run, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     np.save("codes.npy", sritool.load("mine-sri").prior(2))
-    for bound, said in ((1e9, 1), (-1e9, 0)):
+    for bound, notes in ((1e9, 1), (-1e9, 0)):
         monkeypatch.setattr("sritool.evaluation.collapse.COLLAPSE_NATS", bound)
         result = run(*command)
-        assert (result.exit_code, result.stderr.count(SAYS)) == (0, said)
+        assert (result.exit_code, result.stderr.count(NOTE)) == (0, notes)
 
 
-def test_a_language_model_has_no_z_to_ignore(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_language_model_is_not_reported_as_collapsed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sritool.evaluation.collapse.COLLAPSE_NATS", 1e9)
     for command in (("sample", "mine-lm", "-n", "2"), ("evaluate", "mine-lm")):
-        assert SAYS not in run(*command).stderr
+        assert NOTE not in run(*command).stderr
 
 
-def test_it_is_no_reason_why_nothing_was_measured(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusal_does_not_mention_collapse(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sritool.evaluation.collapse.COLLAPSE_NATS", 1e9)
     result = run("evaluate", "mine-sri", "--metrics", "elbo-gain")
-    assert (result.exit_code, result.stderr.count(SAYS)) == (2, 0)
+    assert (result.exit_code, result.stderr.count(NOTE)) == (2, 0)
     assert "elbo-gain: not measured, as sri has no encoder; give other metrics" in result.stderr

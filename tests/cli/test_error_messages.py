@@ -1,4 +1,4 @@
-"""Exceptions as one line and an exit code."""
+"""Out-of-memory exceptions described in one line with an exit code."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import pytest
 from sritool.cli.error_messages import describe
 
 
-def refused_by_torch() -> Exception:
+def torch_oom() -> Exception:
     import torch
 
-    with pytest.raises(RuntimeError) as refused:
+    with pytest.raises(RuntimeError) as error:
         torch.empty(1 << 55)
-    return refused.value
+    return error.value
 
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError(), refused_by_torch(), type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")],
-    ids=["python", "torch on a CPU", "torch on a GPU"],
+    [MemoryError(), torch_oom(), type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")],
+    ids=["python", "torch-cpu", "torch-gpu"],
 )
-def test_memory_that_is_not_there_is_said_in_words(error: Exception) -> None:
+def test_out_of_memory_suggests_a_smaller_batch(error: Exception) -> None:
     line, code = describe(error)
     assert code == 1
-    assert line.startswith("out of memory; give a smaller --batch-size")
+    assert line.startswith("out of memory")
+    assert "--batch-size" in line

@@ -1,4 +1,4 @@
-"""Progress: its rate and time left, plain lines by a clock passed in, the bar on a terminal; durations."""
+"""Progress: rate and time left, plain lines with a fake clock, and the bar on a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ with Progress("epoch 1/2") as progress:
 
 
 class Clock:
-    """Seconds that the test moves."""
+    """A clock that the test moves."""
 
-    now = 100.0
+    now = 0.0
 
     def __call__(self) -> float:
         return self.now
@@ -47,12 +47,10 @@ def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return err.splitlines()
 
 
-def test_plain_lines_first_then_every_ten_seconds_and_the_last(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_plain_lines_are_ten_seconds_apart(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("epoch 1/40", clock=clock) as progress:
         for second in range(26):
-            clock.now = 100.0 + second
+            clock.now = float(second)
             progress.update(2 * second, 400, recon=41.25)
     assert lines_of(capsys) == [
         "epoch 1/40  0/400 steps  recon 41.25",
@@ -62,7 +60,7 @@ def test_plain_lines_first_then_every_ten_seconds_and_the_last(
     ]
 
 
-def test_last_state_is_said_when_the_work_fails(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_last_state_is_shown_when_the_work_fails(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     def work() -> None:
         with Progress("x", clock=clock) as progress:
             progress.update(1, 9)
@@ -74,16 +72,14 @@ def test_last_state_is_said_when_the_work_fails(clock: Clock, capsys: pytest.Cap
     assert lines_of(capsys) == ["x  1/9 steps", "x  2/9 steps"]
 
 
-def test_quiet_shows_nothing_and_no_line_is_said_twice(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_quiet_shows_nothing_and_no_line_repeats(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     for quiet in (True, False):
         with Progress("x", unit="sentences", quiet=quiet, clock=clock) as progress:
             progress.update(3)
         assert lines_of(capsys) == ([] if quiet else ["x  3 sentences"])
 
 
-def test_label_and_total_stay_and_fields_do_not(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_label_and_total_persist_but_fields_do_not(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("x", clock=clock) as progress:
         progress.update(1, 10, label="epoch 2/3", grad=12, **{"|Δz|": 3.14159})
         clock.now += 10
@@ -94,7 +90,7 @@ def test_label_and_total_stay_and_fields_do_not(clock: Clock, capsys: pytest.Cap
     ]
 
 
-def test_time_left_is_at_most_what_a_limit_leaves(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_time_left_is_capped_by_the_limit(clock: Clock) -> None:
     with Progress("", "steps", clock=clock) as progress:
         for done in (0, 1):
             progress.update(done, 1000, at_most=60.0)
@@ -106,12 +102,10 @@ def test_time_left_is_at_most_what_a_limit_leaves(clock: Clock, capsys: pytest.C
     ("moments", "rate"),
     [
         ([(0.0, 5000)], None),
-        ([(0.0, 5000), (10.0, 5030)], 3.0),  # a resumed run counts from its start
-        (
-            [(float(s), s if s < 100 else 100 + 5 * (s - 100)) for s in range(200)],
-            5.0,
-        ),  # the last half minute
-        ([(0.0, 0), (1.0, 400), (2.0, 2), (3.0, 5)], 3.0),  # a new epoch starts anew
+        ([(0.0, 5000), (10.0, 5030)], 3.0),  # a resumed run counts from where it started
+        # only the last half minute counts
+        ([(float(s), s if s < 100 else 100 + 5 * (s - 100)) for s in range(200)], 5.0),
+        ([(0.0, 0), (1.0, 400), (2.0, 2), (3.0, 5)], 3.0),  # a new epoch starts over
     ],
 )
 def test_rate(moments: list[tuple[float, int]], rate: float | None) -> None:
@@ -121,7 +115,7 @@ def test_rate(moments: list[tuple[float, int]], rate: float | None) -> None:
     assert counted.per_second == pytest.approx(rate)
 
 
-def test_rate_keeps_few_moments() -> None:
+def test_rate_keeps_little_history() -> None:
     rate = Rate()
     for step in range(100_000):
         rate.add(step / 1000, step)
@@ -129,7 +123,7 @@ def test_rate_keeps_few_moments() -> None:
     assert len(rate._moments) < 1000
 
 
-def test_bar_on_a_terminal_leaves_stdout_to_the_data(run_program: Callable[..., object]) -> None:
+def test_bar_on_a_terminal_leaves_stdout_to_data(run_program: Callable[..., object]) -> None:
     ours, theirs = pty.openpty()
     done = run_program(
         "-c",
@@ -149,11 +143,11 @@ def test_bar_on_a_terminal_leaves_stdout_to_the_data(run_program: Callable[..., 
     assert "40/40 steps" in text
     assert "recon 41.25 · unstable 2 %" in text
     assert "epoch 1: NLL 33.1" in text
-    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor is shown again"
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor stays hidden"
 
 
 @pytest.mark.parametrize(("width", "bar"), [(100, 8), (80, 6), (63, 0), (62, 0)])
-def test_bar_gives_way_before_label_and_time_left(
+def test_bar_shrinks_before_label_and_time_left(
     width: int, bar: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = io.StringIO()
@@ -169,17 +163,17 @@ def test_bar_gives_way_before_label_and_time_left(
     shown = stream.getvalue().splitlines()[-1].rstrip()
     assert shown.startswith("tiny-sri: importance ")
     assert shown.endswith(" 350/1000 sentences · 25.00/s · 0:26 left")
-    assert shown.count("━") == bar, "350 of 1000 of its width"
+    assert shown.count("━") == bar, "not 350/1000 of the bar's width"
 
 
 def read_some(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 65536)
-    except OSError:  # Linux says so when the other end of a terminal has gone
+    except OSError:  # Linux: the other end of the terminal is closed
         return b""
 
 
-def test_broken_stderr_does_not_end_the_work(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_stderr_does_not_stop_the_work(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     read, write = os.pipe()
     os.close(read)
     with Stderr(os.fdopen(write, "wb"), "utf-8", line_buffering=True) as stream:

@@ -1,70 +1,33 @@
-"""Signals while training: everything saved, the right exit code, and a run that goes on as if never stopped."""
+"""Signals while training: all is saved, the exit code is right, and the run resumes as if never stopped."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-import sritool
 from sritool.cli.signals import StopRequest
 from sritool.cli.training_progress import Watch
 from sritool.errors import Interrupted
 from support.tables import Run, same
 
-Starter = Callable[..., subprocess.Popen[str]]
-
 ENDLESS = ["--epochs", "1000000", "--patience", "0"]
 
 
-@pytest.fixture
-def start(train_small: Run) -> Iterator[Starter]:
-    """Begin `sritool train mine` with the small settings as a process of its own."""
-    processes: list[subprocess.Popen[str]] = []
-
-    def begin(*args: str) -> subprocess.Popen[str]:
-        command = [
-            "-m",
-            "sritool",
-            "train",
-            "mine",
-            "--config",
-            "small.toml",
-            "--threads",
-            "1",
-            "--no-summary",
-        ]
-        root = str(Path(sritool.__file__).parents[1])
-        process = subprocess.Popen(
-            [sys.executable, *command, *args],
-            env=os.environ | {"PYTHONPATH": root},
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        return process
-
-    yield begin
-    for process in processes:
-        process.kill()
-        process.wait()
+TRAIN = ["train", "mine", "--config", "small.toml", "--threads", "1", "--no-summary"]
 
 
-def read_until(process: subprocess.Popen[str], word: str) -> str:
-    """The first line of its stderr that holds a word; waits for it."""
+def wait_for(process: subprocess.Popen[str], word: str) -> None:
+    """Wait for a line of stderr that contains a word."""
     assert process.stderr is not None
     for line in process.stderr:
         if word in line:
-            return line
-    raise AssertionError(f"it ended with {process.wait()} and never said {word!r}")
+            return
+    raise AssertionError(f"exit code {process.wait()} without {word!r} on stderr")
 
 
 def last(run: str) -> dict[str, Any]:
@@ -78,18 +41,22 @@ def last(run: str) -> dict[str, Any]:
     [("SIGTERM", 143, "sri"), pytest.param("SIGINT", 130, "lm", marks=pytest.mark.at_length)],
 )
 @pytest.mark.slow
-def test_signal_saves_and_the_run_goes_on_bit_for_bit(
-    start: Starter, train_small: Run, number: str, code: int, method: str
+def test_run_stopped_by_a_signal_resumes_bit_for_bit(
+    start_program: Callable[..., subprocess.Popen[str]],
+    train_small: Run,
+    number: str,
+    code: int,
+    method: str,
 ) -> None:
-    process = start("--method", method, "--name", "stopped", *ENDLESS)
-    read_until(process, "1000000  1/")  # the first step is done
+    process = start_program("-m", "sritool", *TRAIN, "--method", method, "--name", "stopped", *ENDLESS)
+    wait_for(process, "1000000  1/")  # the first step is done
     process.send_signal(getattr(signal, number))
-    rest = process.communicate(timeout=60)
-    assert (process.returncode, rest[0]) == (code, "")
-    said = rest[1].splitlines()[-1]
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (code, "")
     step = last("stopped")["trainer"]["position"]["step"]
-    saved = "saved in runs/stopped/last.pt; go on with the same command and --resume"
-    assert said == f"stopped at step {step}, {saved}"
+    message = stderr.splitlines()[-1]
+    assert message.startswith(f"stopped at step {step}, saved in runs/stopped/last.pt; ")
+    assert "--resume" in message
     more = ["--method", method, *ENDLESS, "--max-steps", step + 5]
     assert train_small(*more, "--name", "stopped", "--resume").exit_code == 0
     assert train_small(*more, "--name", "whole").exit_code == 0
@@ -97,21 +64,21 @@ def test_signal_saves_and_the_run_goes_on_bit_for_bit(
     assert same(last("stopped")["trainer"], last("whole")["trainer"])
 
 
-def test_first_signal_is_noted_and_the_second_ends() -> None:
+def test_first_signal_is_noted_and_second_interrupts() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with StopRequest() as stop:
         assert stop() is None
         signal.raise_signal(signal.SIGTERM)
         assert stop() == signal.SIGTERM
-        with pytest.raises(Interrupted) as ended:
+        with pytest.raises(Interrupted) as interrupted:
             signal.raise_signal(signal.SIGTERM)
-    assert ended.value.exit_code == 143
+    assert interrupted.value.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_signal_while_measuring_tells_what_is_kept() -> None:
+def test_signal_while_measuring_says_what_is_saved() -> None:
     with Watch(quiet=True) as watch:
         report = watch.report(lambda: signal.SIGINT, "the run is saved")
-        with pytest.raises(Interrupted, match="the run is saved") as ended:
+        with pytest.raises(Interrupted, match="the run is saved") as interrupted:
             report("measuring", 1, 2)
-    assert ended.value.exit_code == 130
+    assert interrupted.value.exit_code == 130

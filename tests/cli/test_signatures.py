@@ -1,4 +1,4 @@
-"""Records of options become parameters, and parameters records."""
+"""Option records flattened into parameters, and help taken from docstrings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Shared:
     name: Annotated[str | None, typer.Option("--name")] = None
 
 
-def test_a_record_stands_for_its_fields() -> None:
+def test_record_is_flattened_into_its_fields() -> None:
     got = []
 
     def command(*, shared: Shared, points: Annotated[int, typer.Option("--points")] = 3) -> None:
@@ -81,9 +81,9 @@ def test_help_comes_from_docstrings() -> None:
 
 
 @pytest.mark.parametrize("given", [{"seed": 1 << 63}, {"points": 10**8}, {"points": 10**5000}])
-def test_a_number_beyond_all_use_is_refused(given: dict[str, int]) -> None:
+def test_absurdly_large_number_is_refused(given: dict[str, int]) -> None:
     def command(*, shared: Shared, points: Annotated[int, typer.Option("--points")] = 3) -> None:
-        pytest.fail("it was called")
+        pytest.fail("the command was called")
 
     with pytest.raises(UsageError, match="give at most"):
         flat(command)(**{"seed": 0, "name": None, "points": 3} | given)

@@ -1,4 +1,4 @@
-"""Standard streams whose other end is gone or full."""
+"""Standard streams to a closed pipe or a full disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sritool.cli.streams import Stderr, Stdout, write_bytes
 from sritool.errors import SritoolError
 
 
-def over(kind: type[io.TextIOWrapper], path: str) -> io.TextIOWrapper:
+def writing_to(kind: type[io.TextIOWrapper], path: str) -> io.TextIOWrapper:
     return kind(Path(path).open("wb"), "utf-8")
 
 
@@ -23,17 +23,17 @@ def without_reader(kind: type[io.TextIOWrapper]) -> io.TextIOWrapper:
     return kind(os.fdopen(write, "wb"), "utf-8")
 
 
-def test_full_disk_is_met_once() -> None:
-    with over(Stdout, "/dev/full") as stream:
+def test_full_disk_is_reported_once() -> None:
+    with writing_to(Stdout, "/dev/full") as stream:
         stream.write("lost")
-        with pytest.raises(SritoolError, match="No space left on device; send it where there is room") as met:
+        with pytest.raises(SritoolError, match="No space left on device") as error:
             stream.flush()
-        assert met.value.exit_code == 1
+        assert error.value.exit_code == 1
         stream.write("more")
         stream.flush()
 
 
-def test_reader_that_went_is_no_error() -> None:
+def test_closed_reader_is_not_an_error() -> None:
     with without_reader(Stdout) as stream:
         for _ in range(100):
             stream.write("x" * 10_000)
@@ -41,18 +41,18 @@ def test_reader_that_went_is_no_error() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 1_000_000])
-def test_bytes_meet_the_same(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_write_bytes_to_a_closed_or_full_stream(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     with without_reader(Stdout) as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         write_bytes(b"x" * size)
-    with over(Stdout, "/dev/full") as stream:
+    with writing_to(Stdout, "/dev/full") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         with pytest.raises(SritoolError, match="cannot write the output"):
             write_bytes(b"x" * size)
 
 
-def test_talk_never_fails() -> None:
-    for stream in (over(Stderr, "/dev/full"), without_reader(Stderr)):
+def test_stderr_never_fails() -> None:
+    for stream in (writing_to(Stderr, "/dev/full"), without_reader(Stderr)):
         with stream:
             for _ in range(100):
                 stream.write("talk\n" * 1000)

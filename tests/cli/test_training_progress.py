@@ -1,4 +1,4 @@
-"""How a run looks while it goes on: steps, validations and the time left, in lines and without a terminal."""
+"""Plain lines of a training run: steps, validations and the time left, with a fake clock."""
 
 from __future__ import annotations
 
@@ -15,15 +15,6 @@ from sritool.training.events import Epoch, Measuring, Note, Step
 from sritool.training.loop import Outcome
 
 
-class Clock:
-    """Seconds that the test moves."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def step(number: int, epoch: int = 1) -> Step:
     columns = {"moved": 3.0, "unstable": 0.025}
     return Step(epoch, 3, number, 90, 1234.5, 41.25, 2.5, columns, validations=4 - epoch)
@@ -33,9 +24,9 @@ def estimate(metric: str, value: float, draws: int) -> Estimate:
     return Estimate(metric, value, 0.5, "", 20, draws, "")
 
 
-def test_time_left_counts_the_validations_to_come(capsys: pytest.CaptureFixture[str]) -> None:
-    clock = Clock()
-    with Watch(False, clock) as watch:
+def test_time_left_includes_remaining_validations(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = SimpleNamespace(now=0.0)
+    with Watch(False, lambda: clock.now) as watch:
         for number in range(1, 31):
             clock.now = float(number)
             watch(step(number))
@@ -56,18 +47,18 @@ def test_time_left_counts_the_validations_to_come(capsys: pytest.CaptureFixture[
         "epoch 1/3: nll 30.00 ± 0.50 · au 5 · best so far · after 1:10",
         "  sample: a heron",
     ]
-    # 49 steps at one a second, and two validations of 40 seconds each
+    # 49 steps at one per second and two validations of 40 seconds each
     assert lines[-1] == f"epoch 2/3  41/90 steps · 1.000/s · 2:09 left  {shown}"
 
 
-def test_without_a_code_only_the_likelihood_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_epoch_line_without_z_shows_only_the_likelihood(capsys: pytest.CaptureFixture[str]) -> None:
     estimates = [estimate("nll", 30.0, 0), estimate("posterior-kl", 0.0, 0)]
     with Watch(False) as watch:
         watch(Epoch(2, 3, estimates, False, 5.0, "a heron"))
     assert capsys.readouterr().err == "epoch 2/3: nll 30.00 ± 0.50 · after 0:05\n  sample: a heron\n"
 
 
-def test_an_epoch_that_has_not_ended_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unfinished_epoch_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
     with Watch(False) as watch:
         watch(Epoch(1, 3, [estimate("nll", 30.0, 0)], True, 5.0, "a heron", ended=False))
     assert capsys.readouterr().err.startswith("epoch 1/3, before its end: nll 30.00")
@@ -77,7 +68,7 @@ def test_an_epoch_that_has_not_ended_is_told_so(capsys: pytest.CaptureFixture[st
     ("reason", "advice"),
     [("done", "--epochs"), ("early stop", "--patience"), ("halvings", "--set optimizer.halvings")],
 )
-def test_a_run_that_had_ended_says_what_held_it(reason: str, advice: str) -> None:
+def test_resuming_a_finished_run_says_what_limits_it(reason: str, advice: str) -> None:
     resumed: Any = SimpleNamespace(progress={"step": 8})
     line = ending(Outcome(Path("runs/x"), reason, 8, 1.0, 0.0), resumed, "--max-time")
     assert advice in line
@@ -85,7 +76,7 @@ def test_a_run_that_had_ended_says_what_held_it(reason: str, advice: str) -> Non
     assert "--resume" not in line
 
 
-def test_quiet_lets_only_warnings_through(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_shows_only_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     with Watch(True) as watch:
         watch(step(1))
         watch(Measuring("validation: x", 0, 20))
@@ -95,10 +86,8 @@ def test_quiet_lets_only_warnings_through(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == "warning: posterior collapse\n"
 
 
-@pytest.mark.parametrize(("kept", "said"), [("it is kept", ["it is kept"]), ("", [])])
-def test_what_is_kept_is_said_after_the_progress(
-    kept: str, said: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("kept", ["it is kept", ""])
+def test_saved_work_is_mentioned_after_the_progress(kept: str, capsys: pytest.CaptureFixture[str]) -> None:
     def work() -> None:
         with task_progress(False, kept) as report:
             report("recon", 1, 9)
@@ -109,4 +98,4 @@ def test_what_is_kept_is_said_after_the_progress(
         work()
     lines = capsys.readouterr().err.splitlines()
     assert lines[1].startswith("recon  2/9 sentences")
-    assert lines[2:] == said
+    assert lines[2:] == [kept] * bool(kept)

@@ -1,4 +1,4 @@
-"""Lengths of time and amounts of memory, read as people write them, and written."""
+"""Durations and memory sizes, parsed as users write them, and formatted."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from sritool.cli.units import format_duration, format_roughly
         (" 7b ", 7),
     ],
 )
-def test_amounts(text: str, expected: int) -> None:
+def test_memory_sizes(text: str, expected: int) -> None:
     assert size(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "much", "4 Gigs", "-1G", "1e9", "G", "4,5G", "0", "0G", "0.1b"])
-def test_what_is_no_amount(text: str) -> None:
+def test_invalid_memory_sizes(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="4G or 500M"):
         size(text)
 
@@ -52,17 +52,17 @@ def test_durations(texts: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "text", ["", "m", "9q", "-5", "5m1h", "5m5m", "1:75", "1:2:3:4", "0", "0s", "nan", "1e3", "9 9"]
 )
-def test_no_durations(text: str) -> None:
+def test_invalid_durations(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="length of time"):
         duration(text)
 
 
 @given(st.integers(1, 10**6))
-def test_duration_is_read_as_it_is_written(seconds: int) -> None:
+def test_written_duration_reads_back(seconds: int) -> None:
     assert duration(format_duration(seconds)) == seconds
 
 
-def test_duration_written() -> None:
+def test_format_duration() -> None:
     written = [format_duration(seconds) for seconds in (-1, 0, 9.4, 59.6, 600, 3723)]
     assert written == ["0:00", "0:00", "0:09", "1:00", "10:00", "1:02:03"]
 
@@ -79,5 +79,5 @@ def test_duration_written() -> None:
         (1.5e6, "17 days"),
     ],
 )
-def test_rough_lengths(seconds: float, text: str) -> None:
+def test_format_roughly(seconds: float, text: str) -> None:
     assert format_roughly(seconds) == text

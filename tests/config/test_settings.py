@@ -1,4 +1,4 @@
-"""Settings: what is refused, what comes back from TOML, and that every one of them is read."""
+"""Settings: what is refused, TOML round trips, and that every setting is read somewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import sritool
 from sritool.config.schedules import Ramp
-from sritool.config.settings import KlConfig, LikelihoodConfig, PretrainingConfig, RunConfig, SamplerConfig
+from sritool.config.settings import KlConfig, PretrainingConfig, RunConfig, SamplerConfig
 from sritool.config.values import build, merge, nested, parse_assignment, plain, read_toml, to_toml
 from sritool.errors import UsageError
 
@@ -27,17 +27,6 @@ from sritool.errors import UsageError
         ({"optimiser": {}}, "did you mean optimizer?"),
         ({"validation": {"likelihood": {"sample": 3}}}, "did you mean validation.likelihood.samples?"),
         ({"qqqq": 1}, "known: method, recipe, generator, sampler, kl, cycles, free_bits, "),
-    ],
-)
-def test_an_unknown_setting_suggests_the_nearest(values: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        build(RunConfig, values)
-    assert words in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
         ({"training": {"epochs": 2.5}}, "training.epochs is 2.5"),
         ({"training": {"epochs": "3"}}, "training.epochs is '3'"),
         ({"training": {"epochs": True}}, "training.epochs is True"),
@@ -50,7 +39,7 @@ def test_an_unknown_setting_suggests_the_nearest(values: dict[str, Any], words: 
         ({"generator": 3}, "generator is 3"),
     ],
 )
-def test_a_value_of_the_wrong_type_is_refused(values: dict[str, Any], words: str) -> None:
+def test_unknown_settings_and_wrong_types_are_named(values: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError) as caught:
         build(RunConfig, values)
     assert words in str(caught.value)
@@ -60,49 +49,36 @@ def test_a_value_of_the_wrong_type_is_refused(values: dict[str, Any], words: str
     "path",
     [
         *("generator.embedding=0", "generator.hidden=0", "generator.latent=-1", "generator.dropout=1.0"),
-        *(
-            "sampler.steps=0",
-            "sampler.step_sizes=[]",
-            "sampler.step_sizes=[0.1, 0.0]",
-            "sampler.end_weight=0",
-        ),
+        *("sampler.steps=0", "sampler.step_sizes=[]", "sampler.step_sizes=[0.1, 0]", "sampler.end_weight=0"),
         *("sampler.theta_gradient=start", "sampler.temperature=-0.1", "sampler.evaluation_temperature=-1"),
-        *(
-            "optimizer.name=lbfgs",
-            "optimizer.learning_rate=0",
-            "optimizer.learning_rate=nan",
-            "optimizer.clip=-1",
-        ),
+        *("optimizer.name=lbfgs", "optimizer.learning_rate=0", "optimizer.clip=-1"),
         *("optimizer.initial_scale=0", "training.epochs=0", "training.batch_size=0", "training.seed=-1"),
         *("training.precision=float16", "training.save_every=0", "validation.sentences=1"),
-        *(
-            "validation.likelihood.samples=1",
-            "validation.likelihood.modes=0",
-            "validation.likelihood.degrees=2",
-        ),
+        *("validation.likelihood.samples=1", "validation.likelihood.modes=0"),
+        "validation.likelihood.degrees=2",
     ],
 )
-def test_a_senseless_value_is_refused_in_one_line(path: str) -> None:
+def test_out_of_range_values_are_refused(path: str) -> None:
     with pytest.raises(UsageError, match=path.partition("=")[0]) as caught:
         build(RunConfig, parse_assignment(path))
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
 
 
-def test_numbers_and_single_values_are_taken_for_what_they_mean() -> None:
+def test_numbers_and_single_values_are_converted() -> None:
     config = build(RunConfig, {"sampler": {"temperature": 1, "step_sizes": 2}, "generator": {"dropout": 0}})
     assert config.sampler.temperature == Ramp(1.0, 1.0)
     assert config.sampler.step_sizes == (2.0,)
     assert isinstance(config.generator.dropout, float)
 
 
-def test_the_last_step_size_goes_on() -> None:
+def test_last_step_size_is_repeated() -> None:
     assert SamplerConfig(steps=5, step_sizes=(0.3, 0.2)).schedule() == [0.3, 0.2, 0.2, 0.2, 0.2]
     assert SamplerConfig(steps=1, step_sizes=(0.3, 0.2)).schedule() == [0.3]
 
 
 def _numbers(kind: Any, where: str = "") -> list[tuple[str, type]]:
-    """Path and type of every number of the settings."""
+    """Path and type of every numeric setting."""
     found: list[tuple[str, type]] = []
     for name, hint in typing.get_type_hints(kind).items():
         if dataclasses.is_dataclass(hint):
@@ -114,14 +90,14 @@ def _numbers(kind: Any, where: str = "") -> list[tuple[str, type]]:
 
 @pytest.mark.parametrize("path", [path for path, kind in _numbers(RunConfig) if kind is float])
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
-def test_no_number_that_is_not_finite_is_a_setting(path: str, value: str) -> None:
+def test_non_finite_numbers_are_refused(path: str, value: str) -> None:
     for text in (value, f"[0.1, {value}]") if path.endswith("step_sizes") else (value,):
         with pytest.raises(UsageError, match=path):
             build(RunConfig, merge(plain(RunConfig()), parse_assignment(f"{path}={text}")))
 
 
 @pytest.mark.parametrize("path", [path for path, kind in _numbers(RunConfig) if kind is int])
-def test_an_absurd_count_is_refused(path: str) -> None:
+def test_absurd_counts_are_refused(path: str) -> None:
     for count in (10**12 if path != "training.seed" else 1 << 63, 10**30, -(10**12)):
         with pytest.raises(UsageError, match=path):
             build(RunConfig, parse_assignment(f"{path}={count}"))
@@ -133,12 +109,10 @@ def test_an_absurd_count_is_refused(path: str) -> None:
         {"optimizer": {"decay": -1.0}},  # up the gradient
         {"optimizer": {"decay": {"start": 1.0, "end": -0.1}}},
         {"sampler": {"temperature": {"start": 0.1, "end": 0.2, "quantum": -0.1}}},
-        {"sampler": {"step_sizes": [0.1, 0]}},
-        {"sampler": {"step_sizes": []}},
         {"sampler": {"step_sizes": [0.1] * 100_001}},
     ],
 )
-def test_what_has_no_meaning_is_refused(values: dict[str, Any]) -> None:
+def test_meaningless_values_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="setting"):
         build(RunConfig, values)
 
@@ -166,7 +140,7 @@ def test_plain_values_are_plain() -> None:
     assert build(RunConfig, plain(RunConfig())) == RunConfig()
 
 
-def test_merging_is_table_by_table() -> None:
+def test_merge_is_recursive() -> None:
     under = {"a": {"x": 1, "y": {"p": 1, "q": 2}}, "b": 1, "c": {"z": 1}}
     over = {"a": {"y": {"q": 3}}, "b": {"w": 2}, "c": 7}
     assert merge(under, over) == {"a": {"x": 1, "y": {"p": 1, "q": 3}}, "b": {"w": 2}, "c": 7}
@@ -179,6 +153,7 @@ def test_merging_is_table_by_table() -> None:
         ("sampler.steps=10", {"sampler": {"steps": 10}}),
         (" sampler.steps = 10 ", {"sampler": {"steps": 10}}),
         ("optimizer.learning_rate=1e-4", {"optimizer": {"learning_rate": 1e-4}}),
+        ("validation.likelihood.samples=9", {"validation": {"likelihood": {"samples": 9}}}),
         ("sampler.chain_dropout=false", {"sampler": {"chain_dropout": False}}),
         ("sampler.step_sizes=[0.1, 0.2]", {"sampler": {"step_sizes": [0.1, 0.2]}}),
         ("sampler.temperature={start=0.1, end=1}", {"sampler": {"temperature": {"start": 0.1, "end": 1}}}),
@@ -192,17 +167,13 @@ def test_assignments(text: str, values: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("text", ["sampler.steps", "=3", ""])
-def test_no_assignment(text: str) -> None:
+def test_invalid_assignments(text: str) -> None:
     with pytest.raises(UsageError, match="--set"):
         parse_assignment(text)
 
 
-def test_nested() -> None:
-    assert nested("a.b.c", 1) == {"a": {"b": {"c": 1}}}
-
-
 @pytest.mark.parametrize("content", [b"a = ", b"\xff\xfe\x00", None])
-def test_an_unreadable_file_is_one_line(content: bytes | None, tmp_path: Path) -> None:
+def test_unreadable_settings_file(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     if content is not None:
         path.write_bytes(content)
@@ -220,7 +191,7 @@ def sections(kind: type) -> set[type]:
 
 
 def attributes_read() -> set[str]:
-    """Every name that is read as an attribute in the package, the checks of the settings themselves left out."""
+    """Every attribute name read in the package, except in the settings' own checks."""
     found = set()
     for path in Path(sritool.__file__).parent.rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -240,20 +211,19 @@ def attributes_read() -> set[str]:
 
 def test_every_setting_is_read() -> None:
     known = {(kind.__name__, item.name) for kind in sections(RunConfig) for item in dataclasses.fields(kind)}
-    assert ("LikelihoodConfig", "degrees") in known, "nested sections are not looked at"
-    assert LikelihoodConfig in sections(RunConfig)
+    assert ("LikelihoodConfig", "degrees") in known, "nested sections are skipped"
     read = attributes_read()
     assert "no_such_setting" not in read
     assert {(kind, name) for kind, name in known if name not in read} == set()
 
 
 @pytest.mark.parametrize(
-    ("section", "field", "longest"),
+    ("section", "field", "limit"),
     [(KlConfig, "ramp", 200), (SamplerConfig, "name", 200), (PretrainingConfig, "encoder", 4096)],
 )
-def test_a_text_is_no_longer_than_names_and_paths_are(section: Any, field: str, longest: int) -> None:
+def test_overlong_text_is_refused(section: Any, field: str, limit: int) -> None:
     with pytest.raises(UsageError, match=field) as caught:
-        section(**{field: "x" * (longest + 1)})
+        section(**{field: "x" * (limit + 1)})
     assert len(str(caught.value)) < 150
 
 
@@ -269,7 +239,7 @@ def _deep(levels: int) -> Any:
     [10**6000, [10**6000], "x" * 3_000_000, b"x" * 3_000_000, _deep(100_000), {"x" * 3_000_000: 1}, None, {}],
     ids=["digits", "digits in a list", "text", "bytes", "deep", "long key", "None", "table"],
 )
-def test_a_hostile_value_is_one_short_line(value: Any) -> None:
+def test_hostile_value_gives_one_short_line(value: Any) -> None:
     for path, _ in _numbers(RunConfig):
         with pytest.raises(UsageError, match=path.partition(".")[0]) as caught:
             build(RunConfig, nested(path, value))
@@ -280,18 +250,18 @@ def test_a_hostile_value_is_one_short_line(value: Any) -> None:
 @pytest.mark.parametrize(
     "values", [{7: 1}, {None: 1}, {b"method": "sri"}, {"sampler": {10**6000: 1}}, [], 3, "sri"]
 )
-def test_what_is_no_table_of_names_is_refused(values: Any) -> None:
+def test_settings_must_be_a_table_of_names(values: Any) -> None:
     with pytest.raises(UsageError):
         build(RunConfig, values)
 
 
-def test_a_path_is_any_that_the_system_has() -> None:
+def test_any_file_system_path_is_allowed() -> None:
     assert PretrainingConfig(encoder="runs/\udcff é").encoder == "runs/\udcff é"
     with pytest.raises(UsageError, match="encoder"):
         PretrainingConfig(encoder="runs/\0")
 
 
-def test_a_changed_copy_is_checked_too() -> None:
+def test_changed_copies_are_validated() -> None:
     config = SamplerConfig(steps=7)
     assert dataclasses.replace(config, steps=8) == SamplerConfig(steps=8)
     assert hash(dataclasses.replace(config, steps=8)) == hash(SamplerConfig(steps=8))

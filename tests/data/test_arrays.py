@@ -1,4 +1,4 @@
-"""Arrays in a row are read like one, and a corpus in several files like one in a single file."""
+"""Joined arrays against a single array, and a corpus in several files against the same corpus in one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sritool.evaluation.record import fingerprint
 
 
 @given(st.lists(st.lists(st.integers(0, 99), max_size=5), min_size=1, max_size=5), st.data())
-def test_arrays_in_a_row_are_read_like_one(parts: list[list[int]], data: st.DataObject) -> None:
+def test_joined_arrays_read_like_one(parts: list[list[int]], data: st.DataObject) -> None:
     shifts = [100 * number for number in range(len(parts))]
     whole = np.array(
         [value + shift for part, shift in zip(parts, shifts, strict=True) for value in part], np.int64
@@ -48,14 +48,14 @@ def test_arrays_in_a_row_are_read_like_one(parts: list[list[int]], data: st.Data
         assert row[int(places[0])] == whole[places[0]]
 
 
-def test_one_array_of_the_type_is_handed_on_as_it_is() -> None:
+def test_single_array_is_returned_unchanged() -> None:
     only = np.arange(3)
     assert joined([only], np.int64) is only
     assert fingerprint(joined([only, only], np.int64)) == fingerprint(np.concatenate([only, only]))
 
 
 @pytest.fixture(autouse=True)
-def few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentences_module, "CHUNK", 200)
 
 
@@ -66,7 +66,7 @@ def stored(folder: Path, sentences: list[str], **options: Any) -> Path:
 
 
 @pytest.mark.parametrize("options", [{}, {"tokenizer": "bpe", "vocab_size": 60}])
-def test_several_files_hold_what_one_file_does(
+def test_several_files_equal_one_file(
     tmp_path: Path, sentences: list[str], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     many = sentences * 40
@@ -92,7 +92,7 @@ def test_several_files_hold_what_one_file_does(
     assert fingerprint(parts.ids, parts.offsets) == fingerprint(whole.ids, np.asarray(whole.offsets))
 
 
-def test_several_files_are_a_dataset_of_hugging_face(
+def test_several_files_load_as_a_hugging_face_dataset(
     tmp_path: Path, sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import datasets
@@ -106,7 +106,7 @@ def test_several_files_are_a_dataset_of_hugging_face(
         assert opened["train"][row]["ids"] == split.targets(row).tolist()
 
 
-def test_a_missing_shard_is_noticed(
+def test_missing_shard_is_detected(
     tmp_path: Path, sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(split_files, "SHARD", 900)

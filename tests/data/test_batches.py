@@ -1,4 +1,4 @@
-"""Batches: padding in its place, every sentence once, an order that depends on seed and epoch alone."""
+"""Batches: padding, every sentence once, and an order that depends only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -10,22 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sritool.data.batches import collate, evaluation_batches, training_batches
-from sritool.data.split import Split
-from sritool.data.tokenizer import BOS, EOS, PAD, offsets_of
+from sritool.data.tokenizer import BOS, EOS, PAD
+from support.batches import split_of
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=60).map(
     lambda sizes: np.array(sizes, dtype=np.int64)
 )
 
 
-def split_of(*sentences: list[int]) -> Split:
-    offsets = offsets_of([len(sentence) for sentence in sentences])
-    flat = np.array([token for sentence in sentences for token in sentence], dtype=np.int32)
-    return Split(ids=flat, offsets=offsets, labels=None)
-
-
 def test_collate_puts_sentences_side_by_side() -> None:
-    split = split_of([5, 6, EOS], [EOS], [7, 8, 9], [4, EOS])  # the third is cut, without </s>
+    split = split_of([[5, 6, EOS], [EOS], [7, 8, 9], [4, EOS]])  # the third is cut, without </s>
     batch = collate(split, [2, 0, 1])
     assert batch.targets.t().tolist() == [[7, 8, 9], [5, 6, EOS], [EOS, PAD, PAD]]
     assert batch.inputs.t().tolist() == [[BOS, 7, 8], [BOS, 5, 6], [BOS, EOS, PAD]]
@@ -35,28 +29,30 @@ def test_collate_puts_sentences_side_by_side() -> None:
     assert {tensor.dtype for tensor in batch} == {torch.int64}
 
 
-def test_time_is_padded_to_a_multiple() -> None:
-    split = split_of([5, 6, 7, 8, EOS], [7, EOS])
+def test_length_is_padded_to_a_multiple() -> None:
+    split = split_of([[5, 6, 7, 8, EOS], [7, EOS]])
     plain, padded = collate(split, [0, 1]), collate(split, [0, 1], multiple=4)
     assert padded.targets.shape == padded.inputs.shape == (8, 2)
     assert torch.equal(padded.targets[:5], plain.targets)
     assert torch.equal(padded.inputs[:5], plain.inputs)
     assert padded.targets[5:].eq(PAD).all()
     assert torch.equal(padded.lengths, plain.lengths)
-    assert collate(split_of([5, 6, 7, EOS]), [0], multiple=4).targets.shape == (4, 1)
+    assert collate(split_of([[5, 6, 7, EOS]]), [0], multiple=4).targets.shape == (4, 1)
 
 
-def test_inputs_that_matter_are_never_padding() -> None:
-    """Where a token is predicted, its input is the target before it or <s>."""
-    batch = collate(split_of([5, 6, EOS], [EOS], [7, EOS]), [0, 1, 2])
+def test_inputs_of_predicted_tokens_are_never_padding() -> None:
+    """The input of a predicted token is the previous target or <s>."""
+    batch = collate(split_of([[5, 6, EOS], [EOS], [7, EOS]]), [0, 1, 2])
     predicted = batch.targets != PAD
     assert not bool((batch.inputs[predicted] == PAD).any())
     assert predicted.sum(0).tolist() == batch.lengths.tolist()
 
 
 def test_no_sentences() -> None:
-    batch = collate(split_of([5, EOS]), [])
+    batch = collate(split_of([[5, EOS]]), [])
     assert batch.targets.shape[1] == batch.predictions == 0
+    lengths = np.zeros(0, dtype=np.int64)
+    assert training_batches(lengths, 4, 0, 0) == evaluation_batches(lengths, 4) == []
 
 
 @given(lengths=LENGTHS, size=st.integers(1, 9), seed=st.integers(0, 5), epoch=st.integers(0, 3))
@@ -72,15 +68,15 @@ def test_training_batches_hold_every_sentence_once(
 
 
 @given(lengths=LENGTHS, size=st.integers(1, 9))
-def test_training_batches_are_neighbours_by_length(lengths: np.ndarray, size: int) -> None:
-    """Laid in order of length no batch reaches into the next: no way of batching pads less at its borders."""
+def test_training_batches_group_similar_lengths(lengths: np.ndarray, size: int) -> None:
+    """Sorted by length, no batch overlaps the next, so no other batching pads less at the borders."""
     ranges = sorted(
         (int(lengths[b].min()), int(lengths[b].max())) for b in training_batches(lengths, size, 0, 0)
     )
     assert all(before[1] <= after[0] for before, after in pairwise(ranges))
 
 
-def test_order_and_company_change_with_seed_and_epoch() -> None:
+def test_order_and_grouping_change_with_seed_and_epoch() -> None:
     lengths = np.repeat(np.arange(1, 6), 40)
     orders = {
         (seed, epoch): [batch.tolist() for batch in training_batches(lengths, 8, seed, epoch)]
@@ -88,8 +84,8 @@ def test_order_and_company_change_with_seed_and_epoch() -> None:
         for epoch in range(3)
     }
     assert len({str(order) for order in orders.values()}) == 6
-    company = {str(sorted(sorted(batch) for batch in order)) for order in orders.values()}
-    assert len(company) == 6, "the same sentences meet each time"
+    groups = {str(sorted(sorted(batch) for batch in order)) for order in orders.values()}
+    assert len(groups) == 6, "batches hold the same sentences each time"
     first = [int(lengths[order[0][0]]) for order in orders.values()]
     assert len(set(first)) > 1, "batches come in order of length"
 
@@ -103,13 +99,8 @@ def test_evaluation_batches_are_longest_first(lengths: np.ndarray, size: int) ->
     assert all(len(batch) == size for batch in batches[:-1])
 
 
-def test_a_batch_moves_to_a_device() -> None:
-    batch = collate(split_of([5, EOS], [7, 8, EOS]), [0, 1])
+def test_batch_moves_to_a_device() -> None:
+    batch = collate(split_of([[5, EOS], [7, 8, EOS]]), [0, 1])
     moved = batch.to(torch.device("meta"))
     assert {tensor.device.type for tensor in moved} == {"meta"}
     assert [tensor.shape for tensor in moved] == [tensor.shape for tensor in batch]
-
-
-def test_nothing_to_batch() -> None:
-    lengths = np.zeros(0, dtype=np.int64)
-    assert training_batches(lengths, 4, 0, 0) == evaluation_batches(lengths, 4) == []

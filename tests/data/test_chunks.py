@@ -1,4 +1,4 @@
-"""Long documents as several sentences: nothing is lost, and labels and words go along."""
+"""Long documents cut into several sentences: nothing is lost, and labels and word counts follow."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ DOCUMENTS = [document(words, seed) for seed, words in enumerate(LENGTHS)]
 
 
 def prepared(texts: list[str], **options: Any) -> Prepared:
-    """With this text as every split; the label of a line is its number."""
+    """Prepare this text as every split; the label of a line is its number."""
     lines = Sentences(texts, [str(k) for k in range(len(texts))])
     text = CorpusText("a test", dict.fromkeys(("train", "valid", "test"), lines))
     return prepare("chunks", text, PrepareOptions(**options))
 
 
 @pytest.mark.parametrize("tokenizer", ["word", "bpe", "unigram"])
-def test_parts_in_a_row_are_the_document(tokenizer: str) -> None:
+def test_parts_concatenate_to_the_document(tokenizer: str) -> None:
     own = {"min_count": 1} if tokenizer == "word" else {"tokenizer": tokenizer, "vocab_size": 30}
-    cut, whole = (prepared(DOCUMENTS, **own, **how) for how in ({"max_length": 5, "chunk": True}, {}))
+    cut, whole = (prepared(DOCUMENTS, **own, **extra) for extra in ({"max_length": 5, "chunk": True}, {}))
     parts, split = cut.splits["train"], whole.splits["train"]
     assert parts.labels is not None
     assert cut.tokenizer.state() == whole.tokenizer.state()
@@ -57,7 +57,7 @@ def test_parts_in_a_row_are_the_document(tokenizer: str) -> None:
     assert (counts.words, counts.tokens, counts.longest) == (before.words, before.tokens, before.longest)
 
 
-def test_one_document_is_a_corpus_when_it_is_cut_up() -> None:
+def test_single_document_can_be_a_corpus() -> None:
     found = prepared([document(50, 0)], min_count=1, max_length=20, chunk=True)
     assert [len(found.splits["train"].targets(k)) for k in range(3)] == [20, 20, 11]
     with pytest.raises(DataError, match="one sentence only"):
@@ -66,7 +66,7 @@ def test_one_document_is_a_corpus_when_it_is_cut_up() -> None:
         PrepareOptions(chunk=True, drop_long=True)
 
 
-def test_a_document_on_one_line_is_named(invoke: Callable[..., Any], tmp_path: Path) -> None:
+def test_document_on_one_line_suggests_chunk(invoke: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text(document(300, 0) + "\n")
     (tmp_path / "some.txt").write_text("\n".join(DOCUMENTS) + "\n")
     for given in (["one.txt"], ["--train", "one.txt", "--valid", "some.txt", "--test", "some.txt"]):
@@ -87,7 +87,7 @@ def test_a_document_on_one_line_is_named(invoke: Callable[..., Any], tmp_path: P
 
 
 @pytest.mark.parametrize("other", [("--max-length", "9"), ("--truncate",), ("--drop",)])
-def test_what_a_chunk_excludes(invoke: Callable[..., Any], other: tuple[str, ...]) -> None:
+def test_options_that_exclude_chunk(invoke: Callable[..., Any], other: tuple[str, ...]) -> None:
     result = invoke("preprocess", "tiny", "--chunk", 5, *other)
     assert result.exit_code == 2
     assert "leave --" in result.stderr

@@ -1,4 +1,4 @@
-"""The kernels against the same done sentence by sentence in plain Python."""
+"""Vectorised text kernels against plain Python, sentence by sentence; punctuation and scripts by example."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ODD = [
 
 @given(texts=SENTENCES)
 @example(texts=ODD)
-def test_words_are_those_of_python(texts: list[str]) -> None:
+def test_words_match_python_split(texts: list[str]) -> None:
     found = words_of(pa.array(texts, pa.string())).to_pylist()
     assert [words or [] for words in found] == [text.split() for text in texts]
 
@@ -47,9 +47,7 @@ def test_words_are_those_of_python(texts: list[str]) -> None:
 @given(texts=SENTENCES)
 @example(texts=ODD)
 @example(texts=["A b", "c\x07D\tE"])
-def test_normal_forms_are_those_of_each_sentence(
-    lowercase: bool, punctuation: bool, texts: list[str]
-) -> None:
+def test_normal_forms_match_single_sentences(lowercase: bool, punctuation: bool, texts: list[str]) -> None:
     array = pa.array(texts, pa.string())
     expected = [normal_form(text, lowercase, punctuation) for text in texts]
     found = words_of(normal_forms(array, lowercase, punctuation)).to_pylist()
@@ -66,9 +64,22 @@ def test_equal_sentences_have_equal_bytes(texts: list[str]) -> None:
     assert found == [comparison_form(text).encode() for text in texts]
 
 
-def test_a_label_is_one_line() -> None:
+def test_label_name_is_one_line() -> None:
     assert label_name(" \x1b[31ma\nb\u2028c ") == "[31ma b c"
-    assert split_punctuation("a.") == "a ."
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A dog runs.", "A dog runs ."),
+        ("It isn't well-known, is it?", "It isn't well-known , is it ?"),
+        ("3.5 of 1,000 (or <unk>)", "3.5 of 1,000 ( or <unk> )"),
+        ("end.Start", "end . Start"),
+        ("", ""),
+    ],
+)
+def test_split_punctuation(text: str, expected: str) -> None:
+    assert split_punctuation(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The options that a corpus is prepared with."""
+"""Options for preparing a corpus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A SentencePiece model of the user's own, whatever its special ids are."""
+"""The user's own SentencePiece model, whatever its special ids."""
 
 from __future__ import annotations
 
@@ -33,15 +33,19 @@ SPECIAL_IDS: dict[str, dict[str, Any]] = {
 
 
 def model_of(**special: Any) -> bytes:
-    model, how = io.BytesIO(), {"model_type": "bpe", "vocab_size": 60, **special}
+    model, options = io.BytesIO(), {"model_type": "bpe", "vocab_size": 60, **special}
     SentencePieceTrainer.Train(
-        sentence_iterator=iter(TEXTS * 3), model_writer=model, hard_vocab_limit=False, minloglevel=2, **how
+        sentence_iterator=iter(TEXTS * 3),
+        model_writer=model,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **options,
     )
     return model.getvalue()
 
 
-def test_a_model_with_an_endless_piece_is_refused() -> None:
-    """Versions of SentencePiece before the oldest one that we take crash in place of that."""
+def test_model_with_a_huge_piece_is_refused() -> None:
+    """SentencePiece versions older than our minimum crash on it."""
 
     def field(content: bytes) -> bytes:
         size, digits = len(content), bytearray()
@@ -56,7 +60,7 @@ def test_a_model_with_an_endless_piece_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", SPECIAL_IDS)
-def test_pieces_are_those_of_the_model(name: str) -> None:
+def test_pieces_match_the_model(name: str) -> None:
     model = model_of(**SPECIAL_IDS[name])
     theirs, ours = SentencePieceProcessor(model_proto=model), SentencePieceTokenizer("sentencepiece", model)
     vocabulary = ours.vocabulary()
@@ -73,31 +77,31 @@ def test_pieces_are_those_of_the_model(name: str) -> None:
     assert (again.kind, again.vocabulary()) == ("sentencepiece", vocabulary)
 
 
-def test_a_model_of_other_ids_is_none_of_ours() -> None:
+def test_model_with_other_special_ids_is_refused() -> None:
     with pytest.raises(DataError, match="special ids"):
         SentencePieceTokenizer("bpe", model_of())
 
 
-def test_corpora_of_one_model_compare(invoke: Callable[..., Any], tmp_path: Path) -> None:
+def test_corpora_with_the_same_model_are_comparable(invoke: Callable[..., Any], tmp_path: Path) -> None:
     model = model_of()
     (tmp_path / "my.model").write_bytes(model)
     (tmp_path / "a.txt").write_text("\n".join(TEXTS) + "\n")
     (tmp_path / "b.txt").write_text("\n".join(TEXTS[::-1] * 2) + "\n")
     (tmp_path / "t.txt").write_text("\n".join(TEXTS[:3]) + "\n")
-    for name, how in (
+    for name, options in (
         ("a", ["--tokenizer", "my.model"]),
         ("b", ["--tokenizer", "my.model"]),
         ("c", ["--like", "a"]),
     ):
         train = "a.txt" if name == "a" else "b.txt"
         files = ["--train", train, "--valid", "t.txt", "--test", "t.txt"]
-        result = invoke("preprocess", *files, "--name", name, *how)
+        result = invoke("preprocess", *files, "--name", name, *options)
         assert result.exit_code == 0, result.stderr
         corpus = load_corpus(tmp_path / "data" / name)
         assert corpus.info.tokenizer == "sentencepiece"
         assert (tmp_path / "data" / name / MODEL_FILE).read_bytes() == model
-        told = json.loads((tmp_path / "data" / name / "corpus.json").read_text())["files"]
-        assert told[MODEL_FILE] == hashlib.sha256(model).hexdigest()
+        hashes = json.loads((tmp_path / "data" / name / "corpus.json").read_text())["files"]
+        assert hashes[MODEL_FILE] == hashlib.sha256(model).hexdigest()
     first, second = (load_corpus(tmp_path / "data" / name).split("test") for name in "ab")
     assert first.ids.tolist() == second.ids.tolist()
     assert first.predictions == second.predictions
@@ -115,7 +119,7 @@ def test_corpora_of_one_model_compare(invoke: Callable[..., Any], tmp_path: Path
         (["."], 2, "is a folder"),
     ],
 )
-def test_what_is_no_model(
+def test_invalid_model(
     invoke: Callable[..., Any], tmp_path: Path, given: list[str], code: int, words: str
 ) -> None:
     (tmp_path / "bad.model").write_bytes(b"nothing of the kind" * 9)

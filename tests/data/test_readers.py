@@ -1,4 +1,4 @@
-"""Reading text, TSV, CSV and JSONL: what is read, and one clear line for what cannot be."""
+"""Reading text, TSV, CSV, JSONL and Parquet: what is read, and a clear error for what cannot be."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def test_only_a_newline_ends_a_line(lines: list[str]) -> None:
     assert parse(("\n".join(lines) + "\n").encode(), "x").texts == lines
 
 
-def test_separators_of_unicode_and_windows_part_words_not_lines() -> None:
+def test_other_separators_split_words_not_lines() -> None:
     texts = parse("one\u2028two\x85three\vfour\r\nnext\r\n".encode(), "x").texts
     assert [text.split() for text in texts] == [["one", "two", "three", "four"], ["next"]]
 
 
-def test_byte_order_mark_is_no_text() -> None:
+def test_byte_order_mark_is_removed() -> None:
     assert parse(b"\xef\xbb\xbfa b\n", "x").texts == ["a b"]
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "x is empty; give a file"),
-        (b" \n\r\n \n", "x is empty; give a file"),
+        (b"", "x is empty"),
+        (b" \n\r\n \n", "x is empty"),
         (b"good\nbad \xe9 byte\n", r"x is not UTF-8: line 2, byte 5 \(0xe9\); convert it.*iconv"),
         (b"\xef\xbb\xbfgood\n\xff\n", r"line 2, byte 1 \(0xff\)"),
         (b"\xef\xbb\xbf\xff", r"line 1, byte 4 \(0xff\)"),
@@ -56,7 +56,7 @@ def test_byte_order_mark_is_no_text() -> None:
         (b"one\ntwo \0 three", "x line 2 has a NUL byte"),
     ],
 )
-def test_bytes_that_are_no_text(data: bytes, message: str) -> None:
+def test_invalid_bytes(data: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         decode(data, "x")
 
@@ -68,10 +68,10 @@ def test_labelled_rows() -> None:
 
 
 @pytest.mark.parametrize("form", ["tsv", "csv"])
-def test_tables_with_a_header_have_their_columns_anywhere(form: str) -> None:
-    mark = "\t" if form == "tsv" else ","
+def test_header_allows_columns_in_any_order(form: str) -> None:
+    separator = "\t" if form == "tsv" else ","
     rows = [["id", "sentence", "label"], ["1", "a b", "x"], ["2", "c", "y"]]
-    data = "\n".join(mark.join(row) for row in rows).encode()
+    data = "\n".join(separator.join(row) for row in rows).encode()
     part = parse(data, "x", form)
     assert (part.texts, part.labels) == (["a b", "c"], ["x", "y"])
     part = parse(data, "x", form, FieldNames(text="id", label="sentence"))
@@ -80,12 +80,12 @@ def test_tables_with_a_header_have_their_columns_anywhere(form: str) -> None:
         parse(data, "x", form, FieldNames(label="mood"))
 
 
-def test_a_header_without_a_label_makes_plain_sentences() -> None:
+def test_header_without_label() -> None:
     part = parse(b"id,text\n1,a b\n", "x", "csv")
     assert (part.texts, part.labels) == (["a b"], None)
 
 
-def test_a_first_row_that_only_looks_like_a_header() -> None:
+def test_first_row_that_looks_like_a_header() -> None:
     part = parse(b"text\tI like it\nother\tso do I\n", "x", "tsv")
     assert part.labels == ["text", "other"]
 
@@ -130,12 +130,12 @@ def test_csv_cells_of_a_megabyte() -> None:
         (b'{"text": "a", "label": null}', "jsonl", "x line 1 has no label"),
     ],
 )
-def test_rows_that_cannot_be_read_are_named(data: bytes, form: str, message: str) -> None:
+def test_invalid_rows_are_named(data: bytes, form: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         parse(data, "x", form)
 
 
-def test_jsonl_with_usual_and_given_keys() -> None:
+def test_jsonl_with_default_and_given_keys() -> None:
     data = b'{"label": 1, "sentence": "a\\nb", "id": "c"}\n\n{"label": true, "sentence": "", "id": "d"}\n'
     part = parse(data, "x", "jsonl")
     assert (part.texts, part.labels) == (["a\nb", "", ""], ["1", "", "True"])
@@ -144,7 +144,7 @@ def test_jsonl_with_usual_and_given_keys() -> None:
     assert parse(b'{"text": "a"}', "x", "jsonl").labels is None
 
 
-def test_form_follows_from_the_ending_unless_given() -> None:
+def test_format_follows_the_extension_unless_given() -> None:
     endings = {
         "a.txt": "text",
         "a": "text",
@@ -160,7 +160,7 @@ def test_form_follows_from_the_ending_unless_given() -> None:
     assert form_of(Path("a.tsv"), "text") == "text"
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_sentences(tmp_path / "missing.txt")
     with pytest.raises(UsageError, match="is a folder"):
@@ -172,7 +172,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_sentences(tmp_path / "a.txt", "xml")
 
 
-def test_an_array_of_objects_is_read_like_a_line_each() -> None:
+def test_json_array_reads_like_json_lines() -> None:
     data = b'[{"text": "a b", "label": 1},\n {"text": "c", "label": 2}]'
     assert parse(data, "x", "jsonl") == parse(data[1:-1].replace(b",\n", b"\n"), "x", "jsonl")
 
@@ -227,7 +227,7 @@ def test_parquet(tmp_path: Path) -> None:
         read_sentences(Path("-"), "parquet")
 
 
-def test_several_files_are_read_one_after_the_other(tmp_path: Path) -> None:
+def test_several_files_are_concatenated(tmp_path: Path) -> None:
     one, two = tmp_path / "one.tsv", tmp_path / "two.jsonl"
     one.write_text("good\ta b\n")
     two.write_text('{"text": "c", "label": "bad"}')

@@ -1,4 +1,4 @@
-"""Which file is which split, and what is cut from train where one is missing."""
+"""Which file is which split, and what is cut from train if one is missing."""
 
 from __future__ import annotations
 
@@ -40,21 +40,19 @@ def test_split_of_a_file_name(name: str, split: str | None) -> None:
     assert split_of(Path("test") / name) == split
 
 
-def test_assigning_files() -> None:
+def test_files_are_assigned_to_splits() -> None:
     paths = [Path("a/test.txt"), Path("train.txt"), Path("dev.txt")]
     assert assign(paths) == {"train": (paths[1],), "valid": (paths[2],), "test": (paths[0],)}
     assert assign([Path("test.txt")]) == {"train": (Path("test.txt"),)}
-    with pytest.raises(
-        UsageError, match=r"which split notes.txt is; give it with --train, --valid or --test"
-    ):
+    with pytest.raises(UsageError, match=r"which split notes.txt is.*--train, --valid or --test"):
         assign([*paths, Path("notes.txt")])
-    with pytest.raises(UsageError, match=r"train.txt and train.tsv are both train; say which: --train FILE"):
+    with pytest.raises(UsageError, match=r"train.txt and train.tsv are both train.*--train FILE"):
         assign([*paths, Path("train.tsv")])
     parts = (Path("train-0.parquet"), Path("train-1.parquet"))
     assert assign([*parts, Path("dev.parquet")]) == {"train": parts, "valid": (Path("dev.parquet"),)}
 
 
-def test_a_folder_of_files(tmp_path: Path) -> None:
+def test_folder_of_files(tmp_path: Path) -> None:
     for name in ("train.txt", "test.txt", "README.md", "test.py"):
         (tmp_path / name).write_text("a\nb\nc\nd\n")
     (tmp_path / "dev.txt").mkdir()
@@ -69,7 +67,7 @@ def test_a_folder_of_files(tmp_path: Path) -> None:
         split_files(tmp_path / "empty")
 
 
-def test_hidden_files_and_folders_are_no_text(tmp_path: Path) -> None:
+def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
     for name in ("train.txt", "._train.txt", ".train-copy.txt"):
         (tmp_path / name).write_text("a\nb\nc\nd\n")
     assert split_files(tmp_path) == {"train": (tmp_path / "train.txt",)}
@@ -84,7 +82,7 @@ def test_hidden_files_and_folders_are_no_text(tmp_path: Path) -> None:
         }
 
 
-def test_several_files_of_a_split_are_named(tmp_path: Path) -> None:
+def test_several_files_of_a_split_are_listed(tmp_path: Path) -> None:
     for name in ("train-0.txt", "train-1.txt", "test.txt"):
         (tmp_path / name).write_text("a\nb\nc\nd\n")
     notes = folder_source(tmp_path, FileOptions()).read().notes
@@ -92,36 +90,36 @@ def test_several_files_of_a_split_are_named(tmp_path: Path) -> None:
     assert "test.txt" not in " ".join(notes)
 
 
-def test_which_files_recur_is_told_by_one_look_at_each(
+def test_repeated_files_are_found_with_few_stat_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [tmp_path / f"{number}.txt" for number in range(50)]
     for path in paths:
         path.write_text("a\nb\nc\nd\n")
-    looks, stat = [], Path.stat
+    calls, stat = [], Path.stat
 
     def counted(path: Path, **options: bool) -> os.stat_result:
-        looks.append(path)
+        calls.append(path)
         return stat(path, **options)
 
     source = file_source({"train": [*paths, paths[3]], "test": paths[4]}, FileOptions())
     monkeypatch.setattr(Path, "stat", counted)
     notes = source.read().notes
     assert f"{paths[3]} is twice in train" in notes
-    assert "train and test are the same file: no figure on test tells of new text" in notes
-    assert len(looks) <= 3 * (len(paths) + 2)
+    assert any("train and test are the same file" in note for note in notes)
+    assert len(calls) <= 3 * (len(paths) + 2)
 
 
-def test_files_of_a_folder_that_are_left_out_are_named(tmp_path: Path) -> None:
+def test_unused_files_of_a_folder_are_listed(tmp_path: Path) -> None:
     for name in ("train.txt", "test.txt", "extra.txt", "more.tsv", "README.md"):
         (tmp_path / name).write_text("a\nb\nc\nd\n")
-    noted = " ".join(folder_source(tmp_path, FileOptions()).read().notes)
-    assert "extra.txt, more.tsv" in noted
-    assert "README.md" not in noted
+    notes = " ".join(folder_source(tmp_path, FileOptions()).read().notes)
+    assert "extra.txt, more.tsv" in notes
+    assert "README.md" not in notes
 
 
 def cut(raw: CorpusText) -> dict[str, Sentences]:
-    """The splits in memory, as `prepare` cuts them."""
+    """The splits in memory, cut like in `prepare`."""
     splits = {name: in_memory(part.chunks()) for name, part in raw.splits.items()}
     if raw.cut is not None:
         splits |= split_by_ratio(splits["train"], raw.cut.shares, raw.cut.seed, raw.source)
@@ -148,7 +146,7 @@ def test_missing_splits_are_cut_from_train_and_noted(tmp_path: Path, sentences: 
     assert raw.notes == ("test (5%) cut from train with seed 0",)
 
 
-def test_options_without_an_effect_are_refused(tmp_path: Path) -> None:
+def test_options_without_effect_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "train.txt"
     path.write_text("a\nb\nc\nd\n")
     with pytest.raises(UsageError, match="--valid-share is for cutting valid from train"):
@@ -157,9 +155,7 @@ def test_options_without_an_effect_are_refused(tmp_path: Path) -> None:
         file_source({"train": path}, FileOptions(names=FieldNames(text="a"))).read()
 
 
-def test_what_cannot_be_a_source() -> None:
-    with pytest.raises(UsageError, match="no training file; name it with --train FILE"):
-        file_source({"test": Path("a")}, FileOptions())
+def test_invalid_sources() -> None:
     with pytest.raises(UsageError, match="standard input can be one split only"):
         file_source({"train": STDIN, "test": STDIN}, FileOptions())
     for shares in ((0.0, 0.1), (0.5, 0.5), (-1, 0.1)):

@@ -1,4 +1,4 @@
-"""A staged folder is there whole or not at all, whatever happens while it is written."""
+"""A staged folder is complete or absent, whatever happens while it is written."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import errno
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from sritool import locks
-from sritool.data import staged_folder as folders
 from sritool.data.staged_folder import recover, staged
 from sritool.errors import SritoolError
 from sritool.locks import Lock
@@ -38,7 +37,7 @@ def content(target: Path) -> str:
 
 
 @pytest.mark.parametrize("call", ["gethostname", "remove_open"])
-def test_ctrl_c_while_the_lock_is_taken_or_released_leaves_nothing(
+def test_ctrl_c_around_the_lock_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     module: ModuleType = socket if call == "gethostname" else locks
@@ -57,7 +56,7 @@ def test_ctrl_c_while_the_lock_is_taken_or_released_leaves_nothing(
     assert not [*tmp_path.iterdir()]
 
 
-def test_first_and_second_writing(tmp_path: Path) -> None:
+def test_writing_twice(tmp_path: Path) -> None:
     target = tmp_path / "new" / "corpus"
     write(target, "old")
     write(target, "new")
@@ -65,20 +64,20 @@ def test_first_and_second_writing(tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["corpus"]
 
 
-def test_an_exception_leaves_what_was_there(tmp_path: Path) -> None:
+def test_exception_leaves_the_old_folder(tmp_path: Path) -> None:
     target = tmp_path / "new" / "corpus"
     for error in (ValueError, KeyboardInterrupt):
         with pytest.raises(error):
             write_half(target, error)
         assert not target.parent.exists()
     write(target, "old")
-    with pytest.raises(ValueError):  # noqa: PT011 - our own, a line above
+    with pytest.raises(ValueError):  # noqa: PT011 - raised by write_half
         write_half(target, ValueError)
     assert content(target) == "old"
     assert [path.name for path in target.parent.iterdir()] == ["corpus"]
 
 
-def test_a_failing_swap_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_swap_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "corpus"
     write(target, "old")
     rename = Path.rename
@@ -94,7 +93,7 @@ def test_a_failing_swap_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytes
     assert content(target) == "old"
 
 
-def test_leftovers_of_killed_runs_are_cleared_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+def test_leftovers_are_cleared_but_not_live_folders(tmp_path: Path) -> None:
     target = tmp_path / "corpus"
     write(target, "old")
     for name in (".corpus.new-0", ".corpus.old-0", ".other.new-0"):
@@ -107,7 +106,7 @@ def test_leftovers_of_killed_runs_are_cleared_and_what_is_being_written_is_not(t
     assert content(target) == "late"
 
 
-def test_without_locks_only_age_tells_what_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks_leftovers_are_told_by_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def acquire(self: Lock, wait: bool = False) -> bool:
         self.unsupported = True
         return True
@@ -120,7 +119,7 @@ def test_without_locks_only_age_tells_what_was_left(tmp_path: Path, monkeypatch:
     assert {path.name for path in tmp_path.iterdir()} == {"corpus", ".corpus.new-1"}
 
 
-def test_what_was_written_meanwhile_is_seen_before_it_is_replaced(tmp_path: Path) -> None:
+def test_concurrent_result_is_seen_before_replacement(tmp_path: Path) -> None:
     target, seen = tmp_path / "corpus", []
 
     def settle(new: Path) -> bool:
@@ -135,10 +134,8 @@ def test_what_was_written_meanwhile_is_seen_before_it_is_replaced(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
 
 
-def test_a_reader_between_two_renames_waits_for_the_second(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Putting the old folder back then would stand in the way of the new one."""
+def test_reader_waits_for_the_second_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it put the old folder back, that would block the new one."""
     target = tmp_path / "corpus"
     write(target, "old")
     rename, readers = Path.rename, []
@@ -158,7 +155,7 @@ def test_a_reader_between_two_renames_waits_for_the_second(
     assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
 
 
-def test_a_folder_behind_a_link_is_written_where_it_is(tmp_path: Path) -> None:
+def test_symlinked_folder_is_written_in_place(tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     link = tmp_path / "corpus"
     link.symlink_to(tmp_path / "scratch" / "corpus")
@@ -169,7 +166,7 @@ def test_a_folder_behind_a_link_is_written_where_it_is(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"corpus", "scratch"}
 
 
-def test_the_old_folder_is_put_back_where_a_killed_run_had_moved_it_aside(tmp_path: Path) -> None:
+def test_recover_restores_the_old_folder(tmp_path: Path) -> None:
     target = tmp_path / "corpus"
     write(target, "old")
     target.rename(tmp_path / ".corpus.old-0")
@@ -178,21 +175,23 @@ def test_the_old_folder_is_put_back_where_a_killed_run_had_moved_it_aside(tmp_pa
     recover(tmp_path / "nothing" / "there")
 
 
-def test_a_parent_that_cannot_be_written_to_is_one_clear_line(tmp_path: Path) -> None:
+def test_unwritable_parent(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SritoolError, match=r"^cannot write .*; give another folder with --data-dir$"):
+    with pytest.raises(SritoolError, match=r"^cannot write .*--data-dir"):
         write(tmp_path / "file" / "corpus", "new")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_disk_is_told_to_be_cleared(tmp_path: Path, number: int) -> None:
+def test_full_disk_asks_to_free_space(tmp_path: Path, number: int) -> None:
     with pytest.raises(SritoolError, match="free some space"), staged(tmp_path / "corpus"):
         raise OSError(number, os.strerror(number))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("moment", ["before", "between", "after"])
-def test_a_killed_process_leaves_the_old_folder_or_the_new(tmp_path: Path, moment: str) -> None:
+def test_killed_process_leaves_the_old_or_new_folder(
+    tmp_path: Path, run_program: Callable[..., Any], moment: str
+) -> None:
     target = tmp_path / "corpus"
     write(target, "old")
     program = (
@@ -212,11 +211,7 @@ def test_a_killed_process_leaves_the_old_folder_or_the_new(tmp_path: Path, momen
         "    (new / 'part').mkdir()\n"
         "    (new / 'part' / 'file').write_text('new')\n"
     )
-    root = Path(folders.__file__).parents[2]
-    ended = subprocess.run(
-        [sys.executable, "-c", program, str(target)], env=os.environ | {"PYTHONPATH": str(root)}, check=False
-    )
-    assert ended.returncode == -signal.SIGKILL
+    assert run_program("-c", program, target).returncode == -signal.SIGKILL
     recover(target)
     assert content(target) == ("new" if moment == "after" else "old")
     write(target, "newer")

@@ -1,4 +1,4 @@
-"""Characters and bytes of sentences: those of the text, whatever the tokenizer."""
+"""Characters and bytes of sentences, the same for every tokenizer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sritool.data.tokenizer import SPECIALS, UNK, WordTokenizer
 from sritool.data.vocabulary import train_pieces
 
 
-def test_words_and_pieces_have_the_size_of_the_text(sentences: list[str]) -> None:
+def test_size_does_not_depend_on_the_tokenizer(sentences: list[str]) -> None:
     lines = [*sentences, "the café is naïve"]
     words = WordTokenizer([*SPECIALS, *sorted({word for line in lines for word in line.split()})])
     for tokenizer in (words, train_pieces(lines, "unigram", 40), train_pieces(lines, "bpe", 40)):
@@ -21,7 +21,7 @@ def test_words_and_pieces_have_the_size_of_the_text(sentences: list[str]) -> Non
         assert (size.unknown, size.separated) == (0, True)
 
 
-def test_an_unknown_word_is_counted_and_has_one_character() -> None:
+def test_unknown_word_counts_as_one_character() -> None:
     tokenizer = WordTokenizer([*SPECIALS, "a"])
     split = encode_split(tokenizer, ["a long word", "a"], 200)
     assert (split.ids == UNK).sum() == 2

@@ -1,4 +1,4 @@
-"""Tokenizers against plain Python: ids, counts, round trips, and what no text may forge."""
+"""Tokenizers and vocabularies against plain Python: ids, counts, round trips, and text imitating special tokens."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sritool.data.tokenizer import (
     BOS,
     EOS,
     FIRST_PREDICTED,
+    LONGEST_WORD,
     PAD,
     SPECIALS,
     UNK,
-    SentencePieceTokenizer,
     Tokenizer,
     WordTokenizer,
     tokenizer_from_state,
@@ -45,12 +45,12 @@ def tokenizer(request: pytest.FixtureRequest, sentences: list[str]) -> Tokenizer
     return train_pieces(sentences, request.param, 60)
 
 
-def test_special_ids_are_the_contract_of_checkpoints() -> None:
+def test_special_ids_are_fixed() -> None:
     assert (PAD, BOS, EOS, UNK, FIRST_PREDICTED) == (0, 1, 2, 3, 2)
 
 
 @given(st.lists(st.lists(words, max_size=6), min_size=1, max_size=6).filter(any))
-def test_words_come_back_from_their_ids(text: list[list[str]]) -> None:
+def test_words_round_trip(text: list[list[str]]) -> None:
     lines = [" ".join(line) for line in text]
     tokenizer = train_words(lines)
     assert len(tokenizer) == len({word for line in text for word in line}) + len(SPECIALS)
@@ -66,10 +66,10 @@ def test_text_cannot_forge_special_ids() -> None:
     assert tokenizer.words == (*SPECIALS, "a")
     assert tokenizer.encode("<pad> <s> </s> <unk> a z") == [UNK, UNK, UNK, UNK, 4, UNK]
     flat = tokenizer.numbers_of(["</s>", "<unk>", "z"], missing=-1)
-    assert flat.tolist() == [-1, UNK, -1]  # only a literal <unk> is no word that the vocabulary lacks
+    assert flat.tolist() == [-1, UNK, -1]  # a literal <unk> is not out of vocabulary
 
 
-def test_encode_many_is_encode_line_by_line(tokenizer: Tokenizer, sentences: list[str]) -> None:
+def test_encode_many_matches_encode(tokenizer: Tokenizer, sentences: list[str]) -> None:
     lines = ["", *sentences, "never seen   words", " "] * 30  # more than one chunk
     flat, offsets = tokenizer.encode_many(lines)
     assert flat.dtype == np.int32
@@ -83,16 +83,14 @@ def test_encode_many_of_nothing(tokenizer: Tokenizer) -> None:
     assert (flat.tolist(), offsets.tolist()) == ([], [0])
 
 
-def test_decoding_ends_at_the_end_and_leaves_structure_out(
-    tokenizer: Tokenizer, sentences: list[str]
-) -> None:
+def test_decoding_stops_at_eos_and_skips_specials(tokenizer: Tokenizer, sentences: list[str]) -> None:
     ids = tokenizer.encode(sentences[0])
     assert tokenizer.decode([BOS, *ids, EOS, *ids, PAD]) == sentences[0]
     assert tokenizer.decode(np.array(ids, dtype=np.int32)) == sentences[0]
     assert tokenizer.decode([]) == ""
 
 
-def test_state_makes_the_same_tokenizer(tokenizer: Tokenizer, sentences: list[str]) -> None:
+def test_state_round_trip(tokenizer: Tokenizer, sentences: list[str]) -> None:
     state = pickle.loads(pickle.dumps(tokenizer.state()))
     assert all(isinstance(value, str | bytes | list) for value in state.values())
     again = tokenizer_from_state(state)
@@ -121,14 +119,38 @@ def test_damaged_state_is_refused(state: dict[str, object]) -> None:
         tokenizer_from_state(state)
 
 
-def test_a_foreign_sentencepiece_model_is_refused(sentences: list[str]) -> None:
-    import io
+def test_vocabulary_is_ordered_by_frequency_then_alphabet() -> None:
+    tokenizer = train_words(["b a c", "c a", "c d"])
+    assert tokenizer.words == (*SPECIALS, "c", "a", "b", "d")
 
-    from sentencepiece import SentencePieceTrainer
 
-    model = io.BytesIO()
-    SentencePieceTrainer.Train(
-        sentence_iterator=iter(sentences), model_writer=model, vocab_size=30, minloglevel=2
-    )
-    with pytest.raises(DataError, match="other special ids"):
-        SentencePieceTokenizer("unigram", model.getvalue())
+def test_min_count_and_vocab_size_match_a_plain_count(sentences: list[str]) -> None:
+    counts = Counter(word for line in sentences for word in line.split())
+    assert set(train_words(sentences, min_count=20).words[4:]) == {w for w, n in counts.items() if n >= 20}
+    most = train_words(sentences, vocab_size=5)
+    assert set(most.words[4:]) == {word for word, _ in counts.most_common(4)}  # <unk> is the fifth
+    with pytest.raises(DataError, match="lower --min-count"):
+        train_words(sentences, min_count=1000)
+
+
+def test_overlong_words_are_left_out() -> None:
+    assert train_words(["a " + "x" * (LONGEST_WORD + 1)]).words == (*SPECIALS, "a")
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_pieces_spell_any_text_of_known_letters(kind: str, sentences: list[str]) -> None:
+    tokenizer = train_pieces(sentences, kind, 60)
+    assert len(tokenizer) <= 60
+    unseen = "the reader plants violets"
+    assert tokenizer.decode(tokenizer.encode(unseen)) == unseen
+    assert tokenizer.decode(tokenizer.encode("the kite Ω")).endswith("<unk>")
+
+
+def test_limits_of_piece_vocabularies(sentences: list[str]) -> None:
+    with pytest.raises(DataError, match="--vocab-size 25"):
+        train_pieces(sentences, "bpe", 8)
+    assert len(train_pieces(sentences, "unigram", 8000)) < 200
+
+
+def test_training_pieces_is_deterministic(sentences: list[str]) -> None:
+    assert train_pieces(sentences, "unigram", 50).model == train_pieces(sentences, "unigram", 50).model

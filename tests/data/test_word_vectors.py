@@ -1,4 +1,4 @@
-"""Word vectors: every text format is read as it was written, and damage is told by its line."""
+"""Word vectors: every text format is read exactly, and damage is reported with its line."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ FILES = {
     "glove.bz2": bz2.compress(lines().encode()),
     "tabs.tsv": lines("\t").encode(),
     "windows.txt": lines(end="\r\n").encode(),
-    "mark.txt": b"\xef\xbb\xbf" + lines().encode(),
-    "twice.txt": (lines() + "sea 8 8 8\n").encode(),
-    "no end.txt": lines().encode().rstrip(),
+    "byte order mark.txt": b"\xef\xbb\xbf" + lines().encode(),
+    "duplicate word.txt": (lines() + "sea 8 8 8\n").encode(),
+    "no final newline.txt": lines().encode().rstrip(),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_vectors_read_are_those_written(tmp_path: Path, name: str) -> None:
+def test_vectors_of_every_format(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(FILES[name])
     assert vector_width(path) == 3
@@ -52,7 +52,7 @@ def test_vectors_read_are_those_written(tmp_path: Path, name: str) -> None:
         np.testing.assert_array_equal(vector, np.array(ROWS[word], np.float32))
 
 
-def test_none_found(tmp_path: Path) -> None:
+def test_no_vector_found(tmp_path: Path) -> None:
     path = tmp_path / "v.txt"
     path.write_bytes(FILES["glove.txt"])
     found = read_vectors(path, {"nothing": 4})
@@ -71,11 +71,11 @@ def test_none_found(tmp_path: Path) -> None:
         (b"5 2\nsea \x01\xff\x00\x9a\n", "binary form"),
         (b"a sentence without numbers\n", "something other than numbers"),
         (b"words\n", "no word vectors"),
-        (b"", "empty; give a file with a word and its vector a line"),
+        (b"", "empty"),
         (gzip.compress(lines().encode(), mtime=0)[:-9], "damaged"),
     ],
 )
-def test_damage_is_one_line(tmp_path: Path, content: bytes, words: str) -> None:
+def test_damaged_files(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "vectors"
     path.write_bytes(content)
     with pytest.raises(DataError, match=words) as caught:
@@ -84,7 +84,7 @@ def test_damage_is_one_line(tmp_path: Path, content: bytes, words: str) -> None:
     assert str(path) in str(caught.value)
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         vector_width(tmp_path / "none.txt")
 
@@ -94,7 +94,7 @@ def test_memory_is_bounded_by_the_vocabulary(tmp_path: Path) -> None:
     numbers = " 0.125" * 100
     with path.open("w", encoding="utf-8") as file:
         file.writelines(f"w{k}{numbers}\n" for k in range(40_000))  # 24 MB
-    read_vectors(path, {"w5": 4})  # what is allocated once
+    read_vectors(path, {"w5": 4})  # warm-up: one-time allocations
     tracemalloc.start()
     found = read_vectors(path, {"w39999": 4})
     peak = tracemalloc.get_traced_memory()[1]

@@ -1,4 +1,4 @@
-"""Several processes give what one gives, in its order, and end with it."""
+"""Worker processes give the same results in the same order as a single process, and end with their parent."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from sritool.errors import DataError, SritoolError
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "ALONE", 1)
     monkeypatch.setattr(sentences_module, "CHUNK", 100)
 
 
-def test_results_come_in_the_order_of_the_items() -> None:
+def test_results_keep_the_order_of_items() -> None:
     slow_first = [f"__import__('time').sleep({0.2 * (k == 1)}) or {k}" for k in range(9)]
     assert [*ordered_map(eval, slow_first, 2)] == [*range(9)]
     assert [*ordered_map(math.sqrt, [], 2)] == []
 
 
-def test_an_error_of_the_items_comes_after_what_was_before_it() -> None:
+def test_error_comes_after_earlier_results() -> None:
     def items() -> Iterator[int]:
         yield from (1, 4, 9)
         raise DataError("bad")
@@ -46,12 +46,12 @@ def test_an_error_of_the_items_comes_after_what_was_before_it() -> None:
         [*ordered_map(math.sqrt, [1, 4, -1, 9], 2)]
 
 
-def test_a_worker_that_is_killed_is_told() -> None:
+def test_killed_worker_is_reported() -> None:
     with pytest.raises(SritoolError, match="--workers"):
         [*ordered_map(signal.raise_signal, [signal.SIGCONT, signal.SIGKILL, signal.SIGCONT], 2)]
 
 
-def test_workers_end_with_a_parent_that_is_killed() -> None:
+def test_workers_end_with_a_killed_parent() -> None:
     program = (
         "from sritool.data import workers\n"
         "workers.ALONE = 0\n"
@@ -64,13 +64,13 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
         worker = Path("/proc") / process.stdout.readline().strip()
         assert worker.exists() or not Path("/proc").exists()
         process.kill()
-        process.stdout.read()  # to its end, when the last process that has the pipe ends
+        process.stdout.read()  # until the last process that holds the pipe ends
 
 
 @pytest.mark.parametrize(
     "options", [{}, {"lowercase": True, "split_punctuation": True}, {"tokenizer": "bpe", "vocab_size": 60}]
 )
-def test_a_corpus_is_the_same_to_the_byte(
+def test_corpus_is_identical_to_the_byte(
     tmp_path: Path, sentences: list[str], options: dict[str, object]
 ) -> None:
     many = [f"{line} \x07" if number % 7 == 0 else line for number, line in enumerate([*sentences, ""] * 20)]

@@ -1,4 +1,4 @@
-"""The module that writes the reference; it is no part of the package."""
+"""Loads docs/reference.py, which writes the command reference and is not part of the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/glossary.md has an entry for every name that the commands print, and none for others."""
+"""docs/glossary.md has an entry for every name that the commands print, and no others."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SHARED = {"run", "method", "sentences", "of", "draws", "estimator", "data", "se"
 
 
 def entries(section: str) -> set[str]:
-    """The names that a section's headings and the first cells of its tables explain."""
+    """The names in a section's headings and in the first column of its tables."""
     lines = SECTIONS[section].splitlines()
     firsts = [line.split(" | ")[0] for line in lines if line.startswith(("### ", "| `"))]
     return {name for first in firsts for name in NAME.findall(first)}
 
 
 def nothing(**more: Any) -> Any:
-    """A result without rows, for the sake of its table's columns."""
+    """A result without rows, whose table has only columns."""
     return SimpleNamespace(rows=[], notes=[], counts=[], short=[], noise="swap", run="", **more)
 
 
@@ -47,53 +47,42 @@ def test_every_metric_has_an_entry() -> None:
     assert entries("Figures of evaluate, compare and report") == {*NEEDS, *own}
 
 
-def test_every_figure_of_samples_has_an_entry() -> None:
+def test_every_sample_metric_has_an_entry() -> None:
     assert entries("Figures of sample --metrics") == {*SAMPLE_METRICS, "nll-per-token"}
 
 
-def test_what_stands_beside_figures_has_an_entry() -> None:
-    found = entries("Beside a figure")
-    assert found >= {
-        *RELIABILITY,
-        "value",
-        "se",
-        "unit",
-        "sentences",
-        "of",
-        "draws",
-        "estimator",
-        "run",
-        "data",
-    }
+def test_columns_beside_a_figure_have_entries() -> None:
+    columns = {"value", "se", "unit", "sentences", "of", "draws", "estimator", "run", "data"}
+    assert entries("Beside a figure") >= {*RELIABILITY, *columns}
 
 
-def test_the_columns_of_compare_have_entries() -> None:
+def test_compare_columns_have_entries() -> None:
     programs = {"seconds", "planned epochs", "training sentences", "training split"}
     assert entries("Columns of compare") == {*TRAINING_COLUMNS, *programs}
 
 
 @pytest.mark.parametrize("fmt", ["tsv", "table"])
-def test_the_columns_of_tune_have_entries(fmt: str) -> None:
+def test_tune_columns_have_entries(fmt: str) -> None:
     search = make_search(Request("tune", "mine", ("sri",)), ["sampler.words=1..9"], 1, None, 0, None)
     table = tune.trials_table(search, [Result(search.trials[0], State())], {}, fmt)
     names = {name for name in table.columns if not name.endswith((" se", "words"))}
     assert names - {"nll"} <= entries("Columns of tune")
 
 
-def test_the_columns_of_tune_step_have_entries() -> None:
+def test_tune_step_columns_have_entries() -> None:
     table = tune_step.exact_table(nothing(), "", "")
     names = {name for name in table.columns if not name.endswith(" se")}
     assert entries("Columns of tune-step") == names
 
 
-def test_the_columns_of_fit_prior_have_entries() -> None:
+def test_fit_prior_columns_have_entries() -> None:
     sizes = {"size_before": 1.0, "size_after": 1.0}
     fitted: Any = SimpleNamespace(before=NLL, after=NLL, change=NLL, is_better=True, **sizes)
     names = {name for name in fit_prior.prior_table(fitted, "", "tsv").columns if not name.endswith(" se")}
     assert entries("Columns of fit-prior") == names
 
 
-def test_the_columns_of_noisy_recon_have_entries() -> None:
+def test_noisy_recon_columns_have_entries() -> None:
     of_k = {"counts": [0], "recon": [NLL], "increase": [NLL], "changed": [0], "short": [0]}
     run: Any = SimpleNamespace(
         run="", method="", noise="swap", permuted=NLL, total=2, data="", notes=[], **of_k
@@ -102,12 +91,12 @@ def test_the_columns_of_noisy_recon_have_entries() -> None:
     assert entries("Columns of noisy-recon") == names - SHARED | {"noise"}
 
 
-def test_the_columns_of_classify_have_entries() -> None:
+def test_classify_columns_have_entries() -> None:
     names, _ = classification.for_programs(nothing())
     assert entries("Columns of classify") == set(names) - SHARED
 
 
-def test_the_columns_of_preprocess_have_entries() -> None:
+def test_preprocess_columns_have_entries() -> None:
     splits = {"train": SplitInfo(*[0] * 11)}
     info = SimpleNamespace(
         name="", source="", tokenizer="bpe", splits=splits, labels=(), notes=(), vocabulary=0, chunk=True
@@ -121,27 +110,27 @@ def test_the_columns_of_preprocess_have_entries() -> None:
 
 
 @pytest.mark.parametrize("run", ["words-sri", "words-vae-lagging"])
-def test_what_training_logs_has_an_entry(run: str) -> None:
+def test_logged_names_have_entries(run: str) -> None:
     lines = (ROOT / "tests/saved/v1/runs" / run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     logged = {name for line in lines for name in json.loads(line) if not name.endswith(" se")}
     known = entries("The log of training") | {*NEEDS} | {"seconds", "epoch", "step", "kind"}
     assert logged <= known
 
 
-def test_the_list_at_the_top_names_every_section() -> None:
+def test_contents_list_names_every_section() -> None:
     top = PAGE.partition("\n## ")[0]
     listed = [name.replace("`", "") for name in re.findall(r"^- \[(.+?)\]", top, flags=re.MULTILINE)]
     assert listed == list(SECTIONS)
 
 
-def test_names_in_code_that_look_like_metrics_are_metrics() -> None:
+def test_metric_like_names_are_metrics() -> None:
     named = {
         name for name in NAME.findall(PAGE) if re.fullmatch(r"(?:ppl|nll|kl|au|elbo|posterior)-[a-z-]+", name)
     }
     assert named <= {*NEEDS, "ppl-word", "ppl-signed", "nll-signed", "nll-per-token"}
 
 
-def test_terms_stand_in_alphabetical_order() -> None:
+def test_terms_are_in_alphabetical_order() -> None:
     terms = re.findall(r"^- \*\*([^*]+)\*\*", SECTIONS["Terms"], flags=re.MULTILINE)
     assert len(terms) > 30
     assert terms == sorted(terms, key=str.lower)

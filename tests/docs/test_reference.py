@@ -1,4 +1,4 @@
-"""docs/commands.md is what the program says of itself."""
+"""docs/commands.md, against the docstrings and parsers of the commands."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def function_of(reference: ModuleType, words: str) -> Callable[..., Any]:
     return found
 
 
-def test_the_page_is_what_the_commands_say(reference: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_is_up_to_date(reference: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("SRITOOL_SEED", "7")
     page = reference.TARGET.read_text(encoding="utf-8")
@@ -39,27 +39,27 @@ def test_the_page_is_what_the_commands_say(reference: ModuleType, monkeypatch: p
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_names_variables_and_bounds_are_those_that_the_parser_has(reference: ModuleType, words: str) -> None:
+def test_options_match_the_parser(reference: ModuleType, words: str) -> None:
     shown = [one for one in reference.parameters_of(function_of(reference, words)) if one.is_option]
     params = [one for one in built(words).params if one.param_type_name == "option" and not one.hidden]
-    taken = {(frozenset([*one.opts, *one.secondary_opts]), one.envvar or "") for one in params}
-    told = {
+    parsed = {(frozenset([*one.opts, *one.secondary_opts]), one.envvar or "") for one in params}
+    documented = {
         (frozenset(part.strip() for name in one.names for part in name.split("/")), one.variable)
         for one in shown
     }
-    assert {pair for pair in taken if "--help" not in pair[0]} == told
+    assert {pair for pair in parsed if "--help" not in pair[0]} == documented
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_every_parameter_says_what_it_does(reference: ModuleType, words: str) -> None:
-    """Its help stands in a docstring, apart from it; a name there that no parameter has is a slip."""
+def test_every_parameter_has_help(reference: ModuleType, words: str) -> None:
+    """Help is in the docstring, which must not name parameters that do not exist."""
     function = function_of(reference, words)
     assert all(one.text for one in reference.parameters_of(function))
     assert {*documentation(function)[1]} <= {*inspect.signature(function).parameters}
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_arguments_stand_in_the_usage_as_the_parser_takes_them(reference: ModuleType, words: str) -> None:
+def test_usage_matches_the_parser(reference: ModuleType, words: str) -> None:
     function = function_of(reference, words)
     usage = reference.usage(words, reference.parameters_of(function))
     arguments = [one for one in built(words).params if one.param_type_name == "argument"]
@@ -84,7 +84,7 @@ def test_examples_are_accepted_by_the_parser(reference: ModuleType, words: str) 
             CommandGroup.build(name).make_context(name, arguments)
 
 
-def test_text_that_markdown_would_swallow_is_escaped(reference: ModuleType) -> None:
+def test_markdown_is_escaped(reference: ModuleType) -> None:
     assert reference.escaped("<unk> a|b *") == r"\<unk> a\|b \*"
     assert reference.code("a|b") == r"`a\|b`"
     page = reference.TARGET.read_text(encoding="utf-8")
@@ -92,7 +92,7 @@ def test_text_that_markdown_would_swallow_is_escaped(reference: ModuleType) -> N
     assert not re.search(r"(?<!\\)<", re.sub(r"`[^`]*`", "", prose))
 
 
-def test_every_row_has_as_many_cells_as_its_table(reference: ModuleType) -> None:
+def test_table_rows_have_the_same_number_of_cells(reference: ModuleType) -> None:
     page = reference.TARGET.read_text(encoding="utf-8")
     for block in page.split("\n\n"):
         lines = [line for line in block.splitlines() if line.startswith("|")]

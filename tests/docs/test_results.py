@@ -1,4 +1,4 @@
-"""The tables of results/README.md are what `sritool reproduce page` makes of the files beside it."""
+"""The tables of results/README.md, against what `sritool reproduce page` makes of the files beside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sritool.cli.reproduction_page import BEGIN, END, page_of
 RESULTS = Path(__file__).parents[2] / "results"
 
 
-def test_the_page_says_what_the_files_say() -> None:
+def test_page_is_up_to_date() -> None:
     text = (RESULTS / "README.md").read_text(encoding="utf-8")
     written = text.partition(BEGIN)[2].partition(END)[0]
     command = "sritool reproduce page --write results/README.md"
@@ -17,7 +17,7 @@ def test_the_page_says_what_the_files_say() -> None:
     assert written == made, f"results/README.md is out of date; run: {command}"
 
 
-def test_no_file_names_a_folder_of_the_machine_that_wrote_it() -> None:
+def test_files_name_no_folder_of_their_machine() -> None:
     for path in (RESULTS / "reproduction").glob("*.*"):
         if path.suffix in (".json", ".tsv", ".md"):
             text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Active units of posteriors with known moments."""
+"""The count of active units, against posteriors with known moments."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ SIZES = (500, 1000, 4000)
 @pytest.mark.parametrize("sentences", SIZES)
 @pytest.mark.parametrize(("variance", "expected"), [(0.0, 0), (0.05, 32), (0.3, 32)])
 def test_units_of_known_variance(sentences: int, variance: float, expected: int) -> None:
-    """Of an encoder, whose means are exact, and of chains, at as many as it takes: the same at each size.
+    """Exact means of an encoder, and enough chains to decide, give the same count for any number of sentences.
 
-    q = N(mean, 1 − variance) in each of 32 dimensions, so that the aggregate is the prior.
+    q = N(mean, 1 − variance) in each of 32 dimensions, so the aggregate is the prior.
     """
     random = np.random.default_rng(sentences)
     means = random.normal(size=(sentences, 32)) * math.sqrt(variance)
@@ -55,8 +55,8 @@ def test_units_of_known_variance(sentences: int, variance: float, expected: int)
     assert naive.value == 32, "chain noise alone passes the published threshold"
 
 
-def test_units_near_the_threshold_have_an_error() -> None:
-    """The same model at three sizes: counts that differ do so within their printed errors."""
+def test_error_of_units_near_the_threshold() -> None:
+    """For any number of sentences the count lies within its printed error."""
     variances = np.linspace(0.0, 0.02, 32)  # half of them are active
     for size in SIZES:
         means = np.random.default_rng(size).normal(size=(size, 32)) * np.sqrt(variances)
@@ -65,7 +65,7 @@ def test_units_near_the_threshold_have_an_error() -> None:
         assert abs(found.value - 16) < 3 * found.standard_error
 
 
-def test_few_chains_do_not_decide_where_all_is_noise() -> None:
+def test_few_chains_do_not_decide_on_pure_noise() -> None:
     random = np.random.default_rng(0)
     assert not chains_decide(*random.normal(size=(2, 512, 32)))
     assert chains_decide(*(random.normal(size=(2, 512, 32)) / 6))

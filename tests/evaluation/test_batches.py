@@ -1,4 +1,4 @@
-"""Measurements that several processes share: the same figures as alone, written down once."""
+"""Measurements shared by several processes: the same figures as in one process, each batch measured once."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ BATCHES = [np.arange(0, 3), np.arange(3, 5), np.arange(5, 9), np.arange(9, 10), 
 
 
 def squares(processes: Processes, folder: Path, stop_after: int = 99) -> tuple[list[float], int, list[int]]:
-    """Figures by sentence, batches measured here, and the numbers that progress told."""
-    measured, told = 0, []
-    found = np.full(12, np.nan)
+    """Return the squares, how many batches this process measured, and the progress reported."""
+    measured, reported = 0, []
+    squared = np.full(12, np.nan)
 
     def work(part: Indices) -> dict[str, torch.Tensor]:
         nonlocal measured
@@ -30,38 +30,38 @@ def squares(processes: Processes, folder: Path, stop_after: int = 99) -> tuple[l
     with sharing_measurements(processes):
         finished = FinishedBatches(folder / "best.pt", "a key")
         for turn, (part, figures) in enumerate(
-            over_batches("squares", BATCHES, work, lambda _, done, total: told.append(done), finished)
+            over_batches("squares", BATCHES, work, lambda _, done, total: reported.append(done), finished)
         ):
-            found[part] = figures["square"]
+            squared[part] = figures["square"]
             if turn + 1 == stop_after:
                 break
-    return found.tolist(), measured, told
+    return squared.tolist(), measured, reported
 
 
-def test_alone_every_batch_is_measured_here(tmp_path: Path) -> None:
-    found, measured, told = squares(ALONE, tmp_path)
-    assert (found, measured, told) == ([float(n**2) for n in range(12)], 5, [0, 3, 5, 9, 10, 12])
+def test_one_process_measures_every_batch(tmp_path: Path) -> None:
+    squared, measured, reported = squares(ALONE, tmp_path)
+    assert (squared, measured, reported) == ([float(n**2) for n in range(12)], 5, [0, 3, 5, 9, 10, 12])
 
 
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.slow
-def test_shared_figures_are_those_of_one_process(tmp_path: Path, size: int) -> None:
+def test_several_processes_give_the_same_figures(tmp_path: Path, size: int) -> None:
     results = in_group(tmp_path, squares, tmp_path, size=size)
-    assert all(found == [float(n**2) for n in range(12)] for found, _, _ in results)
+    assert all(squared == [float(n**2) for n in range(12)] for squared, _, _ in results)
     assert sum(measured for _, measured, _ in results) == 5
     assert len(next(tmp_path.glob(".evaluate-*")).read_text().splitlines()) == 5
 
 
 @pytest.mark.slow
-def test_batches_that_one_process_finished_are_not_measured_again_by_two(tmp_path: Path) -> None:
+def test_finished_batches_are_not_measured_again(tmp_path: Path) -> None:
     squares(ALONE, tmp_path, stop_after=2)
     (tmp_path / "group").mkdir()
     results = in_group(tmp_path / "group", squares, tmp_path)
-    assert all(found == [float(n**2) for n in range(12)] for found, _, _ in results)
+    assert all(squared == [float(n**2) for n in range(12)] for squared, _, _ in results)
     assert sum(measured for _, measured, _ in results) == 3
 
 
-def test_a_figure_that_is_not_finite_is_an_error() -> None:
+def test_non_finite_figure_raises() -> None:
     with pytest.raises(NumericalError, match="recon is not finite for 1 of 2"):
         list(
             over_batches(

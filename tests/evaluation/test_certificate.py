@@ -1,4 +1,4 @@
-"""The bracket of `certify` around likelihoods that are known by quadrature, and what it tells of them."""
+"""The bracket and verdict of `certify`, against likelihoods computed by quadrature."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SETTINGS = EvaluationSettings(
 
 
 def cut_at(model: TrainedModel, longest: int) -> None:
-    """Let the model's corpus hold at most so many words a sentence."""
+    """Limit the sentences of the model's corpus to this many words."""
     model.checkpoint = replace(model.checkpoint, corpus={**model.checkpoint.corpus, "max_length": longest})
 
 
 @pytest.fixture(scope="module")
 def model(begin_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
-    """A model with two latent dimensions that matter, in float64; corpora of its kind hold at most 6 words."""
+    """A float64 model with two latent dimensions that matter; its corpus has at most 6 words per sentence."""
     folder = tmp_path_factory.mktemp("certify")
     sizes = {"latent": 2, "hidden": 8, "embedding": 4}
     run = begin_run(folder, generator=sizes, optimizer={"initial_scale": 1.6})
@@ -63,7 +63,7 @@ def by_quadrature(model: TrainedModel) -> np.ndarray:
     return (conditional + log_mass[:, None]).logsumexp(0).numpy()
 
 
-def test_the_bracket_holds_the_truth_and_adaptive(model: TrainedModel, certificate: Certificate) -> None:
+def test_bracket_contains_truth_and_adaptive(model: TrainedModel, certificate: Certificate) -> None:
     truth = by_quadrature(model)
     for name, sign in (("lower", 1), ("adaptive", 1), ("upper", -1)):
         slack = sign * (truth - certificate.rows[name])
@@ -73,7 +73,7 @@ def test_the_bracket_holds_the_truth_and_adaptive(model: TrainedModel, certifica
     assert certificate.sentences == COUNT
 
 
-def test_figures_are_means_and_paired_differences_of_the_rows(certificate: Certificate) -> None:
+def test_figures_are_means_and_differences_of_rows(certificate: Certificate) -> None:
     rows = certificate.rows
     pairs = {
         "lower": rows["lower"],
@@ -92,7 +92,7 @@ def test_figures_are_means_and_paired_differences_of_the_rows(certificate: Certi
 
 
 @pytest.mark.slow
-def test_batches_change_nothing(model: TrainedModel, certificate: Certificate) -> None:
+def test_batch_size_does_not_matter(model: TrainedModel, certificate: Certificate) -> None:
     again = certify(model, COUNT, 6, replace(SETTINGS, batch_size=20), lambda *_: None)
     for name, values in certificate.rows.items():
         np.testing.assert_allclose(again.rows[name], values, rtol=1e-7, atol=1e-7)
@@ -101,7 +101,7 @@ def test_batches_change_nothing(model: TrainedModel, certificate: Certificate) -
 @pytest.mark.parametrize(
     ("shift", "words"), [(-3.0, "below annealing.*--samples"), (3.0, "above reverse annealing.*trust")]
 )
-def test_a_wrong_estimator_is_told(
+def test_wrong_estimator_is_detected(
     model: TrainedModel, monkeypatch: pytest.MonkeyPatch, shift: float, words: str
 ) -> None:
     def wrong(*given: Any) -> LikelihoodFigures:
@@ -113,7 +113,7 @@ def test_a_wrong_estimator_is_told(
     assert re.search(words, found.verdict)
 
 
-def test_simulated_sentences_are_cut_as_a_corpus_is(model: TrainedModel) -> None:
+def test_simulated_sentences_are_cut_like_a_corpus(model: TrainedModel) -> None:
     split = simulate(model, 200, 3).split
     rows = [split.targets(k).tolist() for k in range(200)]
     ended = [row for row in rows if row[-1] == EOS]
@@ -124,8 +124,8 @@ def test_simulated_sentences_are_cut_as_a_corpus_is(model: TrainedModel) -> None
     assert all(len(row) == 6 and EOS not in row for row in cut)
 
 
-def test_simulated_sentences_have_the_models_distribution(model: TrainedModel) -> None:
-    """E log p(x|z) over simulated pairs is minus the entropy of x given z: here through first words alone."""
+def test_simulated_sentences_follow_the_model(model: TrainedModel) -> None:
+    """E log p(x|z) over simulated pairs is minus the entropy of x given z; here for sentences of one word."""
     cut_at(model, 1)
     try:
         found = simulate(model, 4000, 1)
@@ -141,7 +141,7 @@ def test_simulated_sentences_have_the_models_distribution(model: TrainedModel) -
     assert abs(float(difference.mean())) < 4 * float(difference.std()) / math.sqrt(4000)
 
 
-def test_more_sentences_keep_the_first_ones(model: TrainedModel) -> None:
+def test_larger_sample_keeps_the_first_sentences(model: TrainedModel) -> None:
     few, many = simulate(model, 5, 2), simulate(model, 9, 2)
     assert torch.equal(few.codes, many.codes[:5])
     for k in range(5):
@@ -149,13 +149,13 @@ def test_more_sentences_keep_the_first_ones(model: TrainedModel) -> None:
     assert not torch.equal(simulate(model, 5, 3).codes, few.codes)
 
 
-def test_progress_is_told(model: TrainedModel) -> None:
-    told: list[tuple[str, int, int]] = []
-    certify(model, 10, 2, replace(SETTINGS, rungs=2, batch_size=4), lambda *given: told.append(given))
-    assert [(done, total) for _, done, total in told] == [(0, 10), (4, 10), (8, 10), (10, 10)]
+def test_progress_is_reported(model: TrainedModel) -> None:
+    reported: list[tuple[str, int, int]] = []
+    certify(model, 10, 2, replace(SETTINGS, rungs=2, batch_size=4), lambda *given: reported.append(given))
+    assert [(done, total) for _, done, total in reported] == [(0, 10), (4, 10), (8, 10), (10, 10)]
 
 
-def test_a_language_model_needs_no_certificate(
+def test_language_model_is_refused(
     begin_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     run = begin_run(tmp_path_factory.mktemp("lm"), "lm")

@@ -1,4 +1,4 @@
-"""The verdict on a generator that ignores z: one bound, and the same line from figures and from a record."""
+"""The verdict that a generator ignores z: its bound, and the same from figures and from a checkpoint's record."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def permuted(value: float, draws: int = 2) -> Estimate:
         (-math.inf, 0.1, False),
     ],
 )
-def test_the_bound_is_a_tenth_of_a_nat_and_two_errors(value: float, error: float, nothing: bool) -> None:
+def test_bound_is_a_tenth_nat_plus_two_errors(value: float, error: float, nothing: bool) -> None:
     assert costs_nothing(value, error) == nothing
 
 
-def test_a_model_without_z_has_none_to_ignore() -> None:
+def test_model_without_z_does_not_ignore_it() -> None:
     assert not ignores_z([permuted(0.0, draws=0)])
     assert not ignores_z([])
 
 
-@pytest.mark.parametrize(("value", "told"), [(0.0, True), (9.0, False)])
-def test_figures_go_before_the_record(new_run: Any, value: float, told: bool) -> None:
+@pytest.mark.parametrize(("value", "collapsed"), [(0.0, True), (9.0, False)])
+def test_figures_take_precedence_over_the_record(new_run: Any, value: float, collapsed: bool) -> None:
     run = new_run()
     run.train()
     checkpoint: Checkpoint = run.load()
     checkpoint.metrics[-1].update({"permuted": value, "permuted se": 0.1})
     by_record = collapse_note(checkpoint)
-    assert by_record == (f"{IGNORES_Z}, when it was last validated" if told else "")
+    assert by_record == (f"{IGNORES_Z}, when it was last validated" if collapsed else "")
     assert collapse_note(checkpoint, [permuted(0.0)]) == IGNORES_Z
     assert collapse_note(checkpoint, [permuted(9.0)]) == ""
     checkpoint.metrics.clear()

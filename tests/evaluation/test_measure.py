@@ -1,4 +1,4 @@
-"""Measures of a model against the plain generator, and what they may not depend on."""
+"""The measures of a model, against the plain generator, and what they must not depend on."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def plain(method: Method, corpus: Corpus, z: torch.Tensor) -> np.ndarray:
     return method.generator.log_likelihood(batch.inputs, batch.targets, z).detach().double().numpy()
 
 
-def test_a_language_model_is_measured_exactly(make: Callable[..., Method], corpus: Corpus) -> None:
+def test_language_model_is_exact(make: Callable[..., Method], corpus: Corpus) -> None:
     method = make("lm", dtype=torch.float64)
     found = measured(method, corpus)
     exact = plain(method, corpus, torch.zeros(10, 0, dtype=torch.float64))
@@ -93,7 +93,7 @@ def test_recon_is_the_mean_over_draws_of_q(make: Callable[..., Method], corpus: 
     assert by_name(found)["recon"] == pytest.approx(-own.mean())
 
 
-def test_where_z_is_ignored_everything_is_known(make: Callable[..., Method], corpus: Corpus) -> None:
+def test_figures_when_z_is_ignored(make: Callable[..., Method], corpus: Corpus) -> None:
     method = make(dtype=torch.float64)
     with torch.no_grad():
         method.generator.latent_to_gates.zero_()
@@ -105,12 +105,12 @@ def test_where_z_is_ignored_everything_is_known(make: Callable[..., Method], cor
     assert values["recon"] == pytest.approx(-exact.mean())
     assert values["permuted"] == 0
     assert values["posterior-kl"] == pytest.approx(0, abs=0.02)
-    assert values["kl"] > 0, "a chain contracts even where it learns nothing"
+    assert values["kl"] > 0, "a chain contracts even if it learns nothing"
     assert not any("bound" in note for note in texts(found))
 
 
 @pytest.mark.parametrize("name", ["sri", "lm"])
-def test_the_batch_size_changes_nothing(make: Callable[..., Method], corpus: Corpus, name: str) -> None:
+def test_batch_size_does_not_matter(make: Callable[..., Method], corpus: Corpus, name: str) -> None:
     method = make(name, scale=0.5)
     found = [measured(method, corpus, batch_size=size) for size in (1, 3, 64)]
     for other in found[1:]:
@@ -123,9 +123,7 @@ def test_the_batch_size_changes_nothing(make: Callable[..., Method], corpus: Cor
             assert two.value == pytest.approx(one.value, rel=1e-4, abs=1e-4), one.metric
 
 
-def test_a_sentence_has_the_same_figures_in_any_selection(
-    make: Callable[..., Method], corpus: Corpus
-) -> None:
+def test_figures_do_not_depend_on_other_sentences(make: Callable[..., Method], corpus: Corpus) -> None:
     method, metrics = make(scale=0.5), ("nll", "recon", "posterior-kl")
     whole = measured(method, corpus, metrics=metrics)
     part = measured(method, corpus, [7, 2, 4], metrics=metrics)
@@ -135,7 +133,7 @@ def test_a_sentence_has_the_same_figures_in_any_selection(
         )
 
 
-def test_the_seed_is_that_of_the_noise(make: Callable[..., Method], corpus: Corpus) -> None:
+def test_seed_determines_the_noise(make: Callable[..., Method], corpus: Corpus) -> None:
     method = make()
     first, again, other = (measured(method, corpus, seed=seed) for seed in (0, 0, 1))
     for column in ("log_likelihood", "recon", "kl"):
@@ -160,11 +158,11 @@ def test_proposals_start_at_draws_of_q(
     torch.testing.assert_close(found, draws[:, order])
 
 
-def test_only_what_is_asked_for_is_computed(
+def test_only_requested_metrics_are_computed(
     make: Callable[..., Method], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = make()
-    monkeypatch.setattr(type(method), "kl_to_prior", lambda *_: pytest.fail("kl was not asked for"))
+    monkeypatch.setattr(type(method), "kl_to_prior", lambda *_: pytest.fail("kl was not requested"))
     assert [e.metric for e in measured(method, corpus, metrics=("recon", "nll")).estimates] == [
         "nll",
         "recon",
@@ -174,7 +172,7 @@ def test_only_what_is_asked_for_is_computed(
     assert "recon_permuted" not in columns
 
 
-def test_estimates_say_what_they_rest_on(make: Callable[..., Method], corpus: Corpus) -> None:
+def test_estimates_state_sentences_and_draws(make: Callable[..., Method], corpus: Corpus) -> None:
     estimates = {e.metric: e for e in measured(make(), corpus, chains=4, kl_sentences=6).estimates}
     assert list(estimates) == [name for name in NEEDS if name != "elbo-gain"], "sri has no encoder"
     by_density = {"kl", "elbo", "kl-contraction"}
@@ -183,11 +181,11 @@ def test_estimates_say_what_they_rest_on(make: Callable[..., Method], corpus: Co
     assert estimates["kl"].draws == 1
     assert (estimates["nll"].draws, estimates["nll"].estimator) == (40, "adaptive")
     assert (estimates["recon"].draws, estimates["au-naive"].draws) == (4, 4)
-    assert estimates["au"].draws == 64, "ten sentences take all chains that there are"
+    assert estimates["au"].draws == 64, "ten sentences need all the chains there are"
     assert all(math.isfinite(e.value) and math.isfinite(e.standard_error) for e in estimates.values())
 
 
-def test_subwords_are_measured_per_word_too(make: Callable[..., Method], subword_corpus: Corpus) -> None:
+def test_subword_perplexity_is_also_per_word(make: Callable[..., Method], subword_corpus: Corpus) -> None:
     method = make("lm", on=subword_corpus)
     found = measured(method, subword_corpus)
     values, split = by_name(found), subword_corpus.split("test")
@@ -197,7 +195,7 @@ def test_subwords_are_measured_per_word_too(make: Callable[..., Method], subword
     assert values["ppl-word"] == pytest.approx(math.exp(total / split.words.sum()))
 
 
-def test_bits_of_words_and_of_pieces_are_per_character_and_byte_of_the_text(
+def test_bits_per_character_and_byte(
     make: Callable[..., Method], corpus: Corpus, subword_corpus: Corpus
 ) -> None:
     for on in (corpus, subword_corpus):
@@ -211,27 +209,30 @@ def test_bits_of_words_and_of_pieces_are_per_character_and_byte_of_the_text(
         assert ("bpc, bpb" in " ".join(texts(found))) == bool((split.ids == UNK).any())
 
 
-def test_one_sentence_has_nobody_to_borrow_from(make: Callable[..., Method], corpus: Corpus) -> None:
-    found = measured(make(), corpus, [4], metrics=("nll", "permuted"))
-    assert [estimate.metric for estimate in found.estimates] == ["nll"]
-    assert "permuted: not measured, as one sentence is too few" in texts(found)
-    assert "the standard error of one sentence is undefined" in texts(found)
-
-
-def test_an_aggregate_of_few_sentences_is_said_to_be_left_out(
-    make: Callable[..., Method], corpus: Corpus
+@pytest.mark.parametrize(
+    ("examples", "metrics", "note"),
+    [
+        ([4], ["permuted"], "permuted: not measured, as one sentence is too few"),
+        ([4], [], "the standard error of one sentence is undefined"),
+        (
+            [1, 2, 4],
+            ["mi-upper", "kl-aggregate"],
+            "mi-upper, kl-aggregate: not measured, as 3 sentences are too few",
+        ),
+    ],
+)
+def test_figures_that_few_sentences_leave_undefined(
+    make: Callable[..., Method], corpus: Corpus, examples: list[int], metrics: list[str], note: str
 ) -> None:
-    found = measured(make(), corpus, [1, 2, 4], metrics=("nll", "mi-upper", "kl-aggregate"))
+    found = measured(make(), corpus, examples, metrics=("nll", *metrics))
     assert [estimate.metric for estimate in found.estimates] == ["nll"]
-    assert "mi-upper, kl-aggregate: not measured, as 3 sentences are too few" in [
-        note.text for note in found.notes
-    ]
+    assert note in texts(found)
 
 
-def test_many_chains_are_run_for_few_sentences_at_a_time(
+def test_many_chains_run_in_smaller_batches(
     make: Callable[..., Method], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the memory of a batch would grow with the chains that active units take."""
+    """Otherwise the memory of a batch would grow with the number of chains that active units need."""
     method, rows = make(), []
     posterior = type(method).posterior
 
@@ -241,18 +242,18 @@ def test_many_chains_are_run_for_few_sentences_at_a_time(
 
     monkeypatch.setattr(type(method), "posterior", watched)
     measured(method, corpus, metrics=("au",), batch_size=4)
-    assert max(chains for chains, _ in rows) == 32, "a few chains decide, so that this shows nothing"
+    assert max(chains for chains, _ in rows) == 32, "a few chains decide, so nothing is tested"
     assert max(size for _, size in rows) <= 8 * 4
 
 
 @pytest.mark.parametrize("sentences", [1, 2, 10])
-def test_without_z_no_figure_is_a_bound(sentences: int, make: Callable[..., Method], corpus: Corpus) -> None:
-    """However near log N, the most that N sentences can tell, is to the 0 that they do tell."""
+def test_no_figure_is_a_bound_without_z(sentences: int, make: Callable[..., Method], corpus: Corpus) -> None:
+    """Not even where log N, the most that N sentences can show, is close to the 0 that they do show."""
     found = measured(make("lm"), corpus, range(sentences))
     assert {estimate.bound for estimate in found.estimates} == {""}
 
 
-def test_a_table_that_breaks_the_bound_says_so(
+def test_violated_bound_is_noted(
     make: Callable[..., Method], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = make()
@@ -263,7 +264,7 @@ def test_a_table_that_breaks_the_bound_says_so(
     assert any("25.0 % of the steps fold" in note for note in notes)
 
 
-def test_a_model_that_is_not_finite_is_one_line(make: Callable[..., Method], corpus: Corpus) -> None:
+def test_non_finite_model_raises(make: Callable[..., Method], corpus: Corpus) -> None:
     method = make()
     with torch.no_grad():
         method.generator.output_bias[0] = math.nan
@@ -272,31 +273,31 @@ def test_a_model_that_is_not_finite_is_one_line(make: Callable[..., Method], cor
     assert caught.value.exit_code == 4
 
 
-def test_progress_is_told(make: Callable[..., Method], corpus: Corpus) -> None:
-    told: list[tuple[str, int, int]] = []
+def test_progress_is_reported(make: Callable[..., Method], corpus: Corpus) -> None:
+    reported: list[tuple[str, int, int]] = []
     wanted = EvaluationSettings(ALL, likelihood=LIKELIHOOD, batch_size=4)
-    measure(make(), corpus.split("test"), np.arange(10), wanted, lambda *event: told.append(event))
-    for label in {label for label, _, _ in told}:
-        done = [(count, total) for name, count, total in told if name == label]
+    measure(make(), corpus.split("test"), np.arange(10), wanted, lambda *event: reported.append(event))
+    for label in {label for label, _, _ in reported}:
+        done = [(count, total) for name, count, total in reported if name == label]
         if "active units" in label:  # with many chains, fewer sentences at a time
             assert done == sorted(done), label
             assert (done[0], done[-1]) == ((0, 10), (10, 10)), label
         else:
             assert done == [(0, 10), (4, 10), (8, 10), (10, 10)], label
-    assert len({label for label, _, _ in told if "active units" not in label}) == 5
+    assert len({label for label, _, _ in reported if "active units" not in label}) == 5
 
 
 @pytest.mark.parametrize(
     ("name", "hint"), [("pll", "did you mean ppl?"), ("posterior_kl", "posterior-kl"), ("xyz", "known: ppl")]
 )
-def test_an_unknown_metric_suggests_the_nearest(name: str, hint: str) -> None:
+def test_unknown_metric_suggests_the_nearest(name: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         check_metrics(["ppl", name])
     assert hint in str(caught.value)
     assert repr(name) in str(caught.value)
 
 
-def test_what_has_no_density_has_no_divergence(new_run: Callable[..., Any]) -> None:
+def test_autoencoder_has_no_divergence(new_run: Callable[..., Any]) -> None:
     run = new_run("ae")
     run.train(max_steps=1)
     split = run.corpus.split("valid")

@@ -1,4 +1,4 @@
-"""What is said of a chain's likelihood: believable only where its weights are even and nothing folds."""
+"""The note on a chain's likelihood: it is believable only if weights are even and nothing folds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sritool.evaluation.sentence_figures import SentenceFigures
 
 
 def verdict(size: float, half: float, folded: float) -> str:
-    """The line on folds and signs, for M = 10 and an NLL of 28 nats a sentence."""
+    """The note on folds and signs, for M = 10 and an NLL of 28 nats per sentence."""
     sentences = np.ones(4)
     figures = SentenceFigures(sentences, sentences)
     found = {
@@ -32,7 +32,7 @@ def verdict(size: float, half: float, folded: float) -> str:
 
 
 @pytest.mark.parametrize(
-    ("size", "half", "folded", "said"),
+    ("size", "half", "folded", "words"),
     [
         (9.0, 28.01, 0.0, "can be believed"),
         (2.7, 28.01, 0.0, "too high"),  # few draws carry the weight
@@ -41,7 +41,5 @@ def verdict(size: float, half: float, folded: float) -> str:
         (2.7, 28.4, 0.2, "bounds nothing"),
     ],
 )
-def test_a_chains_figure_is_called_believable_only_where_it_is(
-    size: float, half: float, folded: float, said: str
-) -> None:
-    assert said in verdict(size, half, folded)
+def test_verdict_on_a_chains_likelihood(size: float, half: float, folded: float, words: str) -> None:
+    assert words in verdict(size, half, folded)

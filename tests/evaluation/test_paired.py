@@ -1,4 +1,4 @@
-"""Paired differences: terms of sentences give the figure and its error, and what is common to two models cancels."""
+"""Paired differences: sentence terms reproduce the figures, and what two models have in common cancels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def figures() -> SentenceFigures:
 
 
 @pytest.mark.parametrize("metric", PAIRED)
-def test_terms_have_the_mean_and_the_error_of_the_figure(metric: str, figures: SentenceFigures) -> None:
+def test_terms_reproduce_figure_and_error(metric: str, figures: SentenceFigures) -> None:
     for estimate in estimates_of(metric, figures, ORIGIN):
         terms = sentence_terms(estimate.metric, figures)
         assert terms is not None
@@ -38,12 +38,12 @@ def test_terms_have_the_mean_and_the_error_of_the_figure(metric: str, figures: S
         assert terms.std(ddof=1) / COUNT**0.5 == pytest.approx(estimate.standard_error, rel=1e-9)
 
 
-def test_only_counts_of_dimensions_have_no_terms(figures: SentenceFigures) -> None:
+def test_only_active_units_have_no_terms(figures: SentenceFigures) -> None:
     assert set(NEEDS) - set(PAIRED) == {"au", "au-naive"}
     assert sentence_terms("au", figures) is None
 
 
-def test_what_is_common_to_both_cancels() -> None:
+def test_common_variation_cancels() -> None:
     random = np.random.default_rng(0)
     hard, own, other = random.normal(size=(3, 100_000))
     found = difference(50 * hard + own + 0.05, 50 * hard + 0.5 * other)
@@ -54,7 +54,7 @@ def test_what_is_common_to_both_cancels() -> None:
     assert not Difference(0.05, 0.03, 9).is_clear
 
 
-def test_only_sentences_that_both_have_count() -> None:
+def test_only_common_sentences_count() -> None:
     own, other = np.array([1.0, np.nan, 3.0, 7.0, 5.0]), np.array([0.0, 1.0, 1.0, 4.0, np.nan])
     assert difference(own, other) == Difference(2.0, pytest.approx(1 / 3**0.5), 3)
     assert difference(own[:2], other[:2]) is None

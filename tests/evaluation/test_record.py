@@ -1,4 +1,4 @@
-"""The format of records, and finished batches in it: damage, and an evaluation that goes on after it was killed."""
+"""Records and finished batches: their format, damaged lines, and evaluations that resume after a kill."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def written(folder: Path) -> FinishedBatches:
     return kept
 
 
-def test_what_was_written_is_read_bit_for_bit(tmp_path: Path) -> None:
+def test_arrays_are_read_back_bit_for_bit(tmp_path: Path) -> None:
     written(tmp_path)
     again = finished(tmp_path)
     assert (again.found, again.damaged) == (2, 0)
@@ -49,7 +49,7 @@ def test_what_was_written_is_read_bit_for_bit(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_line_that_a_kill_cut_is_measured_again(tmp_path: Path) -> None:
+def test_truncated_line_is_measured_again(tmp_path: Path) -> None:
     path = written(tmp_path).path
     path.write_bytes(path.read_bytes()[:-20])
     again = finished(tmp_path)
@@ -71,7 +71,7 @@ def test_a_line_that_a_kill_cut_is_measured_again(tmp_path: Path) -> None:
     ],
     ids=["a letter", "a cut line", "not text", "no checksum", "deep"],
 )
-def test_a_damaged_line_is_left_aside_alone(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_only_the_damaged_line_is_skipped(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     path = written(tmp_path).path
     path.write_bytes(damage(path.read_bytes()))
     again = finished(tmp_path)
@@ -82,8 +82,8 @@ def test_a_damaged_line_is_left_aside_alone(tmp_path: Path, damage: Callable[[by
     assert finished(tmp_path).found == 2
 
 
-def test_sound_lines_of_another_shape_are_damage_too(tmp_path: Path) -> None:
-    """Whoever packs a run folder can write checksums."""
+def test_malformed_lines_with_checksums_are_damaged(tmp_path: Path) -> None:
+    """Anyone who packs a run folder can write valid checksums."""
     record = finished(tmp_path)
     arrays = packed({"kl": np.zeros(2)})
     for entry in (
@@ -106,14 +106,14 @@ def test_two_writers_lose_nothing(tmp_path: Path) -> None:
     assert list(first.read(lambda entry: entry["number"])) == [0, 1, 2, 3]
 
 
-def test_a_folder_that_is_not_there_keeps_nothing(tmp_path: Path) -> None:
+def test_missing_folder_keeps_nothing(tmp_path: Path) -> None:
     kept = written(tmp_path / "nowhere")
     assert not kept.writable
     assert kept.get("likelihood", 0) is None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_name_stands_for_checkpoint_sentences_and_settings(tmp_path: Path) -> None:
+def test_name_depends_on_checkpoint_data_and_settings(tmp_path: Path) -> None:
     checkpoint = tmp_path / "best.pt"
     checkpoint.write_bytes(b"weights")
     ids = np.arange(5, dtype=np.int32)
@@ -129,12 +129,10 @@ def test_the_name_stands_for_checkpoint_sentences_and_settings(tmp_path: Path) -
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing cleans up after it."""
+    """Stands in for SIGKILL: nothing cleans up after it."""
 
 
-def test_an_evaluation_goes_on_after_any_kill(
-    new_run: Callable[..., Any], corpus: Corpus, tmp_path: Path
-) -> None:
+def test_evaluation_resumes_after_a_kill(new_run: Callable[..., Any], corpus: Corpus, tmp_path: Path) -> None:
     run = new_run(training={"epochs": 1})
     run.train()
     method = load_model(run.folder / LAST).method
@@ -143,9 +141,9 @@ def test_an_evaluation_goes_on_after_any_kill(
     def evaluate(report: Callable[..., None], keeps: bool = True) -> Measured:
         return measure(method, split, examples, SETTINGS, report, finished(tmp_path) if keeps else None)
 
-    told: list[tuple[str, int, int]] = []
-    whole = evaluate(lambda *event: told.append(event), keeps=False)
-    starts = [number for number, (_, done, total) in enumerate(told) if done < total]
+    reported: list[tuple[str, int, int]] = []
+    whole = evaluate(lambda *event: reported.append(event), keeps=False)
+    starts = [number for number, (_, done, total) in enumerate(reported) if done < total]
     for number in starts[1::6]:
         seen: list[str] = []
 
@@ -164,7 +162,7 @@ def test_an_evaluation_goes_on_after_any_kill(
             np.testing.assert_array_equal(resumed.figures.columns()[column], values, err_msg=column)
 
 
-def test_what_is_finished_is_not_measured_again(
+def test_finished_batches_are_not_measured_again(
     new_run: Callable[..., Any], corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = new_run(training={"epochs": 1})
@@ -172,6 +170,6 @@ def test_what_is_finished_is_not_measured_again(
     method = load_model(run.folder / LAST).method
     given = (method, corpus.split("test"), np.arange(10), SETTINGS, None)
     first = measure(*given, finished(tmp_path))
-    monkeypatch.setattr(type(method), "conditional", lambda *_: pytest.fail("all was measured"))
+    monkeypatch.setattr(type(method), "conditional", lambda *_: pytest.fail("everything was measured before"))
     again = measure(*given, finished(tmp_path))
     assert repr(again.estimates) == repr(first.estimates)

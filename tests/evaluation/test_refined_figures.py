@@ -1,4 +1,4 @@
-"""Figures of a refined encoder: what each setting does to them, and which are left out."""
+"""Figures of a refined encoder: the effect of each setting, and the figures that are left out."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from sritool.methods.registry import build_method
 from sritool.model.random import Stream
 
 METRICS = ("recon", "permuted", "elbo", "elbo-gain", "kl", "au")
-OF_ENCODERS = ("vae-anneal", "vae-cyclical", "vae-lagging", "sa-vae", "vae-fbp", "vae-fb")
+ENCODER_METHODS = ("vae-anneal", "vae-cyclical", "vae-lagging", "sa-vae", "vae-fbp", "vae-fb")
 
 
 @pytest.fixture
 def make(corpus: Corpus, settings: Callable[..., RunConfig]) -> Callable[..., EncoderMethod]:
-    """A method in float64 whose encoder knows nothing of its generator."""
+    """A float64 method whose encoder does not know its generator."""
 
     def build(name: str = "vae-anneal") -> EncoderMethod:
         method = build_method(settings(name), len(corpus.tokenizer))
@@ -52,8 +52,8 @@ def values(found: Measured) -> dict[str, float]:
     return {estimate.metric: estimate.value for estimate in found.estimates}
 
 
-@pytest.mark.parametrize("name", OF_ENCODERS)
-def test_svi_raises_the_bound_by_the_gain(
+@pytest.mark.parametrize("name", ENCODER_METHODS)
+def test_svi_raises_the_elbo_by_its_gain(
     make: Callable[..., EncoderMethod], corpus: Corpus, name: str
 ) -> None:
     bare = values(measured(make(name), corpus, Refinement(0)))
@@ -68,14 +68,14 @@ def test_svi_raises_the_bound_by_the_gain(
         assert refined[metric] != pytest.approx(bare[metric], rel=1e-4), metric
 
 
-def test_kl_is_of_every_sentence(make: Callable[..., EncoderMethod], corpus: Corpus) -> None:
+def test_kl_uses_every_sentence(make: Callable[..., EncoderMethod], corpus: Corpus) -> None:
     found = measured(make(), corpus, Refinement(3), kl_sentences=2)
     assert {e.metric: e.sentences for e in found.estimates} == dict.fromkeys(METRICS, 10)
     alone = measured(make(), corpus, Refinement(3), metrics=("kl",))
     assert values(alone)["kl"] == values(found)["kl"]
 
 
-def test_the_rate_and_the_steps_count(make: Callable[..., EncoderMethod], corpus: Corpus) -> None:
+def test_gain_depends_on_rate_and_steps(make: Callable[..., EncoderMethod], corpus: Corpus) -> None:
     gains = [
         values(measured(make(), corpus, Refinement(steps, rate=rate)))["elbo-gain"]
         for steps, rate in ((2, 0.01), (10, 0.01), (10, None), (10, 1 / 32))
@@ -84,14 +84,14 @@ def test_the_rate_and_the_steps_count(make: Callable[..., EncoderMethod], corpus
     assert gains[2] == gains[3]
 
 
-def test_sa_vae_is_refined_as_it_was_trained(make: Callable[..., EncoderMethod], corpus: Corpus) -> None:
+def test_sa_vae_is_refined_as_in_training(make: Callable[..., EncoderMethod], corpus: Corpus) -> None:
     method = make("sa-vae")
     own = measured(method, corpus, None)
     assert values(own) == values(measured(method, corpus, Refinement(20)))
     assert values(measured(make(), corpus, None)) == values(measured(make(), corpus, Refinement(0)))
 
 
-def test_draws_of_langevin_are_ends_of_chains_from_the_mean(
+def test_langevin_draws_are_chains_from_the_mean(
     make: Callable[..., EncoderMethod], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = make().refined(Refinement(2, "langevin", 0.05))
@@ -109,7 +109,7 @@ def test_draws_of_langevin_are_ends_of_chains_from_the_mean(
     assert min(float(difference.abs().min()) for difference in apart) > 0
 
 
-def test_a_preconditioned_chain_is_scaled_by_the_encoders_variances(
+def test_preconditioned_chain_uses_encoder_variances(
     make: Callable[..., EncoderMethod], corpus: Corpus
 ) -> None:
     method = make().refined(Refinement(3, "preconditioned"))
@@ -129,9 +129,7 @@ def test_a_preconditioned_chain_is_scaled_by_the_encoders_variances(
 
 
 @pytest.mark.parametrize("name", ["vae-anneal", "ae"])
-def test_langevin_has_no_kl_and_says_so(
-    make: Callable[..., EncoderMethod], corpus: Corpus, name: str
-) -> None:
+def test_langevin_leaves_out_kl(make: Callable[..., EncoderMethod], corpus: Corpus, name: str) -> None:
     found = measured(make(name), corpus, Refinement(5, "langevin"))
     assert list(values(found)) == ["recon", "permuted", "au"]
     (note,) = (note.text for note in found.notes if "not measured" in note.text)
@@ -139,24 +137,20 @@ def test_langevin_has_no_kl_and_says_so(
     assert "5 langevin steps" in note
 
 
-def test_the_mean_of_an_autoencoder_climbs(make: Callable[..., EncoderMethod], corpus: Corpus) -> None:
+def test_refinement_improves_an_autoencoder(make: Callable[..., EncoderMethod], corpus: Corpus) -> None:
     recon = [values(measured(make("ae"), corpus, Refinement(steps)))["recon"] for steps in (0, 5, 20)]
     assert recon[0] > recon[1] > recon[2]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_neither_batch_size_nor_company_changes_a_figure(
-    make: Callable[..., EncoderMethod], corpus: Corpus, kind: str
-) -> None:
+def test_batch_size_does_not_matter(make: Callable[..., EncoderMethod], corpus: Corpus, kind: str) -> None:
     found = [measured(make(), corpus, Refinement(4, kind), batch_size=size) for size in (1, 3, 64)]
     for other in found[1:]:
         for column, rows in found[0].figures.columns().items():
             np.testing.assert_allclose(other.figures.columns()[column], rows, rtol=1e-9, err_msg=column)
 
 
-def test_an_encoder_that_is_not_refined_has_no_gain(
-    make: Callable[..., EncoderMethod], corpus: Corpus
-) -> None:
+def test_unrefined_encoder_has_no_gain(make: Callable[..., EncoderMethod], corpus: Corpus) -> None:
     found = measured(make(), corpus, None)
     assert any(
         "elbo-gain: not measured" in note.text and "--refine-steps" in note.text for note in found.notes
@@ -164,9 +158,7 @@ def test_an_encoder_that_is_not_refined_has_no_gain(
 
 
 @pytest.mark.parametrize("name", ["sri", "lm"])
-def test_what_has_no_encoder_is_not_refined(
-    settings: Callable[..., RunConfig], corpus: Corpus, name: str
-) -> None:
+def test_refinement_needs_an_encoder(settings: Callable[..., RunConfig], corpus: Corpus, name: str) -> None:
     method = build_method(settings(name), len(corpus.tokenizer))
-    with pytest.raises(UsageError, match=f"{name} has none; leave --refine-steps out"):
+    with pytest.raises(UsageError, match=f"{name} .*--refine-steps"):
         measured(method, corpus, Refinement(3))

@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom."""
+"""The notebook latent_map.ipynb runs from top to bottom."""
 
 from __future__ import annotations
 

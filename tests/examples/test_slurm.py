@@ -1,4 +1,4 @@
-"""The script for SLURM, with stand-ins for `srun` and `scontrol`."""
+"""The SLURM script, with stand-ins for `srun` and `scontrol`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import sritool
 
 ROOT = Path(sritool.__file__).parents[1]
 SCRIPT = ROOT / "examples" / "train.slurm"
-SMALL = ("--hidden", "8", "--embedding", "8", "--no-summary", "--threads", "1")
+SMALL = ("--method", "lm", "--hidden", "8", "--embedding", "8", "--no-summary", "--threads", "1")
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,11 +26,11 @@ pytestmark = [
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> dict[str, str]:
-    """The environment of a job: `srun` starts its command here, `scontrol` writes down what it is asked."""
+    """The environment of a job: `srun` runs its command here, `scontrol` records its arguments."""
     commands = tmp_path / "bin"
     commands.mkdir()
     (commands / "srun").write_text('#!/bin/bash\nexec "$@"\n')
-    (commands / "scontrol").write_text(f'#!/bin/bash\necho "$@" >> {tmp_path / "asked"}\n')
+    (commands / "scontrol").write_text(f'#!/bin/bash\necho "$@" >> {tmp_path / "scontrol.log"}\n')
     for command in commands.iterdir():
         command.chmod(0o755)
     path = f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -39,19 +39,8 @@ def cluster(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def job(tmp_path: Path, cluster: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A job whose plan is endless."""
-    command = [
-        "bash",
-        str(SCRIPT),
-        "tiny",
-        *SMALL,
-        "--method",
-        "lm",
-        "--epochs",
-        "1000000",
-        "--patience",
-        "0",
-    ]
+    """A job that would train forever."""
+    command = ["bash", str(SCRIPT), "tiny", *SMALL, "--epochs", "1000000", "--patience", "0"]
     process = subprocess.Popen(
         command, env=cluster, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -62,34 +51,32 @@ def job(tmp_path: Path, cluster: dict[str, str]) -> Iterator[subprocess.Popen[st
 
 def wait_for(job: subprocess.Popen[str], word: str) -> None:
     assert job.stdout is not None
-    assert any(word in line for line in job.stdout), f"it never said {word!r}"
+    assert any(word in line for line in job.stdout), f"the job never printed {word!r}"
 
 
-def test_near_the_wall_time_the_run_is_saved_and_the_job_requeued(
-    job: subprocess.Popen[str], tmp_path: Path
-) -> None:
+def test_job_near_its_time_limit_is_saved_and_requeued(job: subprocess.Popen[str], tmp_path: Path) -> None:
     wait_for(job, "steps")
     job.send_signal(signal.SIGUSR1)
-    said, _ = job.communicate(timeout=60)
-    assert job.returncode == 0, said
-    assert (tmp_path / "asked").read_text() == "requeue 4711\n"
-    assert "saved in runs/tiny-lm/last.pt" in said
+    printed, _ = job.communicate(timeout=60)
+    assert job.returncode == 0, printed
+    assert (tmp_path / "scontrol.log").read_text() == "requeue 4711\n"
+    assert "saved in runs/tiny-lm/last.pt" in printed
     assert (tmp_path / "runs/tiny-lm/last.pt").is_file()
 
 
 @pytest.mark.at_length
-def test_a_cancelled_job_is_saved_and_not_requeued(job: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_cancelled_job_is_saved_and_not_requeued(job: subprocess.Popen[str], tmp_path: Path) -> None:
     wait_for(job, "steps")
     job.send_signal(signal.SIGTERM)
-    said, _ = job.communicate(timeout=60)
+    printed, _ = job.communicate(timeout=60)
     assert job.returncode != 0
-    assert "saved in runs/tiny-lm/last.pt" in said
-    assert not (tmp_path / "asked").exists()
+    assert "saved in runs/tiny-lm/last.pt" in printed
+    assert not (tmp_path / "scontrol.log").exists()
 
 
 @pytest.mark.at_length
-def test_a_job_whose_plan_is_done_ends(tmp_path: Path, cluster: dict[str, str]) -> None:
-    command = ["bash", str(SCRIPT), "tiny", *SMALL, "--method", "lm", "--max-steps", "3"]
+def test_finished_job_is_not_requeued(tmp_path: Path, cluster: dict[str, str]) -> None:
+    command = ["bash", str(SCRIPT), "tiny", *SMALL, "--max-steps", "3"]
     done = subprocess.run(command, env=cluster, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert not (tmp_path / "asked").exists()
+    assert not (tmp_path / "scontrol.log").exists()

@@ -1,4 +1,4 @@
-"""Damage done for real. All tests here are marked `faults`; `pytest -m faults --at-length` does more of it."""
+"""Fixtures for real damage. Every test here is marked `faults`; `pytest -m faults --at-length` runs more of it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest's own, which deselects by marks
+@pytest.hookimpl(tryfirst=True)  # before pytest's own hook, which deselects by mark
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what lies in this folder, and leave out what is only for `--at-length`."""
+    """Mark the tests of this folder, and deselect those that need `--at-length`."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker("faults")
     if not config.getoption("--at-length"):
-        left_out = [item for item in items if item.get_closest_marker("at_length")]
-        items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=left_out)
+        skipped = [item for item in items if item.get_closest_marker("at_length")]
+        items[:] = [item for item in items if item not in skipped]
+        config.hook.pytest_deselected(items=skipped)
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def zygote() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def lab(zygote: Any) -> Iterator[Any]:
-    """A folder `base` with a corpus `mine` and a run `mine-sri`, to be copied: `faults.harness.kill`."""
+    """A folder `base` to copy, with a corpus `mine` and a run `mine-sri`: `faults.harness.kill`."""
     from faults.harness.kill import laboratory
 
     with laboratory(zygote) as place:
@@ -41,7 +41,7 @@ def lab(zygote: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def desk(zygote: Any, lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A folder where every command works, and processes there: `faults.harness.commands`."""
+    """A folder in which every command works: `faults.harness.commands`."""
     from faults.harness.commands import Desk, furnish
 
     folder = tmp_path_factory.mktemp("desk")

@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or gone, folders that vanish, files that may not be read, and odd names."""
+"""Disks that are full, read-only or gone, folders that vanish, unreadable files, and odd names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,14 +60,14 @@ def place(lab: Any, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_disk(lab: Any, tmp_path: Path) -> Iterator[Path]:
-    """The same on a disk of 4 MiB."""
+    """The same folder on a disk of 4 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip("no disk can be mounted here: that needs root")
+        pytest.skip("mounting a disk needs root")
     try:
         shutil.copytree(lab.folder / "base", folder, dirs_exist_ok=True)
         yield folder
@@ -77,7 +76,7 @@ def small_disk(lab: Any, tmp_path: Path) -> Iterator[Path]:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """All files but locks and what is kept only to save time."""
+    """All files except locks and caches."""
     found = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -87,7 +86,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def limited(zygote: Any, args: tuple[object, ...], cwd: Path, size: int) -> Done:
-    """Run a command under which no file grows beyond a size, what it prints aside."""
+    """Run a command whose files cannot grow beyond a size, except for what it prints."""
     read, write = os.pipe()
     out, into = os.pipe()
     running = zygote.start(args, cwd=cwd, file_size=size, stderr=write, stdout=into)
@@ -109,7 +108,7 @@ def limited(zygote: Any, args: tuple[object, ...], cwd: Path, size: int) -> Done
 
 
 def refused(done: Done, code: int, *parts: str) -> None:
-    """One line of an error, the last, with these parts."""
+    """Check that the last line, and no other, is an error with these parts."""
     lines = done.err.splitlines()
     assert done.code == code, done.err
     assert [line.startswith("error: ") for line in lines].count(True) == 1, done.err
@@ -147,7 +146,7 @@ def test_preprocess_on_a_full_disk(zygote: Any, place: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CACHED)
-def test_what_only_saves_time_is_no_reason_to_fail(zygote: Any, place: Path, name: str) -> None:
+def test_full_disk_for_a_cache_is_no_failure(zygote: Any, place: Path, name: str) -> None:
     shutil.rmtree(place / RUN / "latents", ignore_errors=True)
     done = limited(zygote, CACHED[name], place, 0)
     whole = zygote.run((*CACHED[name], *(["--again"] if name == "evaluate" else [])), cwd=place)
@@ -167,8 +166,8 @@ def test_new_training_on_a_full_disk(zygote: Any, place: Path, size: int) -> Non
     assert not (place / "runs" / "new").exists()
 
 
-def test_training_goes_on_after_a_full_disk(zygote: Any, small_disk: Path) -> None:
-    running = begun(zygote, small_disk)
+def test_training_resumes_after_a_full_disk(zygote: Any, small_disk: Path) -> None:
+    running = start_endless(zygote, small_disk)
     with (small_disk / "filler").open("wb", buffering=0) as filler:
         try:
             while True:
@@ -186,52 +185,44 @@ def test_training_goes_on_after_a_full_disk(zygote: Any, small_disk: Path) -> No
     assert (again.code, load_checkpoint(run / "last.pt").progress["step"]) == (0, step + 3), again.err
 
 
-def begun(zygote: Any, cwd: Path) -> Running:
-    """An endless training that has saved."""
+def start_endless(zygote: Any, cwd: Path) -> Running:
+    """Start an endless training and wait until it has saved."""
     running: Running = zygote.start(train("sri", *ENDLESS), cwd=cwd)
-    until(lambda: "epoch 2/" in running.errors(), running)
+    running.until(lambda: "epoch 2/" in running.errors())
     return running
 
 
-def until(condition: Callable[[], bool], running: Running) -> None:
-    """Look again and again, for a minute at most."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, running.errors()
-        threading.Event().wait(0.005)
-
-
 def remove_runs(place: Path) -> None:
-    """The folder of all runs goes."""
+    """Move the folder of all runs away."""
     (place / "runs").rename(place.parent / "elsewhere")
 
 
-def put_a_file_there(place: Path) -> None:
-    """A file takes its place."""
+def replace_runs_by_a_file(place: Path) -> None:
+    """Put a file in the place of the folder of all runs."""
     remove_runs(place)
     (place / "runs").write_text("a file", encoding="utf-8")
 
 
-def put_a_folder_there(place: Path) -> None:
-    """A folder takes the place of last.pt."""
+def replace_last_by_a_folder(place: Path) -> None:
+    """Put a folder in the place of last.pt."""
     last = place / "runs" / "long" / "last.pt"
     last.unlink()
     last.mkdir()
 
 
-@pytest.mark.parametrize("damage", [remove_runs, put_a_file_there, put_a_folder_there])
+@pytest.mark.parametrize("damage", [remove_runs, replace_runs_by_a_file, replace_last_by_a_folder])
 def test_run_folder_that_vanishes(zygote: Any, place: Path, damage: Callable[[Path], None]) -> None:
-    running = begun(zygote, place)
+    running = start_endless(zygote, place)
     damage(place)
     refused(running.wait(), 1, "cannot write runs/long/")
 
 
-def test_corpus_that_vanishes_is_needed_no_more(zygote: Any, place: Path) -> None:
-    running = begun(zygote, place)
+def test_training_outlives_its_corpus(zygote: Any, place: Path) -> None:
+    running = start_endless(zygote, place)
     shutil.rmtree(place / "data")
     last = place / "runs" / "long" / "last.pt"
     saved = last.stat().st_mtime_ns
-    until(lambda: last.stat().st_mtime_ns != saved, running)
+    running.until(lambda: last.stat().st_mtime_ns != saved)
     running.send(15)
     assert running.wait().code == 143
 
@@ -257,25 +248,25 @@ def test_current_folder_that_is_gone(tmp_path: Path, args: tuple[str, ...]) -> N
         assert "the current folder" in done.stderr
 
 
-def in_place_of(path: Path, make: Callable[[Path], None]) -> None:
-    """Make something else where a file is."""
+def replace_file(path: Path, make: Callable[[Path], None]) -> None:
+    """Replace a file by what `make` creates."""
     if path.is_file():
         path.unlink()
         make(path)
 
 
-READ_ONLY = "nothing may be written"
+READ_ONLY = "read-only"
 PLACES: dict[str, Callable[[Path], object]] = {
     READ_ONLY: lambda path: path.chmod(0o555 if path.is_dir() else 0o444),
-    "no file may be read": lambda path: path.is_file() and path.chmod(0),
-    "links to nothing": lambda path: in_place_of(path, lambda name: name.symlink_to("/nowhere/at/all")),
-    "links to themselves": lambda path: in_place_of(path, lambda name: name.symlink_to(name.name)),
-    "folders for files": lambda path: in_place_of(path, Path.mkdir),
+    "unreadable files": lambda path: path.is_file() and path.chmod(0),
+    "broken links": lambda path: replace_file(path, lambda name: name.symlink_to("/nowhere/at/all")),
+    "links to themselves": lambda path: replace_file(path, lambda name: name.symlink_to(name.name)),
+    "folders in place of files": lambda path: replace_file(path, Path.mkdir),
 }
 
 
 @pytest.mark.parametrize("damage", PLACES)
-def test_places_that_cannot_be_used(zygote: Any, place: Path, damage: str) -> None:
+def test_unusable_files_and_folders(zygote: Any, place: Path, damage: str) -> None:
     writers = [WRITERS[name].args for name in ("encode -o", "plot -o")]
     args = [*writers, CACHED["evaluate"], TRAIN, preprocess("other", "--force")]
     if NOBODY is not None:
@@ -305,7 +296,7 @@ def test_places_that_cannot_be_used(zygote: Any, place: Path, damage: str) -> No
         *("with space", "two\nlines", "esc\x1b[31m", "$HOME", "b" * 250),
         pytest.param(
             os.fsdecode(b"\xff\xfe"),
-            marks=pytest.mark.skipif(sys.platform == "darwin", reason="no such name there"),
+            marks=pytest.mark.skipif(sys.platform == "darwin", reason="such a name is impossible there"),
         ),
     ],
     ids=ascii,

@@ -1,4 +1,4 @@
-"""Fuzzing of the readers of text."""
+"""Fuzzing of the readers of text: every input is read or refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from faults.harness.fuzz_text import HEADED, PARSED, check, fuzz
 from sritool.data.options import PrepareOptions
 from sritool.data.prepare import prepare
 from sritool.data.sentences import CorpusText, Sentences
-from sritool.data.sentences import Sentences as Read
 
 INPUTS, EXAMPLES = 3_000, 250
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=6)
@@ -19,7 +18,7 @@ WORDS = st.text(
 )
 
 
-def test_files_with_something_changed_are_read_or_refused(at_length: bool) -> None:
+def test_mutated_files_are_read_or_refused(at_length: bool) -> None:
     fuzz(200_000 if at_length else INPUTS, seed=1)
 
 
@@ -42,7 +41,7 @@ def test_any_cells_are_read_or_refused(rows: list[tuple[str, str]], form: str, s
 
 
 @given(lines=st.lists(st.lists(WORDS, min_size=1, max_size=6), min_size=2, max_size=8))
-def test_what_is_encoded_is_decoded(lines: list[list[str]]) -> None:
+def test_decoding_reverses_encoding(lines: list[list[str]]) -> None:
     texts = [" ".join(words) for words in lines]
     prepared = prepare("m", CorpusText("a test", {"train": Sentences(texts)}), PrepareOptions(min_count=1))
     split = prepared.splits["train"]
@@ -53,6 +52,6 @@ def test_what_is_encoded_is_decoded(lines: list[list[str]]) -> None:
     ]
 
 
-def test_an_empty_read_is_none() -> None:
+def test_blank_files_are_refused() -> None:
     for form in PARSED:
-        assert not isinstance(check(b" \n\n", form, [1]), Read)
+        assert not isinstance(check(b" \n\n", form, [1]), Sentences)

@@ -1,9 +1,10 @@
-"""Files from strangers: none runs anything, takes memory or is believed, and each is refused in one line."""
+"""Checkpoints from strangers: none runs code, takes much memory or is trusted; each is refused in one line."""
 
 from __future__ import annotations
 
 import contextlib
 import copyreg
+import dataclasses
 import json
 import pickle
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -23,7 +25,7 @@ from sritool.errors import CheckpointError
 from sritool.runs.checkpoint import load_checkpoint, save_checkpoint
 from sritool.runs.weights import method_without_memory
 
-EVERY = 5  # of the files, one in so many goes through a whole command too
+EVERY = 5  # one in this many files is given to a command too
 ABSURD = (
     "terabyte",
     "bomb",
@@ -57,12 +59,12 @@ def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def test_the_traps_are_real(canary: str) -> None:
+def test_traps_work_with_plain_pickle(canary: str) -> None:
     copyreg.add_extension("os", "mkdir", EXTENSION)
     try:
         for program in programs(canary):
             if program.runs:
-                with contextlib.suppress(Exception):  # some routes fail when the code has run
+                with contextlib.suppress(Exception):  # some fail after their code has run
                     pickle.loads(program.content)
                 assert Path(canary).exists(), program.name
                 Path(canary).rmdir()
@@ -70,7 +72,7 @@ def test_the_traps_are_real(canary: str) -> None:
         copyreg.remove_extension("os", "mkdir", EXTENSION)
 
 
-def test_each_is_refused_when_it_is_loaded(here: Path, files: list[Hostile], canary: str) -> None:
+def test_loading_refuses_every_file(here: Path, files: list[Hostile], canary: str) -> None:
     assert len(files) > 400
     path = here / "stranger.pt"
     for hostile in files:
@@ -86,7 +88,7 @@ def test_each_is_refused_when_it_is_loaded(here: Path, files: list[Hostile], can
         assert not Path(canary).exists(), hostile.name
 
 
-def test_commands_refuse_them_in_one_line(
+def test_commands_refuse_files_in_one_line(
     here: Path, files: list[Hostile], canary: str, at_length: bool
 ) -> None:
     for number, hostile in enumerate(files if at_length else files[::EVERY]):
@@ -95,19 +97,17 @@ def test_commands_refuse_them_in_one_line(
             refused(hostile, command, canary)
 
 
-def test_what_only_a_resumed_run_reads_is_refused_there(
-    here: Path, files: list[Hostile], canary: str
-) -> None:
+def test_resuming_refuses_hostile_trainer_state(here: Path, files: list[Hostile], canary: str) -> None:
     for hostile in files:
         if hostile.only:
             refused(hostile, hostile.only, canary)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory are Linux's")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs the memory limits of Linux")
 def test_absurd_claims_take_no_memory(
     here: Path, files: list[Hostile], run_program: Callable[..., Any]
 ) -> None:
-    """In one process, whose memory may not grow by a third of what the smallest absurd claim would take."""
+    """One process reads them all and may grow by no more than a third of the smallest claim."""
     folder = here / "absurd"
     folder.mkdir()
     claims = [
@@ -136,8 +136,8 @@ def test_absurd_claims_take_no_memory(
     assert found["grown"] < 300_000, f"{found['grown'] / 1024:.0f} MB"
 
 
-def test_every_bit_counts(here: Path, at_length: bool) -> None:
-    """Of a sample over the whole file, and of its end."""
+def test_every_flipped_bit_is_detected(here: Path, at_length: bool) -> None:
+    """In a sample over the whole file, and at its end."""
     content = (here / "good.pt").read_bytes()
     assert reads(content)
     size = len(content)
@@ -156,12 +156,8 @@ def test_torch_reads_a_file_with_a_digest(here: Path) -> None:
     assert all(torch.equal(values["weights"][name], tensor) for name, tensor in loaded.weights.items())
 
 
-def test_what_is_saved_owns_its_numbers_and_shares_no_list(here: Path, tmp_path: Path) -> None:
-    """Views of larger tensors, shared lists and NumPy's numbers would be refused when they are read again."""
-    import dataclasses
-
-    import numpy as np
-
+def test_saved_checkpoints_can_be_read_again(here: Path, tmp_path: Path) -> None:
+    """Views of larger tensors, shared lists and NumPy numbers would be refused if they were saved as they are."""
     good = load_checkpoint(Path("good.pt"))
     record = {"epoch": 1, "nll": np.float64(3.5), "recon": 2.0}
     weights = {name: torch.stack([tensor, tensor])[1] for name, tensor in good.weights.items()}
@@ -177,9 +173,7 @@ def test_what_is_saved_owns_its_numbers_and_shares_no_list(here: Path, tmp_path:
 
 @pytest.mark.parametrize("record", [{}, {"nll": "low"}, {"nll": None}, {"step": "x", "nll": True}])
 @pytest.mark.parametrize("words", [["info", "odd.pt"], ["report", "odd.pt", "--output", "odd.html"]])
-def test_records_without_figures_are_no_reason_to_fail(
-    here: Path, words: list[str], record: dict[str, Any]
-) -> None:
+def test_records_without_figures_are_accepted(here: Path, words: list[str], record: dict[str, Any]) -> None:
     values = torch.load("good.pt", weights_only=True)
     Path("odd.pt").write_bytes(saved(values | {"metrics": [{"epoch": 1, **record}]}))
     result = CliRunner().invoke(app, words, prog_name="sritool")
@@ -190,9 +184,7 @@ def test_records_without_figures_are_no_reason_to_fail(
     "line", [b"[" * 100_000, b"null", b"3", b'{"kind": "step"}', b"\xff\xfe", b'{"a":' * 50_000]
 )
 @pytest.mark.parametrize("name", ["metrics.jsonl", "evaluations.jsonl"])
-def test_lines_beside_a_checkpoint_cannot_stop_a_command(
-    here: Path, tmp_path: Path, name: str, line: bytes
-) -> None:
+def test_bad_log_lines_do_not_stop_a_command(here: Path, tmp_path: Path, name: str, line: bytes) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / "last.pt").write_bytes(Path("good.pt").read_bytes())

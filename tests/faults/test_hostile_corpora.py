@@ -1,4 +1,4 @@
-"""Prepared corpora that somebody else made, or that were damaged: read whole, or refused in one line."""
+"""Prepared corpora from strangers, or damaged ones: read completely, or refused in one line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Change = Callable[[dict[str, Any]], Any]
 
 @pytest.fixture
 def corpus(home: Path, tmp_path: Path) -> Path:
-    """A copy of the corpus."""
+    """A copy of the good corpus."""
     folder = tmp_path / "data" / "mine"
     shutil.copytree(home / "data" / "mine", folder)
     return folder
@@ -48,7 +48,7 @@ def read_all(folder: Path) -> None:
 
 
 def refused(folder: Path, seal: bool = True) -> str:
-    """Return the refusal; with `seal` what the digests would find is looked for behind them."""
+    """Return the message of the refusal; `seal` makes the digests right, so that they do not detect the damage."""
     if seal:
         fuzz.seal_corpus(folder)
     with pytest.raises(DataError) as caught:
@@ -61,59 +61,57 @@ def refused(folder: Path, seal: bool = True) -> str:
     return message
 
 
-def test_a_corpus_with_new_digests_is_read(corpus: Path) -> None:
+def test_corpus_with_new_digests_is_read(corpus: Path) -> None:
     fuzz.seal_corpus(corpus)
     read_all(corpus)
 
 
 @pytest.mark.parametrize("name", ["corpus.json", "tokenizer.json", "train", "valid", "test"])
-def test_every_damage_is_found(home: Path, tmp_path: Path, name: str) -> None:
-    folder = tmp_path / "mine"
-    shutil.copytree(home / "data" / "mine", folder)
-    read_all(folder)
-    file = folder / name if name.endswith("json") else next((folder / name).glob("*.arrow"))
+def test_every_damage_is_detected(corpus: Path, name: str) -> None:
+    read_all(corpus)
+    file = corpus / name if name.endswith("json") else next((corpus / name).glob("*.arrow"))
     content = file.read_bytes()
     for tenth in range(10):
         file.write_bytes(content[: len(content) * tenth // 10])
-        refused(folder, seal=False)
+        refused(corpus, seal=False)
     places = range(0, len(content), max(1, len(content) // 40))
     for place in places:
         file.write_bytes(flipped(content, place, place % 7))
-        refused(folder, seal=False)
+        refused(corpus, seal=False)
 
 
 WRONG_INFO: dict[str, Change] = {
-    "a name missing": lambda info: info.pop("name"),
+    "no name": lambda info: info.pop("name"),
     "a name with an escape sequence": lambda info: info.update(name="\x1b[2Jmine"),
     "a name of two lines": lambda info: info.update(name="a\nb"),
-    "a key more": lambda info: info.update(more=1),
+    "an extra key": lambda info: info.update(more=1),
     "splits that are a list": lambda info: info.update(splits=[]),
     "no splits": lambda info: info.update(splits={}),
-    "a count missing": lambda info: info["splits"]["train"].pop("tokens"),
+    "a missing count": lambda info: info["splits"]["train"].pop("tokens"),
     "a count below 0": lambda info: info["splits"]["train"].update(tokens=-1),
-    "a count that is a text": lambda info: info["splits"]["train"].update(tokens="9"),
-    "a count that is none": lambda info: info["splits"]["train"].update(tokens=1.5),
+    "a count that is a string": lambda info: info["splits"]["train"].update(tokens="9"),
+    "a fractional count": lambda info: info["splits"]["train"].update(tokens=1.5),
     "absurd sentences": lambda info: info["splits"]["train"].update(sentences=10**12),
     "absurd predictions": lambda info: info["splits"]["train"].update(predictions=10**30),
     "an absurd vocabulary": lambda info: info.update(vocabulary=10**12),
     "another tokenizer": lambda info: info.update(tokenizer="bpe"),
-    "a length that is a text": lambda info: info.update(max_length="9"),
-    "lowercase that is a text": lambda info: info.update(lowercase="no"),
+    "a length that is a string": lambda info: info.update(max_length="9"),
+    "lowercase that is a string": lambda info: info.update(lowercase="no"),
     "labels that are numbers": lambda info: info.update(labels=[1, 2]),
-    "labels that are a text": lambda info: info.update(labels="ab"),
-    "a version that is a text": lambda info: info.update(format_version="1"),
+    "labels that are a string": lambda info: info.update(labels="ab"),
+    "a version that is a string": lambda info: info.update(format_version="1"),
     "a version below 0": lambda info: info.update(format_version=-1),
 }
 
 
 @pytest.mark.parametrize("wrong", WRONG_INFO)
-def test_what_corpus_json_cannot_say(corpus: Path, wrong: str) -> None:
+def test_invalid_corpus_json_is_refused(corpus: Path, wrong: str) -> None:
     change_info(corpus, WRONG_INFO[wrong])
     assert "is damaged" in refused(corpus)
 
 
 @pytest.mark.parametrize("change", [{"digest": "0" * 64}, {"files": {}}, {"digest": None}])
-def test_wrong_digests(corpus: Path, change: dict[str, Any]) -> None:
+def test_wrong_digests_are_refused(corpus: Path, change: dict[str, Any]) -> None:
     change_info(corpus, lambda info: info.update(change))
     assert "is not the one that was written" in refused(corpus, seal=False)
 
@@ -122,7 +120,7 @@ def test_wrong_digests(corpus: Path, change: dict[str, Any]) -> None:
     "text", ["", "[]", "null", "3", '"x"', "{", "[" * 100_000, "NaN", '{"a":' * 50_000, "\0"]
 )
 @pytest.mark.parametrize("name", ["corpus.json", "tokenizer.json"])
-def test_json_that_is_none(corpus: Path, name: str, text: str) -> None:
+def test_invalid_json_is_refused(corpus: Path, name: str, text: str) -> None:
     (corpus / name).write_text(text)
     refused(corpus)
 
@@ -144,7 +142,7 @@ def honest(corpus: Path) -> pa.Table:
 
 
 class Wrapped(pa.ExtensionType):
-    """A type that a reader would have to make again."""
+    """A type that a reader would have to construct."""
 
     def __init__(self) -> None:
         super().__init__(pa.list_(pa.int32()), "sritool.test.wrapped")
@@ -154,11 +152,11 @@ class Wrapped(pa.ExtensionType):
 
     @classmethod
     def __arrow_ext_deserialize__(cls, storage_type: Any, serialized: bytes) -> Wrapped:
-        raise AssertionError("the type was made again")
+        raise AssertionError("the type was constructed")
 
 
 def tables(table: pa.Table) -> dict[str, pa.Table]:
-    """Tables that we do not write, by what is wrong."""
+    """Tables that sritool does not write, by what is wrong."""
     ids = table.column("ids").combine_chunks()
     lists, rows = ids.to_pylist(), len(ids)
     i32 = pa.list_(pa.int32())
@@ -168,17 +166,17 @@ def tables(table: pa.Table) -> dict[str, pa.Table]:
 
     return {
         "no ids": pa.table({"words": pa.array([1] * rows)}),
-        "a column more": table.append_column("more", pa.array([1] * rows)),
+        "an extra column": table.append_column("more", pa.array([1] * rows)),
         "ids of 64 bits": of(lists, pa.list_(pa.int64())),
         "ids of float": of(lists, pa.list_(pa.float32())),
         "ids in large lists": of(lists, pa.large_list(pa.int32())),
         "ids in lists of lists": of([lists] * rows, pa.list_(i32)),
-        "ids that are texts": of(["x"] * rows, pa.string()),
+        "ids that are strings": of(["x"] * rows, pa.string()),
         "ids in a dictionary": pa.table({"ids": pa.array(["x"] * rows).dictionary_encode()}),
-        "a sentence missing": of([None, [*lists[0], *lists[1]][:-1], *lists[2:]]),
-        "a word missing": of([[None, *lists[0][1:]], *lists[1:]]),
+        "a missing sentence": of([None, [*lists[0], *lists[1]][:-1], *lists[2:]]),
+        "a missing word": of([[None, *lists[0][1:]], *lists[1:]]),
         "an empty sentence": of([[], lists[0] + lists[1], *lists[2:]]),
-        "a sentence after its end": of([[2, *lists[0][1:]], *lists[1:]]),
+        "a sentence that continues after its end": of([[2, *lists[0][1:]], *lists[1:]]),
         "padding in a sentence": of([[0, *lists[0][1:]], *lists[1:]]),
         "an id below 0": of([[-5, *lists[0][1:]], *lists[1:]]),
         "an id beyond the vocabulary": of([[10**9, *lists[0][1:]], *lists[1:]]),
@@ -190,7 +188,7 @@ def tables(table: pa.Table) -> dict[str, pa.Table]:
     }
 
 
-def test_arrow_files_that_we_do_not_write(corpus: Path) -> None:
+def test_foreign_arrow_files_are_refused(corpus: Path) -> None:
     table = honest(corpus).combine_chunks()
     write_table(corpus, table)
     fuzz.seal_corpus(corpus)
@@ -201,8 +199,8 @@ def test_arrow_files_that_we_do_not_write(corpus: Path) -> None:
         assert not Path("code-has-run").exists()
 
 
-def test_a_type_of_somebody_else_is_not_made_again(corpus: Path) -> None:
-    """pyarrow once unpickled such types by itself; what lies in one is read as plain lists."""
+def test_foreign_types_are_not_constructed(corpus: Path) -> None:
+    """pyarrow used to unpickle such types on its own; they are read as plain lists."""
     ids = honest(corpus).column("ids").combine_chunks()
     write_table(corpus, pa.table({"ids": pa.ExtensionArray.from_storage(Wrapped(), ids)}))
     fuzz.seal_corpus(corpus)
@@ -211,7 +209,7 @@ def test_a_type_of_somebody_else_is_not_made_again(corpus: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["lz4", "zstd"])
-def test_nothing_is_unpacked(corpus: Path, method: str) -> None:
+def test_compressed_files_are_not_unpacked(corpus: Path, method: str) -> None:
     rows = 1_000_000
     bomb = pa.table(
         {
@@ -221,10 +219,10 @@ def test_nothing_is_unpacked(corpus: Path, method: str) -> None:
         }
     )
     write_table(corpus, bomb, compression=method)
-    assert "it is compressed, and was not unpacked" in refused(corpus)
+    assert "it is compressed" in refused(corpus)
 
 
-def test_offsets_that_lie(corpus: Path) -> None:
+def test_false_offsets_are_refused(corpus: Path) -> None:
     ids = honest(corpus).column("ids").combine_chunks()
     content = ids.flatten()
     for wrong in ([0, 2**30], [0, -5], [5, 3], [-(2**31), 2**31 - 1]):
@@ -255,7 +253,7 @@ def test_commands_refuse_in_one_line(
 
 
 def chances(few: int, at_length: bool) -> Iterator[random.Random]:
-    """Random numbers of as many pieces of damage; a seed makes each again."""
+    """Random generators, one for each piece of damage, which its seed reproduces."""
     return (random.Random(seed) for seed in range(20_000 if at_length else few))
 
 
@@ -278,7 +276,7 @@ def model() -> bytes:
     return train_pieces(lines, "bpe", 40).model
 
 
-def test_pieces_that_are_no_text_are_refused(model: bytes) -> None:
+def test_pieces_that_are_not_utf_8_are_refused(model: bytes) -> None:
     tokenizer_from_state({"kind": "bpe", "model": model})
     with pytest.raises(CheckpointError, match="a piece of the SentencePiece model is not UTF-8"):
         tokenizer_from_state({"kind": "bpe", "model": model.replace(b"in", b"i\xff")})

@@ -1,6 +1,6 @@
-"""SIGKILL while files are written: none is half written, and nothing lost but time.
+"""SIGKILL while files are written: no file is left half written, and only time is lost.
 
-Commands are killed at random moments, and at each call that changes files: `--at-length` at all of them.
+Commands are killed at random moments and before calls that change files; with `--at-length` before every such call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 
 from faults.harness.kill import Once
 from faults.harness.killpoints import Killer
-from faults.harness.scene import jobs
+from faults.harness.scene import jobs, names
 from sritool.config.settings import RunConfig
 from sritool.data.staged_folder import recover, staged
 from sritool.data.tokenizer import SPECIALS, WordTokenizer
@@ -31,7 +31,7 @@ from sritool.runs.metrics_log import MetricsLog, read_metrics
 
 JOBS = {job.name: job for job in jobs()}
 RANDOM = ("preprocess --force", "train sri", "train vae-fb", "evaluate")
-CALLS = {  # some that every command makes, and for training those about the end of an epoch
+CALLS = {  # some of each command's calls; in training those around the end of an epoch
     "preprocess": (3, 25, 45),
     "train lm": (5, 106, 111, 119, 121),
     "tune-step --write": (2, 4),
@@ -41,7 +41,7 @@ CALLS = {  # some that every command makes, and for training those about the end
 
 
 def jobs_but(short: Iterable[str]) -> list[Any]:
-    """All jobs by name; with `--at-length` only: those that are not in the short list."""
+    """The names of all jobs; those missing in the short list run only with `--at-length`."""
     marks = {name: () if name in short else (pytest.mark.at_length,) for name in JOBS}
     return [pytest.param(name, marks=marks[name]) for name in JOBS]
 
@@ -52,13 +52,13 @@ def test_commands_killed_at_random_moments(name: str, lab: Any, at_length: bool)
 
 
 @pytest.mark.parametrize("name", jobs_but(CALLS))
-def test_commands_killed_at_a_call_that_changes_files(name: str, lab: Any, at_length: bool) -> None:
+def test_commands_killed_before_file_changes(name: str, lab: Any, at_length: bool) -> None:
     numbers = itertools.count(1) if at_length else iter(CALLS[name])
     assert Once(lab, JOBS[name]).at_every_call(numbers) >= len(CALLS.get(name, "x"))
 
 
 def killed_at(number: int, work: Callable[[], Any]) -> bool:
-    """Whether a process that does this work was killed before its n-th call; else it has done it."""
+    """Whether a process was killed before its n-th call; otherwise it finished this work."""
     child = os.fork()
     if not child:
         sys.setprofile(Killer(number))
@@ -73,7 +73,7 @@ def killed_at(number: int, work: Callable[[], Any]) -> bool:
 
 
 def at_every_call(work: Callable[[], Any], check: Callable[[], None]) -> None:
-    """Kill before each call that changes files, one after the other; each time the files are looked at."""
+    """Kill before each call that changes files in turn, and check the files each time."""
     for number in itertools.count(1):
         if not killed_at(number, work):
             break
@@ -81,12 +81,8 @@ def at_every_call(work: Callable[[], Any], check: Callable[[], None]) -> None:
     assert number > 4
 
 
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
 @pytest.mark.parametrize("link", [False, True])
-def test_a_file_is_the_old_one_or_the_new_at_every_call(link: bool, tmp_path: Path) -> None:
+def test_file_is_old_or_new_at_every_call(link: bool, tmp_path: Path) -> None:
     target = tmp_path / "page.html"
     if link:
         (tmp_path / "real").mkdir()
@@ -103,7 +99,7 @@ def test_a_file_is_the_old_one_or_the_new_at_every_call(link: bool, tmp_path: Pa
     at_every_call(lambda: write_text(target, "b" * 9999), check)
 
 
-def test_a_checkpoint_is_the_old_one_or_the_new_at_every_call(tmp_path: Path) -> None:
+def test_checkpoint_is_old_or_new_at_every_call(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
 
     def save(step: int) -> None:
@@ -123,7 +119,7 @@ def test_a_checkpoint_is_the_old_one_or_the_new_at_every_call(tmp_path: Path) ->
     at_every_call(lambda: save(99), check)
 
 
-def test_a_folder_is_the_old_one_or_the_new_at_every_call(tmp_path: Path) -> None:
+def test_folder_is_old_or_new_at_every_call(tmp_path: Path) -> None:
     target = tmp_path / "corpus"
 
     def write(text: str) -> None:
@@ -142,7 +138,7 @@ def test_a_folder_is_the_old_one_or_the_new_at_every_call(tmp_path: Path) -> Non
     at_every_call(lambda: write("new"), check)
 
 
-def test_a_log_has_whole_lines_at_every_call(tmp_path: Path) -> None:
+def test_log_has_whole_lines_at_every_call(tmp_path: Path) -> None:
     path = tmp_path / METRICS
     first = {"kind": "step", "step": 1, "epoch": 1}
 
@@ -162,7 +158,7 @@ def test_a_log_has_whole_lines_at_every_call(tmp_path: Path) -> None:
     at_every_call(work, check)
 
 
-def test_a_run_is_begun_in_the_same_folder_after_every_call(tmp_path: Path) -> None:
+def test_run_starts_in_its_folder_after_every_call(tmp_path: Path) -> None:
     wanted = tmp_path / "runs" / "mine-sri"
 
     def work() -> None:
@@ -180,8 +176,8 @@ def test_a_run_is_begun_in_the_same_folder_after_every_call(tmp_path: Path) -> N
     at_every_call(work, check)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
-def test_step_sizes_are_written_though_the_table_cannot_be(lab: Any, tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_step_sizes_are_written_if_the_table_is_not(lab: Any, tmp_path: Path) -> None:
     tuned = tmp_path / "tuned.pt"
     tune = ("tune-step", lab.folder / "base" / "runs" / "mine-sri", "--limit", 1, "--chains", 4)
     with Path("/dev/full").open("wb") as full:

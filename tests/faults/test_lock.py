@@ -1,4 +1,4 @@
-"""One process at a time changes a run; a dead one keeps nobody out, and nobody is left with two halves."""
+"""Locks on runs and corpora: one process at a time changes them, and a dead process blocks nobody."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 
+from faults.harness.killpoints import KILL_AT, NO_LOCKS
+from faults.harness.scene import names, preprocess, train
 from sritool import locks
+from sritool.data import preprocess as module
+from sritool.data.sources import FileOptions, file_source
 from sritool.data.store import load_corpus
 from sritool.errors import SritoolError, UsageError
 from sritool.locks import Lock, holder_of
@@ -28,21 +32,11 @@ def started(lab: Any, place: Path, *command: object, **env: str) -> Any:
     return lab.zygote.start(command, cwd=place, env=env)
 
 
-def train(method: str, *more: object) -> tuple[object, ...]:
-    from faults.harness.scene import train as command
-
-    return command(method, *more)
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOCK}
 
 
-def test_a_second_process_is_refused(lab: Any, place: Path) -> None:
+def test_second_process_is_refused(lab: Any, place: Path) -> None:
     folder = place / "runs" / "mine-sri"
     before = contents(folder)
     tune = ("tune-step", folder / LAST, "--limit", 1, "--chains", 4, "--force", "--threads", 1)
@@ -65,7 +59,7 @@ def test_a_second_process_is_refused(lab: Any, place: Path) -> None:
     assert started(lab, place, *train("sri", "--resume", "--epochs", 3)).wait().code == 0
 
 
-def test_a_run_that_was_begun_and_not_saved_yet_is_not_begun_again(lab: Any, place: Path) -> None:
+def test_unsaved_run_in_use_is_not_started_again(lab: Any, place: Path) -> None:
     shutil.rmtree(place / "runs")
     folder, lock = new_run(place / "runs" / "mine-sri")
     with lock:
@@ -84,9 +78,7 @@ def test_readers_need_no_lock(lab: Any, place: Path) -> None:
         assert str(os.getpid()) in (folder / LOCK).read_text()
 
 
-def test_a_killed_process_keeps_nobody_out(lab: Any, place: Path) -> None:
-    from faults.harness.killpoints import KILL_AT
-
+def test_killed_process_blocks_nobody(lab: Any, place: Path) -> None:
     assert started(lab, place, *train("sri", "--resume", "--epochs", 3), **{KILL_AT: "40"}).wait().code == 137
     folder = place / "runs" / "mine-sri"
     assert (folder / LOCK).exists()
@@ -95,16 +87,14 @@ def test_a_killed_process_keeps_nobody_out(lab: Any, place: Path) -> None:
     assert names(folder) == {BEST, LAST, CONFIG, METRICS}
 
 
-def test_two_trainings_at_once_have_two_folders(lab: Any, place: Path) -> None:
+def test_concurrent_trainings_have_separate_folders(lab: Any, place: Path) -> None:
     both = [started(lab, place, *train("lm")) for _ in range(2)]
     assert [process.wait().code for process in both] == [0, 0]
     for name in ("mine-lm", "mine-lm-2"):
         assert names(place / "runs" / name) == {BEST, LAST, CONFIG, METRICS}
 
 
-def test_two_preparations_at_once_leave_one_whole_corpus(lab: Any, place: Path) -> None:
-    from faults.harness.scene import preprocess
-
+def test_concurrent_preparations_leave_one_whole_corpus(lab: Any, place: Path) -> None:
     shutil.rmtree(place / "data")
     same = [started(lab, place, *preprocess()) for _ in range(3)]
     assert [process.wait().code for process in same] == [0, 0, 0]
@@ -118,13 +108,9 @@ def test_two_preparations_at_once_leave_one_whole_corpus(lab: Any, place: Path) 
     assert found.info.content_hash == first or len(found.split("train")) == 40
 
 
-def test_what_another_process_prepared_meanwhile_is_not_replaced(
+def test_corpus_prepared_meanwhile_is_not_replaced(
     lab: Any, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from faults.harness.scene import preprocess
-    from sritool.data import preprocess as module
-    from sritool.data.sources import FileOptions, file_source
-
     shutil.rmtree(place / "data")
     write = module.write_corpus
 
@@ -144,8 +130,8 @@ def test_what_another_process_prepared_meanwhile_is_not_replaced(
     assert again.info.content_hash != info.content_hash
 
 
-def test_a_run_goes_on_from_what_the_process_before_saved_last(lab: Any, place: Path) -> None:
-    """It was looked at when that process was still at work."""
+def test_run_resumes_from_the_latest_checkpoint(lab: Any, place: Path) -> None:
+    """The plan is made while another process is still training the run."""
     start, runs, data = Start("mine", resume="runs/mine-sri"), place / "runs", place / "data"
     here = Path.cwd()
     os.chdir(place)
@@ -163,9 +149,7 @@ def test_a_run_goes_on_from_what_the_process_before_saved_last(lab: Any, place: 
 
 
 @pytest.mark.parametrize("there", [(), (LOCK,), (LOCK, CONFIG, METRICS, ".last.pt.0123abcd.tmp")])
-def test_what_a_kill_left_before_anything_was_saved_is_taken_over(
-    there: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_folder_of_a_run_killed_unsaved_is_reused(there: tuple[str, ...], tmp_path: Path) -> None:
     wanted = tmp_path / "runs" / "mine-sri"
     wanted.mkdir(parents=True)
     for name in there:
@@ -181,7 +165,7 @@ def test_what_a_kill_left_before_anything_was_saved_is_taken_over(
     "there",
     [(CONFIG,), ("notes.txt",), (LOCK, "notes.txt"), (LOCK, LAST), (LOCK, BEST, CONFIG), (LOCK, "latents")],
 )
-def test_a_folder_that_may_be_somebodys_is_not(there: tuple[str, ...], tmp_path: Path) -> None:
+def test_folder_with_other_files_is_not_reused(there: tuple[str, ...], tmp_path: Path) -> None:
     wanted = tmp_path / "mine-sri"
     wanted.mkdir()
     for name in there:
@@ -193,7 +177,7 @@ def test_a_folder_that_may_be_somebodys_is_not(there: tuple[str, ...], tmp_path:
     assert names(tmp_path) == {"mine-sri"}
 
 
-def test_one_that_fails_removes_its_own_folder_only(tmp_path: Path) -> None:
+def test_failed_run_removes_only_its_own_folder(tmp_path: Path) -> None:
     first, first_lock = new_run(tmp_path / "run")
     second, second_lock = new_run(tmp_path / "run")
     (second / CONFIG).write_text("kept")
@@ -206,10 +190,8 @@ def test_one_that_fails_removes_its_own_folder_only(tmp_path: Path) -> None:
     third_lock.release()
 
 
-def test_a_lock_file_that_was_removed_under_ones_hands_is_no_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The classical race: opened, then removed by its holder, then locked, while a third makes a new one."""
+def test_lock_file_removed_while_it_is_acquired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classic race: opened, then removed by its holder and locked, while a third process makes a new file."""
     path = tmp_path / LOCK
     first, second, third = Lock(path), Lock(path), Lock(path)
     assert first.acquire()
@@ -231,8 +213,8 @@ def test_a_lock_file_that_was_removed_under_ones_hands_is_no_lock(
     assert not path.exists()
 
 
-def test_many_at_once_hold_a_lock_one_after_another(tmp_path: Path) -> None:
-    """Threads are as good as processes: a lock is held by an open file."""
+def test_many_threads_hold_a_lock_one_at_a_time(tmp_path: Path) -> None:
+    """Threads serve as well as processes, since a lock belongs to an open file."""
     path, inside, most, done = tmp_path / LOCK, [], [], []
 
     def work() -> None:
@@ -255,19 +237,14 @@ def test_many_at_once_hold_a_lock_one_after_another(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_without_locks_a_run_goes_on_and_says_so(lab: Any, place: Path) -> None:
-    from faults.harness.killpoints import NO_LOCKS
-
+def test_file_system_without_locks_is_noted(lab: Any, place: Path) -> None:
     done = started(lab, place, *train("lm", "--max-steps", 1), **{NO_LOCKS: "1"}).wait()
     assert done.code == 0
-    line = (
-        "runs/mine-lm is on a file system without locks: make sure that no other process works on this run\n"
-    )
-    assert line in done.err
+    assert "runs/mine-lm is on a file system without locks: make sure" in done.err
     assert LOCK not in names(place / "runs" / "mine-lm")
 
 
-def test_a_lock_is_not_inherited_and_not_written_through_a_link(tmp_path: Path) -> None:
+def test_lock_is_neither_inherited_nor_written_via_link(tmp_path: Path) -> None:
     lock = Lock(tmp_path / LOCK)
     assert lock.acquire()
     assert lock._file is not None
@@ -283,14 +260,14 @@ def test_a_lock_is_not_inherited_and_not_written_through_a_link(tmp_path: Path) 
 @pytest.mark.parametrize(
     "content", [b"", b"x" * 5000, b"host", b"\xff\xfe 1 today", b"host 1 to\x1bday", b"host one today"]
 )
-def test_what_is_no_holder_is_not_told(content: bytes, tmp_path: Path) -> None:
+def test_malformed_holder_is_not_shown(content: bytes, tmp_path: Path) -> None:
     (tmp_path / LOCK).write_bytes(content)
     assert holder_of(tmp_path / LOCK).startswith("another process; ")
     assert holder_of(tmp_path / "none").startswith("another process; ")
 
 
-def test_a_holder_on_another_machine_is_named_with_it(tmp_path: Path) -> None:
+def test_holder_on_another_machine_is_named(tmp_path: Path) -> None:
     (tmp_path / LOCK).write_text("node7 123 2026-11-23 04:00:00 +0000")
-    told = holder_of(tmp_path / LOCK)
-    assert told.startswith("process 123 on node7, since 2026-11-23 04:00:00 +0000; ")
-    assert "kill" not in told
+    shown = holder_of(tmp_path / LOCK)
+    assert shown.startswith("process 123 on node7, since 2026-11-23 04:00:00 +0000; ")
+    assert "kill" not in shown

@@ -1,4 +1,4 @@
-"""Fetching a corpus over networks that fail, from a stand-in for the hub on 127.0.0.1."""
+"""Fetching a corpus over failing networks, from a stand-in for the hub on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOGIN = "the response is not the data: a login page of this network?"
 LATER = "try again later"
 TIMED = "no answer in time"
 
-# How the hub behaves -> what is said of it in the error's brackets.
+# How the hub behaves -> the reason that the error gives in brackets.
 REASONS = {
     "status 401": "it answers with HTTP status 401",
     "status 429 of a tree": f"it answers with HTTP status 429; {LATER}",
@@ -39,7 +39,7 @@ REASONS = {
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Of each case: exit code, stdout, stderr, files left in data/, requests, seconds."""
+    """For each case: exit code, stdout, stderr, files left in data/, requests, seconds."""
     home = tmp_path_factory.mktemp("network")
     tests = Path(__file__).parents[1]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "SRITOOL_"))}
@@ -65,19 +65,19 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", ["good", "after broken off", "after portal like a file", "after no room"])
-def test_a_good_network_after_a_bad_one_brings_the_corpus(outcomes: dict[str, Any], case: str) -> None:
+def test_good_network_brings_the_corpus(outcomes: dict[str, Any], case: str) -> None:
     code, stdout, stderr, left, _, _ = outcomes[case]
     assert (code or 0, stdout.split("\t")[:2]) == (0, ["train", "216"])
     assert "data/ptb written in " in stderr
     said = ("warning: 9 of 9 sentences of", "data/ptb written", "most frequent:", "prepared sentences:", "  ")
     assert all(line.startswith(said) for line in stderr.splitlines()), (
-        "progress bars or the client's own words"
+        "progress bars or messages of the client"
     )
     assert "data/ptb/corpus.json" in left
 
 
 @pytest.mark.parametrize("case", [*REASONS, "gone"])
-def test_a_fetch_that_fails_is_one_line_that_names_the_local_way(outcomes: dict[str, Any], case: str) -> None:
+def test_failed_fetch_is_one_line_with_a_remedy(outcomes: dict[str, Any], case: str) -> None:
     code, stdout, stderr, left, _, seconds = outcomes[case]
     reason = REASONS.get(case, "Connection refused")
     assert (code, stdout) == (1, "")
@@ -88,11 +88,11 @@ def test_a_fetch_that_fails_is_one_line_that_names_the_local_way(outcomes: dict[
     assert seconds < 60
 
 
-def test_a_silent_hub_is_asked_again_but_not_for_ever(outcomes: dict[str, Any]) -> None:
+def test_silent_hub_is_asked_again_but_not_forever(outcomes: dict[str, Any]) -> None:
     assert 3 <= outcomes["silence for a file"][4] <= 60
 
 
-def test_training_says_where_the_corpus_comes_from(invoke: Callable[..., Result]) -> None:
+def test_training_names_the_source_of_the_corpus(invoke: Callable[..., Result]) -> None:
     done = invoke("train", "ptb")  # the client is offline in tests
     assert done.exit_code == 1
     first, error = done.stderr.splitlines()

@@ -1,7 +1,7 @@
-"""Numbers that overflow and sizes that are degenerate: it works, or it says so in one line; nothing is silent.
+"""Overflowing numbers and degenerate sizes: they work, or end in a one-line error; nothing is silent.
 
-A figure that cannot be had is told apart in every format (`cli.formats`): `nan` and `inf` in TSV, null in JSON, a
-word for people, and a note on stderr beside each of them.
+An undefined figure is marked in every format (`cli.formats`): `nan` and `inf` in TSV, null in JSON, a word for
+people, and a note on stderr for each of them.
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the folder, which is the current one."""
+    """A copy of the folder, as the current folder."""
     shutil.copytree(made, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"
 
 
 def run(command: str, stdin: str | None = None) -> Result:
-    """Run `sritool COMMAND`; a warning of a library would stand on the user's screen, and so fails."""
+    """Run `sritool COMMAND`; warnings of libraries, which the user would see, are errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         warnings.simplefilter("error", UserWarning)
         return sritool(*shlex.split(command), stdin=stdin)
 
 
-def meets(command: str, code: int, *parts: str, stdin: str | None = None) -> Result:
-    """It ends with this code; with an error in one line with these parts, else with nothing silent in its figures."""
+def check(command: str, code: int, *parts: str, stdin: str | None = None) -> Result:
+    """Check the exit code and parts of stderr: a one-line error, or a note on every undefined figure."""
     result = run(command, stdin)
     assert result.exit_code == code, result.stderr
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
@@ -80,7 +80,7 @@ def meets(command: str, code: int, *parts: str, stdin: str | None = None) -> Res
         records = [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]
         assert records
     for word in {match.group(1) for match in NO_NUMBER.finditer(result.stdout)}:
-        assert f"{word} in " in result.stderr, "which column that is, a note has to say"
+        assert f"{word} in " in result.stderr, "a note must name the column"
     return result
 
 
@@ -129,9 +129,9 @@ WORKS = [
 
 
 @pytest.mark.parametrize("command", WORKS)
-def test_a_degenerate_size_works_and_says_what_is_undefined(here: Path, command: str) -> None:
+def test_degenerate_sizes_work(here: Path, command: str) -> None:
     stdin = "the kite\n\nzz\n" if command.split()[0] in ("score", "encode") else None
-    meets(command, 0, stdin=stdin)
+    check(command, 0, stdin=stdin)
 
 
 REFUSED = [
@@ -185,11 +185,11 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("command", "code", "part"), REFUSED)
-def test_what_cannot_be_is_one_line(here: Path, command: str, code: int, part: str) -> None:
-    meets(command, code, part, stdin="the kite\n" if command.startswith("encode") else None)
+def test_impossible_values_are_refused(here: Path, command: str, code: int, part: str) -> None:
+    check(command, code, part, stdin="the kite\n" if command.startswith("encode") else None)
 
 
-OF_WEIGHTS = (
+WEIGHT_COMMANDS = (
     "evaluate {} --limit 4 --metrics all",
     "evaluate {} --limit 4 --estimator ais --rungs 2",
     "evaluate {} --certify 2 --rungs 2",
@@ -206,10 +206,10 @@ OF_WEIGHTS = (
     "classify {} --labelled two.tsv --test two.tsv --no-zero",
     "report {} --limit 4 --n 2 -o page.html",
 )
-OF_CHAINS = tuple(
-    command for command in OF_WEIGHTS if command.split()[0] in ("evaluate", "encode", "noisy-recon")
+CHAIN_COMMANDS = tuple(
+    command for command in WEIGHT_COMMANDS if command.split()[0] in ("evaluate", "encode", "noisy-recon")
 )
-NOT_OF = {  # a model without z, or without a chain, is refused before its numbers are looked at
+EXCEPT = {  # a model without z or a chain is refused before its numbers are used
     "huge-lm": (
         "certify",
         "encode",
@@ -220,8 +220,8 @@ NOT_OF = {  # a model without z, or without a chain, is refused before its numbe
         "classify",
         "ais",
     ),
-    "huge-vae-anneal": ("tune-step", "encode", "classify"),  # whose codes are finite, of size 1e36
-    "huge-sri": ("encode",),  # whose gradient is 0 where all is saturated
+    "huge-vae-anneal": ("tune-step", "encode", "classify"),  # its codes are finite, of size 1e36
+    "huge-sri": ("encode",),  # its gradient is 0, as everything is saturated
 }
 
 
@@ -231,28 +231,28 @@ NOT_OF = {  # a model without z, or without a chain, is refused before its numbe
         *(
             (name, command)
             for name in ("huge-sri", "huge-lm", "huge-vae-anneal")
-            for command in OF_WEIGHTS
-            if not any(word in command for word in NOT_OF.get(name, ()))
+            for command in WEIGHT_COMMANDS
+            if not any(word in command for word in EXCEPT.get(name, ()))
         ),
-        *((name, command) for name in ("jumps", "creeps", "boils") for command in OF_CHAINS),
+        *((name, command) for name in ("jumps", "creeps", "boils") for command in CHAIN_COMMANDS),
     ],
 )
-def test_a_model_that_overflows_ends_with_4(here: Path, name: str, command: str) -> None:
+def test_overflowing_model_exits_with_4(here: Path, name: str, command: str) -> None:
     given = "the kite\nthe badger moves\nthe weaver meets the badger\n"
-    meets(command.format(name), 4, stdin=given if command.split()[0] in ("score", "encode") else None)
+    check(command.format(name), 4, stdin=given if command.split()[0] in ("score", "encode") else None)
     assert not Path("page.html").exists()
 
 
-def test_an_exploding_chain_names_its_steps_and_a_remedy(here: Path) -> None:
-    meets("evaluate creeps --limit 2", 4, "creeps: ", "after 20 steps of 10, 10, 10, …", "sritool tune-step")
+def test_exploding_chain_names_its_steps_and_a_remedy(here: Path) -> None:
+    check("evaluate creeps --limit 2", 4, "creeps: ", "after 20 steps of 10, 10, 10, …", "sritool tune-step")
 
 
 @pytest.mark.parametrize(
     "method", ["sri", "lm", "ae", "vae-anneal", "vae-cyclical", "vae-lagging", "sa-vae", "vae-fbp", "vae-fb"]
 )
 @pytest.mark.parametrize("setting", ["optimizer.initial_scale=1e30", "optimizer.learning_rate=1e30"])
-def test_training_that_overflows_ends_with_4(here: Path, method: str, setting: str) -> None:
-    result = meets(
+def test_overflowing_training_exits_with_4(here: Path, method: str, setting: str) -> None:
+    result = check(
         f"{TRAIN} --method {method} --set {setting} --set optimizer.clip=0", 4, "step ", setting.split("=")[0]
     )
     last = Path("runs/new/last.pt")
@@ -262,9 +262,9 @@ def test_training_that_overflows_ends_with_4(here: Path, method: str, setting: s
 
 
 @pytest.mark.parametrize("setting", ["step_sizes=[1e6]", "step_sizes=[1e30]", "temperature=1e6"])
-def test_a_chain_that_explodes_in_training_ends_with_4(here: Path, setting: str) -> None:
+def test_chain_exploding_in_training_exits_with_4(here: Path, setting: str) -> None:
     euler, from_scratch = "--set sampler.exponential=false", "--set training.language_model=0"
-    meets(
+    check(
         f"{TRAIN} {euler} {from_scratch} --set sampler.{setting}",
         4,
         "step 0: the chain explodes",
@@ -272,20 +272,20 @@ def test_a_chain_that_explodes_in_training_ends_with_4(here: Path, setting: str)
     )
 
 
-def test_no_weights_that_overflowed_are_saved_over_good_ones(here: Path) -> None:
-    # One update each epoch: the parameters overflow in the first of the second epoch, after which there is a save.
+def test_overflowed_weights_do_not_replace_good_ones(here: Path) -> None:
+    # One update per epoch: the parameters overflow in the second, after which there is a save.
     plan = f"{TRAIN} --method lm --epochs 2 --batch-size 1000 --set optimizer.clip=0"
     overflow = (
         "--set 'optimizer.decay={start = 0.0, end = 1e38, begin = 0.4, finish = 0.5}' --learning-rate 1"
     )
-    meets(f"{plan} {overflow}", 4, "a parameter is not finite", "the last good state is in runs/new/last.pt")
+    check(f"{plan} {overflow}", 4, "a parameter is not finite", "the last good state is in runs/new/last.pt")
     saved = load_checkpoint(Path("runs/new/last.pt"))
     assert saved.progress["epoch"] == 1
     assert all(bool(w.isfinite().all()) for w in saved.weights.values())
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, value: float | None, validations: set[int]) -> None:
-    """Let the figure that the best model is chosen by be so in these validations, counted from 1; None: an error."""
+    """Set the figure that selects the best model in these validations, counted from 1; None raises an error."""
     validate, count = validation.validate, [0]
 
     def spoiled(*given: Any) -> list[Estimate]:
@@ -301,7 +301,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, value: float | None, validations: set
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
-def test_a_validation_that_is_not_finite_is_neither_best_nor_counted(
+def test_non_finite_validation_is_neither_best_nor_counted(
     here: Path, monkeypatch: pytest.MonkeyPatch, value: float | None
 ) -> None:
     spoil(monkeypatch, value, {1, 3})
@@ -312,53 +312,51 @@ def test_a_validation_that_is_not_finite_is_neither_best_nor_counted(
     assert load_checkpoint(Path("runs/new/best.pt")).progress["epoch"] in (2, 4)
     lines = Path("runs/new/metrics.jsonl").read_text(encoding="utf-8").splitlines()
     epochs = [json.loads(line, parse_constant=pytest.fail) for line in lines]
-    told = [record.get("nll") for record in epochs if record["kind"] == "epoch"]
-    assert [figure is None for figure in told] == [True, False, True, False]
-    meets("plot curves new --show-data -f json", 0)
-    meets("report new -o page.html --limit 2 --n 1 --map-sentences 3", 0)
+    logged = [record.get("nll") for record in epochs if record["kind"] == "epoch"]
+    assert [figure is None for figure in logged] == [True, False, True, False]
+    check("plot curves new --show-data -f json", 0)
+    check("report new -o page.html --limit 2 --n 1 --map-sentences 3", 0)
 
 
-def test_a_run_without_a_finite_validation_has_no_best_model(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_best_model_without_a_finite_validation(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spoil(monkeypatch, math.nan, {1, 2})
-    meets(f"{TRAIN} --method lm", 4, "no validation of this run was finite", "runs/new/last.pt")
+    check(f"{TRAIN} --method lm", 4, "no validation of this run was finite", "runs/new/last.pt")
     assert not Path("runs/new/best.pt").exists()
 
 
-def test_one_sentence_has_no_error_and_the_note_says_so(here: Path) -> None:
+def test_standard_error_of_one_sentence_is_undefined(here: Path) -> None:
     command = "evaluate mine-sri --metrics nll,au,permuted,mi --limit 1 --again -f "
     notes = (
         "the standard error of one sentence is undefined",
         "mi, permuted, au: not measured, as one sentence",
     )
-    tsv = meets(command + "tsv", 0, *notes, "nan in se").stdout.splitlines()
+    tsv = check(command + "tsv", 0, *notes, "nan in se").stdout.splitlines()
     assert tsv[1].split("\t")[:3:2] == ["nll", "nan"]
-    assert json.loads(meets(command + "json", 0, *notes, "null in se").stdout)["se"] is None
+    assert json.loads(check(command + "json", 0, *notes, "null in se").stdout)["se"] is None
     assert "± undefined" in run(command + "markdown").stdout
 
 
-def test_few_samples_have_no_figure_and_it_is_said(here: Path) -> None:
-    one = meets("sample mine-sri -n 1 --metrics unique,self-bleu", 0, "nan in value").stdout.splitlines()
+def test_self_bleu_of_one_sample_is_undefined(here: Path) -> None:
+    one = check("sample mine-sri -n 1 --metrics unique,self-bleu", 0, "nan in value").stdout.splitlines()
     assert one[2].split("\t")[:3] == ["self-bleu", "nan", ""]
     shown = run("sample mine-sri -n 1 --metrics unique,self-bleu -f markdown").stdout
     assert "| unique | 1.000 |" in shown
     assert "| self-bleu | undefined |" in shown
 
 
-def test_a_perplexity_beyond_all_numbers_is_said(here: Path) -> None:
+def test_infinite_perplexity_is_noted(here: Path) -> None:
     setting = "--set optimizer.initial_scale=1e4 --set optimizer.learning_rate=1e-9"
     note = "ppl is beyond the largest number"
-    result = meets(f"{TRAIN.replace(' --no-summary', '')} --method lm {setting}", 0, note, "inf in value")
+    result = check(f"{TRAIN.replace(' --no-summary', '')} --method lm {setting}", 0, note, "inf in value")
     assert result.stdout.splitlines()[1].split("\t")[:3] == ["ppl", "inf", "nan"]
     assert run("evaluate new --metrics ppl -f markdown").stdout.count("infinite") == 1
 
 
-def test_the_bound_of_a_chain() -> None:
+def test_bound_on_the_end_of_a_chain() -> None:
     def chain(end: torch.Tensor) -> Chain:
         return Chain(torch.zeros_like(end), torch.zeros(2, *end.shape), end, Dynamics((0.5, 0.25)))
 
-    inside = torch.full((3, 16), FARTHEST)  # whose norm is √d times that
+    inside = torch.full((3, 16), FARTHEST)  # with a norm of √d times that
     assert float(reach(inside)) == pytest.approx(FARTHEST)
     assert settled(chain(inside)).end is inside
     assert settled(chain(inside[:0])).end.shape == (0, 16)
@@ -371,7 +369,7 @@ def test_the_bound_of_a_chain() -> None:
 
 @pytest.fixture
 def poisoned_memory() -> Iterator[None]:
-    """Memory that nothing was written to is NaN."""
+    """Fill uninitialised memory with NaN."""
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
@@ -379,7 +377,7 @@ def poisoned_memory() -> Iterator[None]:
 
 @pytest.mark.usefixtures("poisoned_memory")
 @pytest.mark.parametrize("name", METHODS)
-def test_a_batch_of_padding_alone_moves_nothing_but_the_prior(name: str) -> None:
+def test_batch_of_padding_has_no_generator_gradient(name: str) -> None:
     sizes = GeneratorConfig(4, 6, 0 if name == "lm" else 3)
     method = METHODS[name](RunConfig(method=name, generator=sizes), 9)
     method.initialise()
@@ -393,9 +391,10 @@ def test_a_batch_of_padding_alone_moves_nothing_but_the_prior(name: str) -> None
     assert not conditional.log_likelihood(method.posterior(conditional, 0, 2)).any()
 
 
-def test_metrics_are_json_whatever_they_are(tmp_path: Path) -> None:
+def test_metrics_log_is_always_valid_json(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"kind": "epoch", "step": 1, "epoch": 1, "nll": NaN}\n', encoding="utf-8")  # of before
+    earlier = '{"kind": "epoch", "step": 1, "epoch": 1, "nll": NaN}\n'  # by an earlier version
+    path.write_text(earlier, encoding="utf-8")
     MetricsLog(path, 1, 1).add(
         {"kind": "tune", "step": 2, "epoch": 2, "sizes": [0.1, math.inf], "gain": -math.inf}
     )

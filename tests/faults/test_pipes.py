@@ -1,8 +1,8 @@
 """Pipes and terminals: every command with streams that are closed, full, unread or narrow, and with signals.
 
-Each command runs undisturbed and then under faults of its streams. The table on stdout is the same byte for byte
-where only stderr is disturbed. A full disk is one line and exit code 1. A reader that leaves is no error. Nothing is
-a traceback, and the interpreter has nothing to complain of at its end. `--at-length`: every command, every fault.
+Each command runs undisturbed and then with a faulty stream. If only stderr is faulty, stdout is the same byte for
+byte. A full disk is a one-line error with exit code 1. A reader that leaves is not an error. There is no traceback,
+and the interpreter does not complain at its end. `--at-length` runs every command with every fault.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import subprocess
 import sys
 import termios
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,14 @@ import sritool
 from faults.harness.commands import COMMANDS, Command, Desk
 from faults.harness.zygote import CLOSED, Done
 
-Seen = tuple[Done, str]
-
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+FULL = Path("/dev/full")
 LAST_WORDS = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "SIGHUP"}
 
 
 @contextlib.contextmanager
 def stream(state: str) -> Iterator[int]:
-    """A descriptor to write to that is in this state."""
+    """A descriptor for writing that is in this state."""
     if state == "closed":
         yield CLOSED
         return
@@ -54,15 +52,14 @@ def stream(state: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-FULL = Path("/dev/full")
 FAULTS = [(name, state) for name in ("stdout", "stderr") for state in ("full", "closed", "unread")]
 FAULTS.append(("stdin", "closed"))
-# The other kinds of plot print as this one does.
+# The other kinds of plot print like this one.
 SHORT = [name for name in COMMANDS if not name.startswith("plot ") or name == "plot curves"]
 
 
-def met(name: str, fault: tuple[str, str], done: Done, whole: Done) -> bool:
-    """Whether a command ended as it should under a fault; `whole` is how it ended without."""
+def ended_properly(name: str, fault: tuple[str, str], done: Done, whole: Done) -> bool:
+    """Whether a command ended as it should with a fault; `whole` is how it ended without one."""
     if fault == ("stdout", "full"):
         return (
             done.code == 1 and done.err.count("error") == 1 and "No space left" in done.err.splitlines()[-1]
@@ -70,14 +67,14 @@ def met(name: str, fault: tuple[str, str], done: Done, whole: Done) -> bool:
     if fault[0] == "stdin" and COMMANDS[name].reads:
         return (done.code, done.out) == (3, "") and "is empty" in done.err and done.err.count("\n") == 1
     if fault[0] == "stdout":
-        return done.code == 0 and talk(done) == talk(whole)
-    if name == "report":  # the time is on its page
+        return done.code == 0 and messages(done) == messages(whole)
+    if name == "report":  # its page has the time
         return done.code == 0 and done.out[:500] == whole.out[:500] and done.out.endswith(whole.out[-20:])
     return (done.code, done.out) == (0, whole.out)
 
 
-def talk(done: Done) -> list[str]:
-    """What is said on stderr, without lines of progress."""
+def messages(done: Done) -> list[str]:
+    """The lines on stderr, without progress."""
     return [line for line in done.err.splitlines() if "/s · " not in line and "  0/" not in line]
 
 
@@ -86,17 +83,17 @@ def talk(done: Done) -> list[str]:
     "name",
     [*SHORT, *(pytest.param(name, marks=pytest.mark.at_length) for name in COMMANDS if name not in SHORT)],
 )
-def test_streams(desk: Desk, name: str, at_length: bool) -> None:
+def test_faulty_streams(desk: Desk, name: str, at_length: bool) -> None:
     faults = FAULTS
-    if not at_length and name != "score":  # one fault of those for everybody, the others by turns
+    if not at_length and name != "score":  # one fault for every command, the others in turn
         faults = [FAULTS[0], FAULTS[1 + SHORT.index(name) % (len(FAULTS) - 1)]]
     command = COMMANDS[name]
-    whole = [desk.run(command) for _ in range(2)][-1]  # the first may put figures on record, which is said
+    whole = [desk.run(command) for _ in range(2)][-1]  # the first may print that it records figures
     assert whole.code == 0, whole.err
     for fault in faults:
         with stream(fault[1]) as descriptor:
             done = desk.run(command, **{fault[0]: descriptor})
-        assert met(name, fault, done, whole), (fault, done.code, done.err[-500:])
+        assert ended_properly(name, fault, done, whole), (fault, done.code, done.err[-500:])
         assert not re.search("Traceback|Exception ignored", done.err), (fault, done.err)
 
 
@@ -105,7 +102,7 @@ def test_slow_reader_gets_everything(desk: Desk) -> None:
     whole = desk.zygote.run(("encode", "mine-sri"), cwd=desk.folder, stdin=lines)
     read, write = os.pipe()
     running = desk.zygote.start(("encode", "mine-sri"), cwd=desk.folder, stdin=lines, stdout=write)
-    until(lambda: not select.select([], [write], [], 0)[1])  # from here on the process waits for its reader
+    running.until(lambda: not select.select([], [write], [], 0)[1])  # now the process waits for its reader
     os.close(write)
     with os.fdopen(read, "rb") as stream:
         content = stream.read()
@@ -121,7 +118,7 @@ def pending(descriptor: int) -> int:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "iso8859-1"])
-def test_output_is_utf_8_whatever_the_locale(desk: Desk, encoding: str) -> None:
+def test_output_is_utf_8_in_any_locale(desk: Desk, encoding: str) -> None:
     command = Command(("score", "mine-sri", "--samples", 4), "é 犬 🐕\n".encode())
     here = desk.run(command)
     assert "é 犬 🐕" in here.out
@@ -140,7 +137,7 @@ def test_nothing_is_wider_than_the_terminal(desk: Desk, columns: int, term: str)
 
 
 @pytest.mark.parametrize("form", ["auto", "tsv", "json", "csv", "markdown"])
-def test_text_does_not_act_on_a_terminal(desk: Desk, form: str) -> None:
+def test_text_does_not_control_the_terminal(desk: Desk, form: str) -> None:
     text = "a lantern \x1b[2J\x1b]0;owned\x07 \x9b31m kites\n".encode()
     command = Command(("score", "mine-sri", "--samples", 4, "--format", form, "--quiet"), text)
     done, shown = on_terminal(desk, command, 100, TERM="dumb")
@@ -148,10 +145,10 @@ def test_text_does_not_act_on_a_terminal(desk: Desk, form: str) -> None:
     assert not re.search(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]", shown.replace("\t", "")), shown
     assert "lantern" in shown
     if form == "tsv":
-        assert text.decode().strip() in desk.run(command).out  # a program gets what was written
+        assert text.decode().strip() in desk.run(command).out  # programs get the text as it was
 
 
-def test_names_do_not_act_on_a_terminal_and_stay_in_one_line(desk: Desk) -> None:
+def test_names_do_not_control_the_terminal(desk: Desk) -> None:
     for name in ("\x1b[31mred", "two\nlines", "\u202eturned", os.fsdecode(b"\xff\xfe"), "a" * 256):
         done, shown = on_terminal(desk, Command(("sample", f"runs/{name}")), 1000)
         assert done.code in (1, 3)
@@ -169,16 +166,16 @@ def test_names_do_not_act_on_a_terminal_and_stay_in_one_line(desk: Desk) -> None
         "preprocess - --name typed",
     ],
 )
-def test_every_reader_of_a_terminal_says_so(desk: Desk, words: str) -> None:
-    with terminal(80) as (own, theirs):
-        os.write(own, b"a lantern\na heron\na lantern at noon\n\x04")
+def test_reading_from_a_terminal_is_announced(desk: Desk, words: str) -> None:
+    with terminal(80) as (ours, theirs):
+        os.write(ours, b"a lantern\na heron\na lantern at noon\n\x04")
         done = desk.zygote.run(words.split(), cwd=desk.folder, stdin=theirs)
     assert "Ctrl-D" in done.err.splitlines()[0]
 
 
-def test_terminal_that_goes_does_not_end_the_work(desk: Desk) -> None:
-    with terminal(80) as (own, theirs):
-        os.close(own)
+def test_work_survives_the_end_of_its_terminal(desk: Desk) -> None:
+    with terminal(80) as (ours, theirs):
+        os.close(ours)
         done = desk.zygote.run(
             ("evaluate", "mine-sri", "--again", "--limit", 2), cwd=desk.folder, stderr=theirs
         )
@@ -190,8 +187,8 @@ def test_signal_while_working(desk: Desk, name: str) -> None:
     number = signal.Signals[name]
     args = ("evaluate", "mine-sri", "--again", "--samples", 200_000)
     running = desk.zygote.start(args, cwd=desk.folder)
-    until(lambda: "0/" in running.errors())
-    running.send(signal.SIGPIPE)  # no harm
+    running.until(lambda: "0/" in running.errors())
+    running.send(signal.SIGPIPE)  # harmless
     running.send(signal.SIGSTOP)
     running.send(signal.SIGCONT)
     running.send(number)
@@ -202,20 +199,12 @@ def test_signal_while_working(desk: Desk, name: str) -> None:
     assert not list(desk.folder.rglob("*.tmp"))
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Look again and again, without taking the processor from the process that is looked at."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        threading.Event().wait(0.005)
-
-
-def test_preparation_that_is_stopped_leaves_nothing(desk: Desk, tmp_path: Path) -> None:
+def test_stopped_preparation_leaves_nothing(desk: Desk, tmp_path: Path) -> None:
     read, write = os.pipe()
     running = desk.zygote.start(("preprocess", "-", "--name", "stopped"), cwd=tmp_path, stdin=read)
     os.close(read)
     os.write(write, b"a lantern\n" * 1000)
-    until(lambda: not pending(write))  # it has begun to read
+    running.until(lambda: not pending(write))  # it has begun to read
     running.send(signal.SIGTERM)
     done = running.wait()
     os.close(write)
@@ -223,7 +212,7 @@ def test_preparation_that_is_stopped_leaves_nothing(desk: Desk, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_while_the_program_is_imported(tmp_path: Path) -> None:
+def test_ctrl_c_during_imports(tmp_path: Path) -> None:
     program = """
 import os, runpy, signal, sys
 
@@ -249,25 +238,25 @@ runpy.run_module("sritool", run_name="__main__")
 
 @contextlib.contextmanager
 def terminal(columns: int) -> Iterator[tuple[int, int]]:
-    """A terminal of this width: our end, and the program's."""
-    own, theirs = pty.openpty()
+    """A terminal of this width: our end and the program's end."""
+    ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     try:
-        yield own, theirs
+        yield ours, theirs
     finally:
-        for descriptor in (own, theirs):
+        for descriptor in (ours, theirs):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
 
-def on_terminal(desk: Desk, command: Command, columns: int, **env: str) -> Seen:
-    """Run a command whose stdout and stderr are a terminal; how it ended, and what was sent to the terminal."""
-    with terminal(columns) as (own, theirs):
+def on_terminal(desk: Desk, command: Command, columns: int, **env: str) -> tuple[Done, str]:
+    """Run a command on a terminal; return how it ended, and what it sent to the terminal."""
+    with terminal(columns) as (ours, theirs):
         streams: dict[str, Any] = {"stdin": command.stdin, "stdout": theirs, "stderr": theirs}
         running = desk.zygote.start(command.args, cwd=desk.folder, env=env, terminal=True, **streams)
         os.close(theirs)
         sent: list[bytes] = []
-        reader = threading.Thread(target=lambda: sent.extend(read_all(own)))
+        reader = threading.Thread(target=lambda: sent.extend(read_all(ours)))
         reader.start()
         done = running.wait()
         reader.join()
@@ -275,6 +264,6 @@ def on_terminal(desk: Desk, command: Command, columns: int, **env: str) -> Seen:
 
 
 def read_all(descriptor: int) -> Iterator[bytes]:
-    with contextlib.suppress(OSError):  # how a terminal says that it has no other end any more
+    with contextlib.suppress(OSError):  # raised by a terminal whose other end is closed
         while part := os.read(descriptor, 65536):
             yield part

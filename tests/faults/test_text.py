@@ -1,4 +1,4 @@
-"""Any text that people have goes in, or is refused in one line; memory holds its ids, and not the text."""
+"""Text of any kind is read, or refused in one line; memory holds its ids, not the text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typer.testing import Result
 
 import sritool
 from faults.harness import text, text_files
-from faults.harness.text_files import REFUSED, TAKEN, Refused, Taken
+from faults.harness.text_files import ACCEPTED, REFUSED, Accepted, Refused
 from sritool.cli.commands.preprocess import corpus_table
 from sritool.data import blocks, raw_lines, sentences, split_files, vocabulary
 from sritool.data.options import PrepareOptions
@@ -35,18 +35,19 @@ from support.corpora import store
 
 Invoke = Callable[..., Result]
 
-RUNS = Path(__file__).parents[1] / "saved" / "v1"
+V1 = Path(__file__).parents[1] / "saved" / "v1"
+RUN = "runs/pieces-vae-anneal"
 
 
 def of_file(path: Path, options: PrepareOptions | None = None) -> Prepared:
-    """A corpus of one file, not stored."""
+    """Prepare a corpus of one file without storing it."""
     return prepare(
         "m", file_source({"train": path}, FileOptions()).read(), options or PrepareOptions(min_count=1)
     )
 
 
 def refused(result: Result, name: str, parts: tuple[str, ...]) -> None:
-    """Exit code 3, one line with these parts on stderr, nothing on stdout."""
+    """Check for exit code 3, one line with these parts on stderr, and an empty stdout."""
     assert result.exit_code == 3, result.stderr
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ")
@@ -57,14 +58,14 @@ def refused(result: Result, name: str, parts: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("item", REFUSED, ids=[f"{item.name}-{item.parts[0][:30]}" for item in REFUSED])
-def test_no_corpus_is_made_of_it_and_one_line_says_why(invoke: Invoke, item: Refused) -> None:
+def test_bad_text_is_refused_in_one_line(invoke: Invoke, item: Refused) -> None:
     Path(item.name).write_bytes(item.data)
     refused(invoke("preprocess", item.name, "--name", "m"), item.name, item.parts)
     assert not Path("data").exists()
 
 
-@pytest.mark.parametrize("item", TAKEN, ids=[item.name for item in TAKEN])
-def test_odd_text_is_text(tmp_path: Path, item: Taken) -> None:
+@pytest.mark.parametrize("item", ACCEPTED, ids=[item.name for item in ACCEPTED])
+def test_odd_text_is_accepted(tmp_path: Path, item: Accepted) -> None:
     path = tmp_path / item.name
     path.write_bytes(item.data)
     prepared = of_file(path)
@@ -78,63 +79,56 @@ def test_odd_text_is_text(tmp_path: Path, item: Taken) -> None:
 def bench(invoke: Invoke) -> Invoke:
     """`sritool` in a folder with the stored corpora and runs of version 1."""
     for part in ("runs", "data"):
-        shutil.copytree(RUNS / part, part)
+        shutil.copytree(V1 / part, part)
     return invoke
 
 
-def runs_by_latent() -> list[str]:
-    return sorted(path.name for path in (RUNS / "runs").iterdir() if "lm" not in path.name)
-
-
-def test_every_command_that_reads_text_refuses_alike(bench: Invoke) -> None:
-    run = f"runs/{runs_by_latent()[0]}"
+def test_every_command_refuses_bad_text_alike(bench: Invoke) -> None:
     commands = itertools.cycle((("score",), ("encode",), ("evaluate", "--metrics", "nll"), ("noisy-recon",)))
     for item in [item for item in REFUSED if item.name.endswith((".txt", ".gz")) and item.name != "one.txt"]:
         Path(item.name).write_bytes(item.data)
         command, *options = next(commands)
-        refused(bench(command, run, "--text", item.name, *options), item.name, item.parts)
-    refused(bench("score", run, stdin=b"a caf\xe9\n"), "standard input", ("not UTF-8: line 1, byte 6",))
+        refused(bench(command, RUN, "--text", item.name, *options), item.name, item.parts)
+    refused(bench("score", RUN, stdin=b"a caf\xe9\n"), "standard input", ("not UTF-8: line 1, byte 6",))
 
 
-def test_labels_of_one_class_teach_nothing(bench: Invoke) -> None:
-    run = f"runs/{runs_by_latent()[0]}"
+def test_labels_of_one_class_are_refused(bench: Invoke) -> None:
     Path("one.tsv").write_bytes(text_files.ROWS.replace("bad", "good").encode())
     Path("two.tsv").write_bytes(text_files.ROWS.encode())
-    result = bench("classify", run, "--labelled", "one.tsv", "--test", "two.tsv", "--labels", "4")
+    result = bench("classify", RUN, "--labelled", "one.tsv", "--test", "two.tsv", "--labels", "4")
     refused(result, "one.tsv", ("one label only (good)",))
 
 
-def test_another_data_folder_than_the_one_asked_for_is_not_taken(bench: Invoke) -> None:
-    run = f"runs/{runs_by_latent()[0]}"
-    assert bench("evaluate", run, "--metrics", "recon", "--limit", "2").exit_code == 0
+def test_only_the_given_data_folder_is_used(bench: Invoke) -> None:
+    assert bench("evaluate", RUN, "--metrics", "recon", "--limit", "2").exit_code == 0
     Path("empty").mkdir()
-    result = bench("evaluate", run, "--metrics", "recon", "--limit", "2", "--data-dir", "empty")
+    result = bench("evaluate", RUN, "--metrics", "recon", "--limit", "2", "--data-dir", "empty")
     refused(result, "is not in empty/", ("--data-dir",))
 
 
 @pytest.mark.parametrize("labelled", [False, True])
-def test_memory_is_that_of_stored_ids_and_not_of_text(tmp_path: Path, labelled: bool) -> None:
-    """What three times the lines take more: ids at 4 bytes, and per line what `harness.text` allows.
+def test_memory_grows_with_ids_and_not_with_text(tmp_path: Path, labelled: bool) -> None:
+    """Three times the lines need more memory only for ids of 4 bytes and what `harness.text` allows per line.
 
-    The strings of a line of ten words take 120 bytes alone, and 700 when cut into words.
+    The string of a line of ten words alone takes 120 bytes, and 700 when it is split into words.
     """
     peaks = []
     for count in (100_000, 300_000):
         path = tmp_path / ("many.tsv" if labelled else "many.txt")
         text.write_lines(path, count, labelled, vocabulary=500)
         peaks.append(text.prepare(path, tmp_path / "data").memory)
-    pools = 32 << 20  # that the allocators of Arrow and of the system may take at once, or not yet give back
+    pools = 32 << 20  # that allocators may take at once or not yet return
     assert peaks[1] - peaks[0] < text.PER_LINE * 200_000 + text.PER_TOKEN * 11 * 200_000 + pools
 
 
-def test_the_process_stays_small_too(tmp_path: Path) -> None:
+def test_process_of_a_small_corpus_stays_small(tmp_path: Path) -> None:
     path = tmp_path / "many.txt"
     text.write_lines(path, 5_000, vocabulary=500)
     peak = text.prepare(path, tmp_path / "data")
     assert peak.memory < text.bound(5_000, 55_000, 500)
 
 
-def test_what_is_read_in_parts_is_what_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_in_parts_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "many.tsv"
     text.write_lines(path, 3_000, labelled=True, vocabulary=300)
     raw = CorpusText("a test", {"train": read_sentences(path)})
@@ -150,7 +144,7 @@ def test_what_is_read_in_parts_is_what_is_read_whole(tmp_path: Path, monkeypatch
             assert prepare("m", raw, options).info == in_memory.info
 
 
-def test_text_waits_in_a_file_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_is_buffered_in_an_unnamed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
     genuine = train_pieces
 
@@ -165,7 +159,7 @@ def test_text_waits_in_a_file_without_a_name(tmp_path: Path, monkeypatch: pytest
     assert seen == [[]]
 
 
-def test_pieces_are_learnt_from_so_many_sentences_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_are_learnt_from_a_limited_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     learnt: list[list[str]] = []
     genuine = train_pieces
 
@@ -184,7 +178,7 @@ def test_pieces_are_learnt_from_so_many_sentences_at_most(monkeypatch: pytest.Mo
     assert [line for line in every if line in {*learnt[0]}] == learnt[0]
 
 
-def test_words_without_end_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_too_many_different_words_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(raw_lines, "MOST_WORDS", 100)
     path = tmp_path / "hashes.txt"
     path.write_text("".join(f"{number:x} {number * 7919:x}\n" for number in range(200)))
@@ -194,7 +188,7 @@ def test_words_without_end_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
         of_file(path)
 
 
-def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_endless_line_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(blocks, "LONGEST_LINE", 1 << 20)
     for name, data, message in (
         ("endless.txt", b"a b\n" + b"a " * (1 << 20), r"line 2 is longer than 1 MiB"),
@@ -206,7 +200,7 @@ def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
             of_file(tmp_path / name)
 
 
-def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
+def test_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     path.write_text(text_files.GOOD)
     parts = blocks.read_blocks(path)
@@ -217,7 +211,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
         list(parts)
 
 
-def test_a_pipe_with_a_name_is_read_once(tmp_path: Path) -> None:
+def test_named_pipe_is_read_once(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_text, args=(text_files.GOOD,))
@@ -226,20 +220,20 @@ def test_a_pipe_with_a_name_is_read_once(tmp_path: Path) -> None:
     writer.join()
 
 
-def test_the_same_file_for_two_splits_is_told(invoke: Invoke) -> None:
+def test_same_file_for_two_splits_is_noted(invoke: Invoke) -> None:
     Path("all.txt").write_text(text_files.GOOD)
     result = invoke("preprocess", "--train", "all.txt", "--test", "./all.txt", "--name", "m")
     assert result.exit_code == 0
     assert "train and test are the same file" in result.stderr
 
 
-def test_devices_are_no_text(invoke: Invoke) -> None:
+def test_devices_are_refused(invoke: Invoke) -> None:
     refused(invoke("preprocess", "/dev/null", "--name", "m"), "/dev/null", ("is empty",))
     with pytest.raises(DataError, match="NUL byte"):
         read_sentences(Path("/dev/zero"))
 
 
-def test_an_endless_stream_ends_with_ctrl_c(tmp_path: Path) -> None:
+def test_ctrl_c_ends_an_endless_stream(tmp_path: Path) -> None:
     root = str(Path(sritool.__file__).parents[1])
     with subprocess.Popen(["yes", "the heron lifts a lantern"], stdout=subprocess.PIPE) as endless:
         process = subprocess.Popen(
@@ -266,8 +260,8 @@ def test_an_endless_stream_ends_with_ctrl_c(tmp_path: Path) -> None:
     assert not [*tmp_path.glob("data/*")]
 
 
-def test_more_ids_than_a_file_holds(tmp_path: Path) -> None:
-    """An offset of 32 bits would begin anew at 0; the largest file is made small here."""
+def test_more_ids_than_one_file_holds(tmp_path: Path) -> None:
+    """A 32-bit offset would wrap around to 0; here the files are made small."""
     assert split_files.SHARD < 2**30
     path = tmp_path / "many.tsv"
     path.write_text(text_files.ROWS)
@@ -286,5 +280,5 @@ def test_ten_million_lines(tmp_path: Path, form: str) -> None:
     path = tmp_path / ("many.tsv" if form == "rows" else "many.txt")
     text.write_lines(path, 10_000_000, labelled=form == "rows")
     peak = text.prepare(path, tmp_path / "data", piped=form == "pipe")
-    print(f"{form}: at most {peak.memory >> 20:,} MiB, {peak.seconds:.0f} s of the processor")  # noqa: T201 - seen with -s
+    print(f"{form}: at most {peak.memory >> 20:,} MiB, {peak.seconds:.0f} s of CPU time")  # noqa: T201 - seen with -s
     assert peak.memory < text.bound(10_000_000, 110_000_000, 200_000)

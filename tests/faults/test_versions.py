@@ -1,4 +1,4 @@
-"""What version 1 wrote stays readable (tests/saved); what a newer one wrote is refused politely, or left aside."""
+"""Files of version 1 (tests/saved) stay readable; files of newer versions are refused or ignored."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from sritool.api import load
 from sritool.data import store
 from sritool.data.corpus_info import FORMAT_VERSION
 from sritool.data.store import load_corpus
-from sritool.evaluation import evaluations_on_record
-from sritool.evaluation import posterior_codes as latents
+from sritool.evaluation import evaluations_on_record, posterior_codes
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_text
 from sritool.runs import checkpoint as checkpoints
 from sritool.runs.checkpoint import load_checkpoint, save_checkpoint
@@ -29,7 +28,7 @@ FIGURES = json.loads((V1 / "figures.json").read_text(encoding="utf-8"))
 CHECKPOINTS = sorted(V1.glob("runs/*/*.pt"))
 RESUMABLE = [path for path in CHECKPOINTS if path.name == "last.pt"]
 SENTENCES = ["the heron lifts a kettle", "a mason paints the lantern upstairs"]
-# Sums of float32 in another order, on other machines: far below what any change of meaning would do.
+# Other machines sum float32 in another order; a real change would be far larger.
 NEAR = {"rtol": 1e-3, "atol": 1e-3}
 
 
@@ -39,14 +38,14 @@ def name_of(path: Path) -> str:
 
 @pytest.fixture
 def v1(tmp_path: Path) -> Path:
-    """A copy of v1 in the test's own folder, to work on."""
+    """A copy of v1 in the test's own folder."""
     for part in ("data", "runs"):
         shutil.copytree(V1 / part, tmp_path / part)
     return tmp_path
 
 
 def refused(result: Result, code: int, *words: str) -> None:
-    """One line that holds these words, and nothing on stdout."""
+    """Check for one line with these words on stderr, and an empty stdout."""
     assert (result.exit_code, result.stdout) == (code, "")
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
@@ -54,7 +53,7 @@ def refused(result: Result, code: int, *words: str) -> None:
 
 
 @pytest.mark.parametrize("path", CHECKPOINTS, ids=name_of)
-def test_a_checkpoint_is_described(invoke: Invoke, path: Path) -> None:
+def test_checkpoint_is_described(invoke: Invoke, path: Path) -> None:
     result = invoke("info", path, "--format", "json")
     assert result.exit_code == 0, result.stderr
     found = {row["field"]: row["value"] for row in map(json.loads, result.stdout.splitlines())}
@@ -63,7 +62,7 @@ def test_a_checkpoint_is_described(invoke: Invoke, path: Path) -> None:
 
 
 @pytest.mark.parametrize("run", FIGURES["evaluate"])
-def test_figures_are_those_of_then(invoke: Invoke, v1: Path, run: str) -> None:
+def test_figures_are_unchanged(invoke: Invoke, v1: Path, run: str) -> None:
     names = ",".join(FIGURES["evaluate"][run])
     result = invoke("evaluate", f"runs/{run}", "--metrics", names, "--format", "json", "--threads", 1)
     assert result.exit_code == 0, result.stderr
@@ -78,7 +77,7 @@ def test_figures_are_those_of_then(invoke: Invoke, v1: Path, run: str) -> None:
     assert len(model.sample(3, seed=1)) == 3
 
 
-def test_commands_take_an_old_run(invoke: Invoke, v1: Path) -> None:
+def test_commands_accept_an_old_run(invoke: Invoke, v1: Path) -> None:
     text = "\n".join(SENTENCES) + "\n"
     for run in ("words-sri", "pieces-vae-anneal"):
         codes = invoke("encode", f"runs/{run}", "--mean", stdin=text)
@@ -90,7 +89,7 @@ def test_commands_take_an_old_run(invoke: Invoke, v1: Path) -> None:
 
 
 @pytest.mark.parametrize("path", RESUMABLE, ids=name_of)
-def test_a_run_of_then_goes_on(invoke: Invoke, v1: Path, path: Path) -> None:
+def test_old_run_resumes(invoke: Invoke, v1: Path, path: Path) -> None:
     run = v1 / "runs" / path.parent.name
     before = load_checkpoint(run / "last.pt")
     result = invoke(
@@ -106,7 +105,7 @@ def test_a_run_of_then_goes_on(invoke: Invoke, v1: Path, path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["words", "pieces"])
-def test_a_prepared_corpus_is_read(v1: Path, name: str) -> None:
+def test_prepared_corpus_is_read(v1: Path, name: str) -> None:
     corpus = load_corpus(v1 / "data" / name)
     sizes = {split: len(corpus.split(split)) for split in corpus.info.splits}
     assert sizes == {"train": 46, "valid": 8, "test": 10}
@@ -119,14 +118,14 @@ def test_a_prepared_corpus_is_read(v1: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["words", "pieces"])
-def test_the_hash_of_a_corpus_is_still_the_one_that_checkpoints_know(v1: Path, name: str) -> None:
+def test_corpus_hash_is_unchanged(v1: Path, name: str) -> None:
     corpus = load_corpus(v1 / "data" / name)
     splits = {split: corpus.split(split) for split in corpus.info.splits}
     assert store.content_hash(corpus.tokenizer, splits, corpus.info.labels) == corpus.info.content_hash
 
 
 @pytest.mark.parametrize("name", ["words", "pieces"])
-def test_a_prepared_corpus_is_a_data_set_of_hugging_face(v1: Path, name: str) -> None:
+def test_datasets_library_reads_a_prepared_corpus(v1: Path, name: str) -> None:
     import datasets
 
     found = datasets.load_from_disk(v1 / "data" / name)
@@ -141,7 +140,7 @@ def newer_checkpoint(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load_from(path: Path) -> Any:
-    """A checkpoint of version 1, whatever the version at hand is said to be."""
+    """Load a checkpoint of version 1, even if the current version is patched."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "VERSION", 1)
         return load_checkpoint(path)
@@ -157,23 +156,19 @@ def load_from(path: Path) -> Any:
         "report runs/new",
     ],
 )
-def test_a_newer_checkpoint_is_refused(
+def test_newer_checkpoint_is_refused(
     invoke: Invoke, v1: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     folder = v1 / "runs" / "new"
     folder.mkdir()
     newer_checkpoint(folder / "last.pt", monkeypatch)
     content = (folder / "last.pt").read_bytes()
-    refused(
-        invoke(*words.split()),
-        3,
-        "runs/new/last.pt has checkpoint version 2, this sritool reads 1; upgrade sritool",
-    )
+    refused(invoke(*words.split()), 3, "runs/new/last.pt has checkpoint version 2", "upgrade sritool")
     assert (folder / "last.pt").read_bytes() == content
 
 
 def newer_corpus(folder: Path) -> bytes:
-    """Say in corpus.json that a newer version wrote it; its content."""
+    """Mark corpus.json as written by a newer version, and return its content."""
     info = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
     info |= {"format_version": FORMAT_VERSION + 1, "a field that there is not yet": [1]}
     (folder / "corpus.json").write_text(json.dumps(info), encoding="utf-8")
@@ -181,28 +176,24 @@ def newer_corpus(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("words", ["train words", "evaluate runs/words-sri", "train words --dry-run"])
-def test_a_newer_corpus_is_refused(invoke: Invoke, v1: Path, words: str) -> None:
+def test_newer_corpus_is_refused(invoke: Invoke, v1: Path, words: str) -> None:
     newer_corpus(v1 / "data" / "words")
-    refused(
-        invoke(*words.split()),
-        3,
-        "data/words has format version 2, this sritool reads 1; upgrade sritool",
-    )
+    refused(invoke(*words.split()), 3, "data/words has format version 2", "upgrade sritool")
 
 
-def test_a_newer_corpus_is_not_taken_for_a_damaged_one_and_replaced(invoke: Invoke, v1: Path) -> None:
+def test_newer_corpus_is_replaced_only_with_force(invoke: Invoke, v1: Path) -> None:
     content = newer_corpus(v1 / "data" / "words")
     (v1 / "mine.txt").write_text(
         "\n".join(f"line {number} of ours" for number in range(60)), encoding="utf-8"
     )
     command = ("preprocess", "mine.txt", "--name", "words")
-    refused(invoke(*command), 2, "data/words holds a corpus that another version of sritool made", "--force")
+    refused(invoke(*command), 2, "data/words holds a corpus", "another version", "--force")
     assert (v1 / "data" / "words" / "corpus.json").read_bytes() == content
     assert invoke(*command, "--force").exit_code == 0
     assert load_corpus(v1 / "data" / "words").info.format_version == FORMAT_VERSION
 
 
-def test_evaluations_of_another_version_are_left_aside(
+def test_evaluations_of_another_version_are_ignored(
     invoke: Invoke, v1: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ("evaluate", "runs/words-lm", "--metrics", "nll", "--format", "json")
@@ -216,18 +207,18 @@ def test_evaluations_of_another_version_are_left_aside(
     assert (second.exit_code, second.stdout) == (0, first.stdout)
     lines = record.read_bytes().splitlines()
     assert lines[0] == theirs
-    assert len(lines) == 2, "what another version measured was taken for ours"
+    assert len(lines) == 2, "figures of another version were used"
     assert invoke(*command).exit_code == 0
     assert record.read_bytes().splitlines() == lines
 
 
-def test_codes_of_another_version_are_left_aside(
+def test_codes_of_another_version_are_ignored(
     invoke: Invoke, v1: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "\n".join(f"{line} {end}" for line in SENTENCES for end in ("a heron " * n for n in range(20)))
     folder = v1 / "runs" / "words-sri" / "latents"
     with monkeypatch.context() as patch:
-        patch.setattr(latents, "VERSION", latents.VERSION + 1)
+        patch.setattr(posterior_codes, "VERSION", posterior_codes.VERSION + 1)
         first = invoke("encode", "runs/words-sri", stdin=text)
     (theirs,) = folder.glob("*.jsonl")
     content = theirs.read_bytes()

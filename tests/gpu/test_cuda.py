@@ -1,4 +1,4 @@
-"""The same model on CUDA as on the CPU: values, gradients, noise, a short training. One command: pytest -m gpu."""
+"""CUDA against the CPU: noise, values, gradients, graphs and short runs. Run them with `pytest -m gpu`."""
 
 from __future__ import annotations
 
@@ -8,51 +8,88 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed import HashStore
 
-from sritool.config.settings import GeneratorConfig
+from sritool.api import load
+from sritool.config.presets import layered
+from sritool.config.settings import GeneratorConfig, RunConfig
+from sritool.config.values import build, merge
 from sritool.data.batches import Batch, collate
+from sritool.data.preprocess import preprocess_corpus
 from sritool.data.split import encode_split
+from sritool.data.store import Corpus, load_corpus
 from sritool.data.tokenizer import SPECIALS, WordTokenizer
-from sritool.methods.registry import METHODS
+from sritool.methods import sri
+from sritool.methods.base import Clock, Method
+from sritool.methods.registry import METHODS, build_method
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.dropout import Dropout
 from sritool.model.generator import Generator
 from sritool.model.random import Stream, unpacked
 from sritool.model.theta_gradient import ThetaGradient
+from sritool.process_group import Group
+from sritool.processes import Processes
+from sritool.runs.checkpoint import load_checkpoint
+from sritool.training.configure import resolve_config
+from sritool.training.loop import Limits, Trainer
+from sritool.training.sharing import BatchGradients
 
 pytestmark = pytest.mark.gpu
 
 CONFIG = GeneratorConfig(embedding=16, hidden=32, latent=8)
 WORDS = [f"w{i}" for i in range(60)]
+REGULARISED = {"dropout_mask": "sentence", "input_dropout": 0.3, "word_dropout": 0.2}
+REGULARISED |= {"weight_drop": 0.25, "tied_embeddings": True}
+Pair = tuple[Generator, Generator, Batch, Batch]
+
+
+def make_method(name: str, device: str = "cuda", sampler: str | None = None, **changes: Any) -> Method:
+    """A small method with the preset for tiny."""
+    sizes = {"embedding": 16, "hidden": 32, "latent": 0 if name == "lm" else 8}
+    values = merge(layered("tiny", sampler, name), {"generator": sizes})
+    method = build_method(build(RunConfig, merge(values, changes)), len(SPECIALS) + len(WORDS))
+    method.initialise()
+    method.modules.to(device)
+    return method
+
+
+def gradients_of(method: Method) -> list[torch.Tensor]:
+    return [p.grad.clone().cpu() for p in method.modules.parameters() if p.grad is not None and p.numel()]
+
+
+def assert_all_close(found: list[torch.Tensor], expected: list[torch.Tensor], bound: float) -> None:
+    """Compare tensors with a tolerance relative to the largest element of each."""
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=bound, atol=bound * float(other.abs().max()))
 
 
 @pytest.fixture
-def pair() -> tuple[Generator, Generator, Batch, Batch]:
+def pair() -> Pair:
     """One generator and one padded batch, on the CPU and on the GPU."""
     tokenizer = WordTokenizer([*SPECIALS, *WORDS])
     lines = [" ".join(WORDS[(3 * i + j) % 60] for j in range(2 + i % 7)) for i in range(12)]
     batch = collate(encode_split(tokenizer, lines, 100), range(12))
-    here, there = Generator(CONFIG, len(tokenizer)), Generator(CONFIG, len(tokenizer))
-    here.initialise(0.5, seed=1)
-    there.load_state_dict(here.state_dict())
+    on_cpu, on_gpu = Generator(CONFIG, len(tokenizer)), Generator(CONFIG, len(tokenizer))
+    on_cpu.initialise(0.5, seed=1)
+    on_gpu.load_state_dict(on_cpu.state_dict())
     device = torch.device("cuda")
-    return here, there.to(device), batch, batch.to(device)
+    return on_cpu, on_gpu.to(device), batch, batch.to(device)
 
 
-def test_noise_is_the_same_on_every_device(pair: tuple[Generator, Generator, Batch, Batch]) -> None:
+def test_noise_is_the_same_on_every_device(pair: Pair) -> None:
     _, _, batch, moved = pair
     stream = Stream(3, "chain")
     assert torch.equal(stream.words(batch.examples, (2,), 50), stream.words(moved.examples, (2,), 50).cpu())
     torch.testing.assert_close(stream.normal(batch.examples, 50), stream.normal(moved.examples, 50).cpu())
-    here, there = (stream.keep(each.examples, 99, 0.5, (0,))[0] for each in (batch, moved))
-    assert torch.equal(unpacked(here, 99, 0.5), unpacked(there, 99, 0.5).cpu())
+    one, other = (stream.keep(each.examples, 99, 0.5, (0,))[0] for each in (batch, moved))
+    assert torch.equal(unpacked(one, 99, 0.5), unpacked(other, 99, 0.5).cpu())
 
 
-def test_values_gradients_and_hessian_agree(pair: tuple[Generator, Generator, Batch, Batch]) -> None:
-    here, there, batch, moved = pair
+def test_values_gradients_and_hessian_agree(pair: Pair) -> None:
+    on_cpu, on_gpu, batch, moved = pair
     z = Stream(0, "z").normal(batch.examples, 8)
     found = []
-    for generator, part in ((here, batch), (there, moved)):
+    for generator, part in ((on_cpu, batch), (on_gpu, moved)):
         conditional = Conditional(Weights(generator), part)
         masks = Dropout.draw(CONFIG, part, Stream(0, "dropout"), (0,)).masks(0)
         theta = ThetaGradient(generator)
@@ -64,41 +101,24 @@ def test_values_gradients_and_hessian_agree(pair: tuple[Generator, Generator, Ba
         torch.testing.assert_close(cuda, cpu, rtol=2e-3, atol=2e-4)
 
 
-def test_bfloat16_output_layer_is_close(pair: tuple[Generator, Generator, Batch, Batch]) -> None:
-    _, there, _, moved = pair
+def test_bfloat16_output_layer_is_close(pair: Pair) -> None:
+    _, generator, _, moved = pair
     z = Stream(0, "z").normal(moved.examples, 8)
-    exact = Conditional(Weights(there), moved).evaluate(z).gradient
-    rough = Conditional(Weights(there, "bfloat16"), moved).evaluate(z).gradient
+    exact = Conditional(Weights(generator), moved).evaluate(z).gradient
+    rough = Conditional(Weights(generator, "bfloat16"), moved).evaluate(z).gradient
     assert float((rough - exact).norm() / exact.norm()) < 2e-2
-
-
-REGULARISED = {"dropout_mask": "sentence", "input_dropout": 0.3, "word_dropout": 0.2}
-REGULARISED |= {"weight_drop": 0.25, "tied_embeddings": True}
 
 
 @pytest.mark.parametrize("regularised", [{}, REGULARISED], ids=["plain", "regularised"])
 @pytest.mark.parametrize("sampler", ["paper", "authors", "preconditioned", "exponential"])
-def test_a_replayed_graph_computes_what_its_kernels_do(
-    sampler: str,
-    regularised: dict[str, Any],
-    pair: tuple[Generator, Generator, Batch, Batch],
-    monkeypatch: pytest.MonkeyPatch,
+def test_replayed_graph_agrees_with_its_kernels(
+    sampler: str, regularised: dict[str, Any], pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sritool.config.presets import layered
-    from sritool.config.settings import RunConfig
-    from sritool.config.values import build, merge
-    from sritool.methods import sri
-    from sritool.methods.base import Clock
-    from sritool.methods.registry import build_method
-
     _, _, _, moved = pair
-    generator = {"embedding": 16, "hidden": 32, "latent": 8, **regularised}
-    sizes: dict[str, Any] = {"generator": generator, "training": {"measure_every": 0}}
-    if sampler in ("preconditioned", "exponential"):
-        sizes["sampler"] = {"words": 10}
-    method = build_method(build(RunConfig, merge(layered("tiny", sampler, "sri"), sizes)), 64)
-    method.initialise()
-    method.modules.to("cuda")
+    words = {"sampler": {"words": 10}} if sampler in ("preconditioned", "exponential") else {}
+    method = make_method(
+        "sri", sampler=sampler, generator=regularised, training={"measure_every": 0}, **words
+    )
     optimizer = torch.optim.SGD(method.modules.parameters(), lr=0.01)
     shorter = Batch(moved.examples, moved.inputs[:5], moved.targets[:5], moved.lengths.clamp_max(5))
     for step, batch in enumerate((moved, shorter, moved, moved)):
@@ -106,118 +126,77 @@ def test_a_replayed_graph_computes_what_its_kernels_do(
         for replayed in (False, True):
             monkeypatch.setattr(sri, "_replayed", lambda _, value=replayed: value)
             sums = method.gradients(batch, clock)
-            found.append(
-                [torch.tensor(sums["recon"]), *(p.grad.clone().cpu() for p in method.modules.parameters())]
-            )
-        for eager, graph in zip(*found, strict=True):
-            torch.testing.assert_close(graph, eager, rtol=2e-3, atol=2e-3 * float(eager.abs().max()))
+            found.append([torch.tensor(sums["recon"]), *gradients_of(method)])
+        eager, graph = found
+        assert_all_close(graph, eager, 2e-3)
         optimizer.step()  # the next replay must see the parameters move
         method.after_update()  # and the running statistics
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_gradients_of_every_method_agree(name: str, pair: tuple[Generator, Generator, Batch, Batch]) -> None:
-    from sritool.config.presets import layered
-    from sritool.config.settings import RunConfig
-    from sritool.config.values import build, merge
-    from sritool.methods.base import Clock
-    from sritool.methods.registry import build_method
-
+def test_gradients_of_every_method_agree(name: str, pair: Pair) -> None:
     _, _, batch, moved = pair
-    sizes = {"generator": {"embedding": 16, "hidden": 32, "latent": 0 if name == "lm" else 8}}
-    sampler = "paper" if name == "sri" else None
-    config = build(
-        RunConfig, merge(layered("tiny", sampler, name), {**sizes, "optimizer": {"initial_scale": 0.3}})
-    )
     found = []
     for device, part in (("cpu", batch), ("cuda", moved)):
-        method = build_method(config, 64)
-        method.initialise()
-        method.modules.to(device)
+        sampler = "paper" if name == "sri" else None
+        method = make_method(name, device, sampler, optimizer={"initial_scale": 0.3})
         method.gradients(part, Clock(0, 0, 1, 0.5))
-        found.append([p.grad.cpu() for p in method.modules.parameters() if p.grad is not None and p.numel()])
-    for cpu, cuda in zip(*found, strict=True):
-        torch.testing.assert_close(cuda, cpu, rtol=5e-3, atol=5e-3 * float(cpu.abs().max()))
+        found.append(gradients_of(method))
+    cpu, cuda = found
+    assert_all_close(cuda, cpu, 5e-3)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Corpus:
+    return load_corpus(preprocess_corpus("tiny", data_dir=tmp_path).path)
+
+
+def train(corpus: Corpus, config: RunConfig, folder: Path, steps: int) -> None:
+    folder.mkdir()
+    Trainer(corpus, config, folder, torch.device("cuda"), Limits(max_steps=steps), lambda _: None).run()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_training_runs_saves_and_evaluates(method: str, tmp_path: Path) -> None:
-    from sritool.api import load
-    from sritool.data.preprocess import preprocess_corpus
-    from sritool.data.store import load_corpus
-    from sritool.runs.checkpoint import load_checkpoint
-    from sritool.training.configure import resolve_config
-    from sritool.training.loop import Limits, Trainer
-
-    corpus = load_corpus(preprocess_corpus("tiny", data_dir=tmp_path).path)
+def test_training_runs_saves_and_evaluates(method: str, tiny: Corpus, tmp_path: Path) -> None:
     config = resolve_config("tiny", method=method)
-    # Few steps an epoch, so that the border between pretraining and the method is crossed.
+    # Few steps per epoch, so that the run passes from pretraining to the method.
     config = replace(config, training=replace(config.training, precision="float32", sentences=256))
     config = replace(config, pretraining=replace(config.pretraining, epochs=1))
     folder = tmp_path / "run"
-    folder.mkdir()
-    Trainer(corpus, config, folder, torch.device("cuda"), Limits(max_steps=12), lambda _: None).run()
+    train(tiny, config, folder, steps=12)
     assert all(tensor.device.type == "cpu" for tensor in load_checkpoint(folder / "last.pt").weights.values())
     values = [load(folder, device).log_likelihood(["the dog runs ."])[0] for device in ("cpu", "cuda")]
     assert values[1] == pytest.approx(values[0], abs=0.05)
 
 
-def test_a_run_begins_on_the_gpu_with_the_weights_of_another(tmp_path: Path) -> None:
-    from sritool.data.preprocess import preprocess_corpus
-    from sritool.data.store import load_corpus
-    from sritool.training.configure import resolve_config
-    from sritool.training.loop import Limits, Trainer
-
-    corpus = load_corpus(preprocess_corpus("tiny", data_dir=tmp_path).path)
-    first, second = tmp_path / "first", tmp_path / "second"
+def test_warm_start_on_the_gpu(tiny: Corpus, tmp_path: Path) -> None:
     config = resolve_config("tiny", method="sri")
-    for folder in (first, second):
-        folder.mkdir()
-        Trainer(corpus, config, folder, torch.device("cuda"), Limits(max_steps=2), lambda _: None).run()
-        warm_start = replace(config.warm_start, checkpoint=str(first / "last.pt"))
-        config = replace(config, warm_start=warm_start)
+    train(tiny, config, tmp_path / "first", steps=2)
+    warm_start = replace(config.warm_start, checkpoint=str(tmp_path / "first" / "last.pt"))
+    train(tiny, replace(config, warm_start=warm_start), tmp_path / "second", steps=2)
 
 
 @pytest.mark.parametrize("name", ["lm", "sri", "vae-anneal", "vae-lagging"])
-def test_parts_of_a_batch_add_up_to_it(name: str, pair: tuple[Generator, Generator, Batch, Batch]) -> None:
-    from dataclasses import replace
-
-    from sritool.config.presets import layered
-    from sritool.config.settings import RunConfig
-    from sritool.config.values import build, merge
-    from sritool.methods.base import Clock
-    from sritool.methods.registry import build_method
-    from sritool.processes import Processes
-    from sritool.training.sharing import BatchGradients
-
+def test_parts_of_a_batch_add_up_to_it(name: str, pair: Pair) -> None:
     _, _, batch, _ = pair
-    sizes = {"generator": {"embedding": 16, "hidden": 32, "latent": 0 if name == "lm" else 8}}
-    config = build(
-        RunConfig, merge(layered("tiny", "preconditioned" if name == "sri" else None, name), sizes)
-    )
     found = []
     for parts in (1, 2):
-        method = build_method(config, 64)
-        method.initialise()
-        method.modules.to("cuda")
-        changed = replace(config, training=replace(config.training, accumulate=parts))
-        gradients = BatchGradients(method, changed, torch.device("cuda"), Processes())
-        for step in (1, 2):  # the second one replays what the first captured
+        sampler = "preconditioned" if name == "sri" else None
+        method = make_method(name, sampler=sampler, training={"accumulate": parts})
+        gradients = BatchGradients(method, method.config, torch.device("cuda"), Processes())
+        for step in (1, 2):  # the second step replays what the first captured
             gradients.compute(batch, Clock(0, 0, step, 0.5), False)
-        found.append([p.grad.cpu() for p in method.modules.parameters() if p.grad is not None and p.numel()])
-    for whole, added in zip(*found, strict=True):
-        torch.testing.assert_close(added, whole, rtol=5e-3, atol=5e-3 * float(whole.abs().max()))
+        found.append(gradients_of(method))
+    whole, added = found
+    assert_all_close(added, whole, 5e-3)
 
 
-def test_a_group_of_one_process_on_nccl() -> None:
-    from torch.distributed import HashStore
-
-    from sritool.process_group import Group
+def test_nccl_group_of_one_process() -> None:
 
     group = Group(HashStore(), 0, 1, torch.device("cuda", 0))
     try:
         assert group.sum_(torch.ones(2, device="cuda")).tolist() == [1.0, 1.0]
-        assert group.broadcast_bytes(b"of the first") == b"of the first"
+        assert group.broadcast_bytes(b"hello") == b"hello"
         assert group.gather({"rank": 0}) == [{"rank": 0}]
     finally:
         group.close()

@@ -1,4 +1,4 @@
-"""The product of the steps' determinants against the determinant of the whole chain, by autograd."""
+"""The product of the steps' determinants, against the determinant of the whole chain by autograd."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sritool.data.batches import Batch
 from sritool.inference.chain_density import chain_density, kl_given_noise
-from sritool.inference.langevin import Dynamics, log_prior, short_run
+from sritool.inference.langevin import Dynamics, log_joint_of, log_prior, short_run
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.generator import Generator
 from sritool.model.random import Stream
@@ -20,7 +20,7 @@ SCHEDULES = {"gentle": (0.05, 0.03, 0.02), "large": (0.9, 0.6, 0.4)}
 
 @pytest.mark.parametrize("truncation", [0.0, 0.5])
 @pytest.mark.parametrize("steps", SCHEDULES.values(), ids=SCHEDULES.keys())
-def test_log_density_is_that_of_the_whole_map(
+def test_log_density_matches_the_whole_map(
     make_generator: Callable[..., Generator],
     make_batch: Callable[..., Batch],
     steps: tuple[float, ...],
@@ -32,18 +32,13 @@ def test_log_density_is_that_of_the_whole_map(
     root = torch.tensor([[0.9, 0.1, 0.0], [0.1, 0.8, 0.2], [0.0, 0.2, 0.7]], dtype=torch.float64)
     dynamics = Dynamics(steps, 0.3, root, truncation=truncation)
     start, noise = draws[:, 0], draws[:, 1:].transpose(0, 1)
-
-    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        value, gradient = fast.evaluate(z)
-        return value + log_prior(z), gradient - z
-
-    chain = short_run(log_joint, start, noise, dynamics, keep_path=True)
+    chain = short_run(log_joint_of(fast), start, noise, dynamics, keep_path=True)
     density = chain_density(fast, chain)
 
     cut: list[Tensor] = []
 
-    def whole_map(beginnings: Tensor) -> Tensor:
-        z = beginnings
+    def whole_map(start_points: Tensor) -> Tensor:
+        z = start_points
         for k, step in enumerate(steps):
             energy = 0.5 * z.square().sum() - generator.log_likelihood(batch.inputs, batch.targets, z).sum()
             (force,) = torch.autograd.grad(energy, z, create_graph=True)
@@ -57,14 +52,16 @@ def test_log_density_is_that_of_the_whole_map(
 
     torch.testing.assert_close(whole_map(start.clone().requires_grad_()).detach(), chain.end)
     if truncation:
-        assert 0 < int(torch.cat(cut).sum()) < 3 * len(steps), "all or none is cut: the test says nothing"
+        assert 0 < int(torch.cat(cut).sum()) < 3 * len(steps), (
+            "all or no steps are truncated, so nothing is tested"
+        )
     jacobian = torch.autograd.functional.jacobian(whole_map, start)  # [batch, latent, batch, latent]
     own = torch.stack([jacobian[k, :, k] for k in range(3)])
     sign, logarithm = torch.linalg.slogdet(own)
     torch.testing.assert_close(density.log_density, log_prior(start) - logarithm, rtol=1e-8, atol=1e-8)
     assert torch.equal(density.sign, sign)
     if steps == SCHEDULES["large"]:
-        assert truncation or float(sign.min()) == -1, "no step folds: the test says nothing about signs"
+        assert truncation or float(sign.min()) == -1, "no step folds, so signs are not tested"
         assert truncation or float(density.folded.max()) > 0
     else:
         assert density.folded.tolist() == [0.0] * 3
@@ -76,7 +73,7 @@ def test_log_density_is_that_of_the_whole_map(
     )
 
 
-def test_a_chain_without_its_path_is_refused(
+def test_chain_without_its_path_is_refused(
     make_generator: Callable[..., Generator], make_batch: Callable[..., Batch]
 ) -> None:
     fast = Conditional(Weights(make_generator()), make_batch((3,)))

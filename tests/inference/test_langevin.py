@@ -38,7 +38,7 @@ def draws(batch: int) -> tuple[Tensor, Tensor]:
     return flat[:, 0], flat[:, 1:].transpose(0, 1)
 
 
-def test_one_step_is_equation_seven() -> None:
+def test_one_step_follows_equation_7() -> None:
     z, gradient, noise = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.5, -1.0]]), torch.tensor([[2.0, 3.0]])
     after = langevin_step(z, gradient, 0.08, noise, Dynamics((0.08,), 0.5).noise_scales[0])
     torch.testing.assert_close(
@@ -66,7 +66,7 @@ def test_mean_and_covariance_on_a_gaussian_target(temperature: float) -> None:
     assert float(((found - covariance) / spread).abs().max()) < 5
 
 
-def test_trace_holds_what_was_visited() -> None:
+def test_trace_holds_the_visited_points() -> None:
     start, noise = draws(6)
     chain = short_run(gaussian, start, noise, Dynamics(STEPS, 0.4), keep_path=True)
     plain = short_run(gaussian, start, noise, Dynamics(STEPS, 0.4))
@@ -90,8 +90,8 @@ def test_trace_holds_what_was_visited() -> None:
 
 @pytest.mark.parametrize("size", [0.05, 0.6, 1.0])
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
-def test_the_exponential_integrator_leaves_the_posterior_as_it_is(size: float, temperature: float) -> None:
-    """Begun at draws of N(CENTRE, τ² P), P = PRECISION⁻¹, it ends at draws of it; at s = 1 at new ones."""
+def test_exponential_integrator_keeps_the_posterior(size: float, temperature: float) -> None:
+    """From draws of N(CENTRE, τ² P), P = PRECISION⁻¹, it ends at such draws; with s = 1 at independent ones."""
     root = torch.linalg.cholesky(torch.linalg.inv(PRECISION))
     start, noise = draws(40_000)
     drawn = CENTRE + temperature * start @ root.T
@@ -109,7 +109,7 @@ def test_the_exponential_integrator_leaves_the_posterior_as_it_is(size: float, t
     torch.testing.assert_close(noiseless_moves(chain), moved)
 
 
-def test_a_truncated_step_is_as_long_as_allowed_and_goes_the_same_way() -> None:
+def test_truncated_step_keeps_its_direction() -> None:
     root = torch.linalg.cholesky(torch.linalg.inv(PRECISION))
     start, noise = draws(50)
     far = CENTRE + 3.0 * start
@@ -124,14 +124,14 @@ def test_a_truncated_step_is_as_long_as_allowed_and_goes_the_same_way() -> None:
     torch.testing.assert_close(cut, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_for_small_steps_both_integrators_are_one() -> None:
+def test_integrators_agree_for_small_steps() -> None:
     euler = Dynamics((1e-6, 0.5), 0.7)
     (small, large), (own_small, own_large) = euler.noise_scales, euler._replace(exponential=True).noise_scales
     assert own_small == pytest.approx(small, rel=1e-6)
     assert own_large < large
 
 
-def test_each_step_is_told_its_number_and_leading_dimensions_pass() -> None:
+def test_step_numbers_and_leading_dimensions() -> None:
     seen: list[int] = []
 
     def watched(z: Tensor, step: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Which schedules are tried and taken, and the ascent on functions whose top is known."""
+"""Which schedules are tried and chosen, and ascent on functions whose maximum is known."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_constant_shape_is_one_number() -> None:
     assert family.candidate((0.01,), " by gradient").label == "0.01 by gradient"
 
 
-def test_geometric_shape_is_every_pair_that_does_not_rise() -> None:
+def test_geometric_shape_is_every_non_increasing_pair() -> None:
     family = Family("geometric", BASE)
     pairs = {(a, b) for a in (0.01, 0.04, 0.16) for b in (0.01, 0.04, 0.16) if b <= a}
     assert set(schedules(family, [0.04, 0.01, 0.16])) == {*pairs, None}
@@ -41,24 +41,24 @@ def test_geometric_shape_is_every_pair_that_does_not_rise() -> None:
     assert list(schedules(Family("geometric", (0.1,)), [0.1, 0.2])) == [(0.1, 0.1), (0.2, 0.2)]
 
 
-def test_default_grids_hold_the_present_schedule_or_span_decades() -> None:
+def test_default_grids() -> None:
     assert set(DEFAULT_GRIDS) == set(NAMES)
     assert 1.0 in DEFAULT_GRIDS["checkpoint"]
     assert max(DEFAULT_GRIDS["constant"]) / min(DEFAULT_GRIDS["constant"]) > 100
 
 
 @pytest.mark.parametrize("numbers", [[], [0.0, 1.0], [-1.0], [1.0, math.inf], [1.0, math.nan]])
-def test_numbers_that_are_no_step_sizes(numbers: list[float]) -> None:
+def test_invalid_step_sizes_are_refused(numbers: list[float]) -> None:
     with pytest.raises(UsageError, match="give positive numbers"):
         Family("constant", BASE).candidates(numbers)
 
 
-def test_unknown_shape() -> None:
-    with pytest.raises(UsageError, match="unknown shape 'round'; give checkpoint, constant or geometric"):
+def test_unknown_shape_is_refused() -> None:
+    with pytest.raises(UsageError, match="'round'; give checkpoint, constant or geometric"):
         Family("round", BASE)
 
 
-def test_choice_is_the_highest_that_does_not_fold() -> None:
+def test_choice_is_the_highest_without_folds() -> None:
     values, folded = [-5.0, -3.0, -1.0, math.nan], [0.0, 0.0, 0.2, 0.0]
     assert choose(values, folded) == (1, False)
     assert choose(values, folded, allow_folded=True) == (2, False)
@@ -67,8 +67,8 @@ def test_choice_is_the_highest_that_does_not_fold() -> None:
     assert choose([math.nan, -math.inf], [0.0, 0.0]) is None
 
 
-def test_ascent_climbs_noisy_hills_in_one_and_two_numbers() -> None:
-    """Noise that is common to both sides of the difference, and a top far from the start."""
+def test_ascent_climbs_noisy_hills() -> None:
+    """The noise is shared by both sides of the difference, and the top is far from the start."""
 
     def hill(values: Values, index: int) -> float:
         tilt = random.Random(index).gauss(0, 2.0)
@@ -79,8 +79,8 @@ def test_ascent_climbs_noisy_hills_in_one_and_two_numbers() -> None:
     assert ascend(hill, (0.05, 0.2), 40) == pytest.approx((0.02, 0.5), rel=0.15)
 
 
-def test_ascent_leaves_a_region_that_is_not_allowed() -> None:
-    """Where both sides fold, smaller steps do not; and it comes to rest at the border, not beyond."""
+def test_ascent_leaves_a_forbidden_region() -> None:
+    """Where both sides fold, smaller steps do not; the ascent ends at the border, not beyond."""
 
     def rising(values: Values, index: int) -> float:
         return -math.inf if values[0] > 0.1 else math.log(values[0])

@@ -1,4 +1,4 @@
-"""Refinement of q(z|x) and the way back through it, against a plain unrolled form and finite differences."""
+"""Refinement of q(z|x) and its backward pass, against a plain unrolled form and finite differences."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def unrolled(
     config: RefinementConfig,
     factors: list[Tensor] | None = None,
 ) -> tuple[DiagonalGaussian, list[Tensor]]:
-    """Plain refinement, differentiable, and φ of each step, [parts, batch, 1]; given φ, those are used."""
+    """Plain differentiable refinement, and φ of each step [parts, batch, 1]; `factors` replace φ."""
     velocity = [torch.zeros_like(part) for part in q]
     used = []
     for step, epsilon in enumerate(noise):
@@ -71,7 +71,7 @@ def unrolled(
     return q, used
 
 
-def there_and_back(
+def forward_and_backward(
     generator: Generator, batch: Batch, config: RefinementConfig
 ) -> tuple[Refined, DiagonalGaussian, dict[str, Tensor]]:
     """q_K, and the gradients of Σ log p(x|z_K) − w·KL in q_0 and θ."""
@@ -97,14 +97,14 @@ def there_and_back(
 
 @pytest.mark.parametrize("over", ["sentence", "batch"])
 @pytest.mark.parametrize("clip", CLIPPED.values(), ids=CLIPPED.keys())
-def test_the_way_back_agrees_with_autograd_through_all_steps(
+def test_backward_matches_autograd(
     make_generator: MakeGenerator, make_batch: MakeBatch, clip: float, over: str
 ) -> None:
     generator, batch = make_generator(), make_batch(LENGTHS)
     if over == "batch":
         clip *= 0.4  # the gradient of a mean is smaller
     config = settings(clip, over)
-    refined, of_start, of_theta = there_and_back(generator, batch, config)
+    refined, of_start, of_theta = forward_and_backward(generator, batch, config)
 
     q = DiagonalGaussian(*(part.requires_grad_() for part in start()))
     last, factors = unrolled(generator, batch, q, noises()[:STEPS], config)
@@ -126,11 +126,9 @@ def test_the_way_back_agrees_with_autograd_through_all_steps(
         )
 
 
-def test_the_way_back_agrees_with_differences_of_the_whole(
-    make_generator: MakeGenerator, make_batch: MakeBatch
-) -> None:
+def test_backward_matches_finite_differences(make_generator: MakeGenerator, make_batch: MakeBatch) -> None:
     generator, batch, config, size = make_generator(), make_batch(LENGTHS), settings(1.0), 1e-5
-    _, of_start, of_theta = there_and_back(generator, batch, config)
+    _, of_start, of_theta = forward_and_backward(generator, batch, config)
     _, factors = unrolled(generator, batch, _tracked(start()), noises()[:STEPS], config)
     random = torch.Generator().manual_seed(8)
     shift = [torch.randn(part.shape, generator=random, dtype=torch.float64) for part in start()]
@@ -140,7 +138,7 @@ def test_the_way_back_agrees_with_differences_of_the_whole(
     }
 
     def whole(sign: int) -> float:
-        """The final bound with q_0 and θ moved, and φ as it was: no derivative goes through it."""
+        """The final bound with q_0 and θ moved and φ unchanged, as no derivative goes through it."""
         moved = make_generator()
         with torch.no_grad():
             for name, parameter in moved.named_parameters():
@@ -158,13 +156,11 @@ def _tracked(q: DiagonalGaussian) -> DiagonalGaussian:
     return DiagonalGaussian(*(part.requires_grad_() for part in q))
 
 
-def test_a_sentence_alone_is_refined_as_in_company(
-    make_generator: MakeGenerator, make_batch: MakeBatch
-) -> None:
+def test_other_sentences_do_not_matter(make_generator: MakeGenerator, make_batch: MakeBatch) -> None:
     generator, q, noise = make_generator(), start(), noises()
     together = Conditional(Weights(generator), make_batch(LENGTHS))
     whole = refine(together.evaluate, q, noise, settings(0.5))
-    # The first sentence of any batch of the fixture's is the same.
+    # The fixture's batches all begin with the same sentence.
     alone = DiagonalGaussian(*(part[:1] for part in q))
     lonely = Conditional(Weights(generator), make_batch(LENGTHS[:1]))
     found = refine(lonely.evaluate, alone, noise[:, :1], settings(0.5))
@@ -172,7 +168,7 @@ def test_a_sentence_alone_is_refined_as_in_company(
         torch.testing.assert_close(one, two[:1], rtol=1e-11, atol=1e-12)
 
 
-def test_without_noise_and_kl_the_mean_alone_climbs(
+def test_only_the_mean_climbs_without_noise_and_kl(
     make_generator: MakeGenerator, make_batch: MakeBatch
 ) -> None:
     q, conditional = start(), Conditional(Weights(make_generator()), make_batch(LENGTHS))
@@ -187,7 +183,7 @@ def test_without_noise_and_kl_the_mean_alone_climbs(
 
 
 class Linear:
-    """log p(x|z) = ½ − ½‖x − a∘z‖²/s² + …: the best q is closed form, of variance 1/(1 + a²/s²)."""
+    """log p(x|z) = ½ − ½‖x − a∘z‖²/s² + …: the best q has a closed form, with variance 1/(1 + a²/s²)."""
 
     def __init__(self, slope: Tensor, deviation: float, x: Tensor) -> None:
         self.slope, self.variance, self.x = slope, deviation**2, x
@@ -208,12 +204,12 @@ def test_refinement_finds_the_posterior_of_a_linear_model() -> None:
     precision = 1 + slope.square() / 0.64
     expected = slope * x / 0.64 / precision
     off = (found.q.mean - expected).mean(0), (found.q.log_variance + precision.log()).mean(0)
-    # Fresh noise in each step keeps q moving about its optimum; over 400 sentences that averages out.
+    # Fresh noise in each step keeps q moving around its optimum; over 400 sentences that averages out.
     assert float(off[0].abs().max()) < 0.03
     assert float(off[1].abs().max()) < 0.05
 
 
-def test_a_sentence_by_itself_has_the_bound_of_its_share_of_a_batch() -> None:
+def test_clip_of_a_sentence_by_itself() -> None:
     published = RefinementConfig(clip=5.0, clip_over="batch")
     assert published.alone(32) == RefinementConfig(clip=5.0 * 32**0.5, clip_over="sentence")
     assert settings(1.0).alone(32) == settings(1.0)

@@ -1,9 +1,8 @@
-"""Rounds of pilots: what they find, when they end, and that nobody else's sentence matters."""
+"""Rounds of pilots: the proposal they find, when they stop, and that other sentences do not matter."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from sritool.model.random import Stream
 
 
 class Rough:
-    """log p(x|z) = −sharpness/2 ‖z − centre‖² + height · Σ cos(12 z): at its modes far sharper than it is wide."""
+    """log p(x|z) = −sharpness/2 ‖z − centre‖² + height · Σ cos(12 z): far sharper at its modes than overall."""
 
     def __init__(self, sharpness: Tensor, centre: Tensor, height: float) -> None:
         self.sharpness, self.centre, self.height = sharpness, centre, height  # [batch], [batch, latent]
@@ -54,7 +53,7 @@ def effective(target: Any, proposal: Any, batch: int, draws: int = 1000) -> Tens
     return effective_sample_size(drawn.log_weights) / draws
 
 
-def test_a_rough_posterior_is_matched_by_its_spread_and_not_by_its_curvature() -> None:
+def test_rough_posterior_is_matched_by_its_spread() -> None:
     target = rough()
     proposal = adapt(target, starts(6, 8), 0, torch.arange(6), LikelihoodConfig())
     assert float(effective(target, proposal, 6).min()) > 0.2
@@ -63,8 +62,8 @@ def test_a_rough_posterior_is_matched_by_its_spread_and_not_by_its_curvature() -
     assert float((covariance * mode).min()) > 5, "as narrow as a Laplace approximation"
 
 
-def test_a_sharp_posterior_needs_few_pilots(linear: Any) -> None:
-    """40 pilots in 16 dimensions, whose covariance would be of no use."""
+def test_sharp_posterior_needs_few_pilots(linear: Any) -> None:
+    """40 pilots in 16 dimensions, too few for a useful covariance."""
     proposal = adapt(
         linear, starts(4, 16), 0, torch.arange(4), LikelihoodConfig(pilots=40, rounds=4, degrees=50)
     )
@@ -79,14 +78,14 @@ def linear() -> Rough:
     return target
 
 
-def test_rounds_end_once_the_pilots_are_good_enough() -> None:
+def test_rounds_stop_once_pilots_are_good_enough() -> None:
     target = rough(3, 2, height=0.0)
     target.sharpness = torch.zeros(3, dtype=torch.float64)  # z is ignored: the prior is right at once
     adapt(target, starts(3, 2), 0, torch.arange(3), LikelihoodConfig(pilots=50, rounds=9))
     assert sum(target.asked) <= 2 * 50
 
 
-def test_rounds_end_once_nothing_is_gained_and_go_on_while_something_is(
+def test_rounds_stop_once_nothing_is_gained(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(adaptation, "_MORE_ROUNDS", 0)
@@ -98,14 +97,14 @@ def test_rounds_end_once_nothing_is_gained_and_go_on_while_something_is(
     assert sum(target.asked) == 2 * 40
 
 
-def test_one_round_is_one() -> None:
-    """Nothing is known of what it gained. Validations that are to be cheap take one, and count its cost."""
+def test_one_round_evaluates_its_pilots_only() -> None:
+    """Its gain cannot be known. Cheap validations use one round and rely on its cost."""
     target = rough(5, 8, height=2.0)
     adapt(target, starts(5, 8), 0, torch.arange(5), LikelihoodConfig(pilots=40, rounds=1))
     assert sum(target.asked) == 40
 
 
-def test_no_rounds_is_the_first_guess() -> None:
+def test_zero_rounds_give_the_first_guess() -> None:
     begin = starts(6, 8)
     proposal = adapt(rough(), begin, 0, torch.arange(6), LikelihoodConfig(rounds=0))
     torch.testing.assert_close(proposal.log_weight.exp().sum(0), torch.ones(6, dtype=torch.float64))
@@ -113,8 +112,8 @@ def test_no_rounds_is_the_first_guess() -> None:
     assert bool((proposal.location[:3] == 0).all())
 
 
-def test_when_others_end_changes_nothing() -> None:
-    """A sentence whose rounds end early, beside ones that go on, has the proposal that it has alone."""
+def test_other_sentences_do_not_matter() -> None:
+    """A sentence whose rounds end early gets the same proposal alone as beside others that continue."""
     target, begin = rough(), starts(6, 8)
     target.sharpness[0], target.sharpness[5] = 0.0, 300.0
     together = adapt(target, begin, 0, torch.arange(6), LikelihoodConfig(rounds=8))
@@ -126,8 +125,8 @@ def test_when_others_end_changes_nothing() -> None:
         torch.testing.assert_close(found.root[:, 0], together.root[:, index], rtol=1e-6, atol=1e-9)
 
 
-def test_parts_of_the_pilots_are_evaluated_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory: however many pilots there are, few are evaluated at a time, and the result is the same."""
+def test_pilots_are_evaluated_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few pilots are evaluated at a time, which bounds the memory; the result is the same."""
     whole = adapt(rough(), starts(6, 8), 0, torch.arange(6), LikelihoodConfig())
     monkeypatch.setattr(adaptation, "_ROWS", 30)
     target = rough()
@@ -136,22 +135,15 @@ def test_parts_of_the_pilots_are_evaluated_apart(monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(parts.location, whole.location)
 
 
-def test_float32_is_enough(make_float: Callable[[torch.dtype], Rough]) -> None:
-    single, double = (
-        adapt(make_float(dtype), starts(6, 8).to(dtype), 0, torch.arange(6), LikelihoodConfig(rounds=2))
-        for dtype in (torch.float32, torch.float64)
-    )
+def test_float32_is_enough() -> None:
+    def adapted(dtype: torch.dtype) -> StudentMixture:
+        target = rough()
+        target = Rough(target.sharpness.to(dtype), target.centre.to(dtype), target.height)
+        return adapt(target, starts(6, 8).to(dtype), 0, torch.arange(6), LikelihoodConfig(rounds=2))
+
+    single, double = adapted(torch.float32), adapted(torch.float64)
     assert single.root.dtype == torch.float32
     torch.testing.assert_close(single.location.double(), double.location, rtol=0, atol=0.02)
-
-
-@pytest.fixture
-def make_float() -> Callable[[torch.dtype], Rough]:
-    def make(dtype: torch.dtype) -> Rough:
-        target = rough()
-        return Rough(target.sharpness.to(dtype), target.centre.to(dtype), target.height)
-
-    return make
 
 
 class TwoModes:
@@ -173,8 +165,8 @@ class TwoModes:
         return torch.stack(parts)
 
 
-def test_two_modes_are_both_found() -> None:
-    """Starts on both sides: p(x) is the sum of both peaks, and one alone would miss ln 2."""
+def test_both_modes_are_found() -> None:
+    """Starts on both sides: p(x) is the sum of two peaks, and one alone would miss ln 2."""
     starts = torch.tensor([[[2.0, 0.3]], [[-2.5, 0.1]]], dtype=torch.float64)
     config = LikelihoodConfig(samples=4000, pilots=500, rounds=2, modes=2)
     found = likelihood_figures(adaptive_draws(TwoModes(), starts, 0, torch.arange(1), config))
@@ -186,7 +178,7 @@ def test_two_modes_are_both_found() -> None:
     assert abs(float(found.log_likelihood) - evidence) < 5 * error
 
 
-def test_pilots_of_a_rough_target_choose_the_proposal_and_the_exact_one_is_weighed(linear: Rough) -> None:
+def test_pilots_of_an_approximate_target(linear: Rough) -> None:
     near = Rough(linear.sharpness * 1.1, linear.centre + 0.01, height=0.01)
     config = LikelihoodConfig(samples=4000, pilots=100)
     found = likelihood_figures(adaptive_draws(linear, starts(4, 16), 0, torch.arange(4), config, rough=near))
@@ -196,11 +188,11 @@ def test_pilots_of_a_rough_target_choose_the_proposal_and_the_exact_one_is_weigh
     errors = ((4000 / found.effective_sample_size - 1) / 4000).sqrt()
     assert float(errors.max()) < 0.1
     assert bool(((found.log_likelihood - evidence).abs() < 5 * errors + 1e-9).all())
-    assert len(linear.asked) == 0, "a pilot was evaluated exactly"
+    assert len(linear.asked) == 0, "a pilot was evaluated on the exact target"
 
 
-def test_pilots_are_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every round has noise of its own, and the draws that are weighed have none of the pilots'."""
+def test_pilots_are_not_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every round has its own noise, and so have the draws that are weighed."""
     asked: list[tuple[Stream, int]] = []
     original = StudentMixture.sample
 

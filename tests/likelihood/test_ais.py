@@ -1,4 +1,4 @@
-"""What a run of annealed importance sampling is made of, and what its noise may not depend on."""
+"""The parts of annealed importance sampling, and what its noise must not depend on."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def both(
     return forward, anneal_reverse(target, steps, exact, sentences, chains, seed)
 
 
-def test_a_sentence_does_not_depend_on_the_others() -> None:
+def test_other_sentences_do_not_matter() -> None:
     together, apart = both(torch.tensor([7, 2, 5])), both(torch.tensor([5, 7]))
     for whole, part in zip(together, apart, strict=True):
         torch.testing.assert_close(part.log_weights, whole.log_weights[:, [2, 0]], rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(part.end, whole.end[:, [2, 0]], rtol=1e-9, atol=1e-9)
 
 
-def test_more_chains_keep_the_first_ones() -> None:
+def test_larger_count_keeps_the_first_chains() -> None:
     few, many = both(torch.arange(3)), both(torch.arange(3), chains=9)
     for one, other in zip(few, many, strict=True):
         torch.testing.assert_close(other.log_weights[:5], one.log_weights, rtol=1e-9, atol=1e-9)
@@ -67,7 +67,7 @@ def test_one_rung_weighs_draws_of_the_prior() -> None:
     torch.testing.assert_close(forward.log_weights, Cubes(sentences).log_likelihood(z))
 
 
-def test_values_are_those_of_the_weights() -> None:
+def test_values_follow_from_the_weights() -> None:
     forward, reverse = both(torch.arange(3))
     weights = forward.log_weights.exp()
     torch.testing.assert_close(forward.log_likelihood, weights.mean(0).log())
@@ -93,7 +93,7 @@ def test_rungs_ascend_from_0_to_1() -> None:
         assert bool((steps.step_sizes > 0).all())
 
 
-def test_interpolation_is_numpys() -> None:
+def test_interpolation_matches_numpy() -> None:
     random = np.random.default_rng(0)
     positions, values = np.sort(random.random((6, 2)), 0), random.random((6, 2))
     at = random.random((9, 2)) * 1.4 - 0.2
@@ -103,8 +103,8 @@ def test_interpolation_is_numpys() -> None:
         np.testing.assert_allclose(found[:, column].numpy(), expected)
 
 
-def test_rungs_lie_closer_where_the_log_likelihood_spreads() -> None:
-    """Rungs share out ∫ deviation dβ: with 9 times the deviation below β = ½, nine tenths of them lie there."""
+def test_rungs_are_denser_where_deviation_is_large() -> None:
+    """Rungs divide ∫ deviation dβ evenly: with 9 times the deviation below β = ½, nine tenths of them lie there."""
     betas = torch.linspace(0, 1, 101, dtype=torch.float64).unsqueeze(1)
     deviation = torch.where(betas < 0.5, 9.0, 1.0).double()
     placed = ais._equal_lengths(betas, deviation, 1000)

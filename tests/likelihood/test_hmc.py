@@ -1,4 +1,4 @@
-"""A transition leaves its density as it is, whatever the metric, the step size and β."""
+"""A transition leaves its density invariant, whatever the metric, the step size and β."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sritool.model.random import Stream
 
 
 class Ripple:
-    """log p(x|z) = 2 cos(3 z) − z⁴/4 in each of two dimensions: several modes, and no Gaussian."""
+    """log p(x|z) = 2 cos(3 z) − z⁴/4 in each of two dimensions: multimodal and not Gaussian."""
 
     def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor]:
         value = 2 * torch.cos(3 * z) - z**4 / 4
@@ -58,8 +58,8 @@ def metric(curvatures: tuple[float, float]) -> hmc.Metric:
 
 @pytest.mark.parametrize(("curvatures", "step_size"), [((0.0, 0.0), 0.3), ((4.0, 0.5), 0.5)])
 @pytest.mark.parametrize("beta", [0.3, 1.0])
-def test_the_density_is_left_as_it_is(beta: float, curvatures: tuple[float, float], step_size: float) -> None:
-    """Chains that begin at exact draws are still distributed so after moves of which many are refused."""
+def test_density_is_invariant(beta: float, curvatures: tuple[float, float], step_size: float) -> None:
+    """Chains that begin at exact draws keep the distribution after moves of which many are rejected."""
     axis = torch.linspace(-8, 8, 20_001, dtype=torch.float64)
     cumulative = torch.softmax(beta * (2 * torch.cos(3 * axis) - axis**4 / 4) - axis.square() / 2, 0).cumsum(
         0
@@ -68,7 +68,7 @@ def test_the_density_is_left_as_it_is(beta: float, curvatures: tuple[float, floa
     uniform = Stream(1, "exact").uniform(torch.arange(chains), 2)
     start = axis[torch.searchsorted(cumulative, uniform).clamp_max(20_000)].view(chains, 1, 2)
     end, probability = run(beta, step_size, metric(curvatures), start, 4)
-    assert 0.2 < float(probability.mean()) < 0.97, "nothing is refused, so that nothing is tested"
+    assert 0.2 < float(probability.mean()) < 0.97, "nothing is rejected, so nothing is tested"
     assert float((end != start).any(-1).double().mean()) > 0.5
     expected = moments(beta)
     for name, values in features(end.flatten()).items():
@@ -76,14 +76,14 @@ def test_the_density_is_left_as_it_is(beta: float, curvatures: tuple[float, floa
         assert abs(float(values.mean()) - expected[name]) < 4.5 * error, name
 
 
-def test_a_trajectory_that_goes_astray_is_not_taken() -> None:
+def test_divergent_trajectory_is_rejected() -> None:
     start = torch.ones(5, 1, 2, dtype=torch.float64)
     end, probability = run(1.0, 1e6, metric((0.0, 0.0)), start, 1)
     assert torch.equal(end, start)
     assert torch.equal(probability, torch.zeros_like(probability))
 
 
-def test_root_is_that_of_the_inverse_precision() -> None:
+def test_root_of_the_inverse_precision() -> None:
     factor = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     hessian, beta = factor @ factor.mT, torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
     identity = torch.eye(4, dtype=torch.float64)
@@ -91,7 +91,7 @@ def test_root_is_that_of_the_inverse_precision() -> None:
     torch.testing.assert_close(root @ root.mT, torch.linalg.inv(identity + beta[:, None, None] * hessian))
 
 
-def test_a_direction_wider_than_the_prior_counts_as_flat() -> None:
+def test_direction_wider_than_the_prior_counts_as_flat() -> None:
     covariance = torch.tensor([[[3.0, 0.0], [0.0, 0.25]]], dtype=torch.float64)
     root = hmc.metric_of_covariance(covariance).root(torch.ones(1, dtype=torch.float64))
     torch.testing.assert_close((root @ root.mT)[0].diagonal(), torch.tensor([1.0, 0.25], dtype=torch.float64))

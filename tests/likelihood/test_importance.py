@@ -1,4 +1,4 @@
-"""Figures from weights that are written down by hand."""
+"""Likelihood figures, against weights written down by hand and against quadrature."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def drawn(**fields: torch.Tensor) -> WeightedDraws:
 
 
 class Given:
-    """A target and a proposal that are written down: z, log p(x|z) and log q(z)."""
+    """A target and a proposal with given z, log p(x|z) and log q(z)."""
 
     def __init__(self, z: Tensor, log_conditional: Tensor, log_q: Tensor) -> None:
         self.z, self.log_conditional, self.log_q = z, log_conditional, log_q
@@ -51,8 +51,8 @@ class Given:
         return likelihood_figures(draw(self, self, Stream(0, "any"), torch.arange(batch), draws))  # type: ignore[arg-type]
 
 
-def test_weighing_every_point_of_a_grid_is_quadrature() -> None:
-    """Draws at every point of a fine grid with q uniform on it: Σ is the integral, exactly."""
+def test_weights_on_a_grid_are_quadrature() -> None:
+    """With draws at every point of a fine grid and q uniform on it, the sum is the integral."""
     points = torch.linspace(-8, 8, 4001, dtype=torch.float64)
     log_q = torch.full((4001, 2), -math.log(16.0), dtype=torch.float64)
     z = points[:, None, None].expand(-1, 2, -1)
@@ -101,7 +101,7 @@ def test_figures_are_means_of_the_first_draws() -> None:
 
 
 @pytest.mark.parametrize(("share", "bound"), [(0.5, 0.005), (0.2, 0.01), (0.1, 0.03), (0.05, 0.08)])
-def test_posterior_kl_is_right_where_weights_are_uneven(share: float, bound: float) -> None:
+def test_posterior_kl_with_uneven_weights(share: float, bound: float) -> None:
     """Lognormal weights of draws of the prior, with an effective size of this share of 100."""
     variance = -math.log(share)
     normal = torch.randn(100, 20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -112,7 +112,7 @@ def test_posterior_kl_is_right_where_weights_are_uneven(share: float, bound: flo
     assert abs(error) < abs(error - float(correction.mean())) / 2, "no better than without the correction"
 
 
-def test_posterior_kl_of_fewer_draws_than_quarters() -> None:
+def test_posterior_kl_of_fewer_than_four_draws() -> None:
     log_weights, conditional = torch.tensor([[0.0], [1.0]]), torch.tensor([[-1.0], [-2.0]])
     found, correction = estimate_posterior_kl(log_weights, conditional)
     assert float(correction) == 0
@@ -120,7 +120,7 @@ def test_posterior_kl_of_fewer_draws_than_quarters() -> None:
     assert float(found) == pytest.approx(-share - 2 * (1 - share) - math.log((1 + math.e) / 2), rel=1e-5)
 
 
-def test_signs_stand_beside_the_absolute_weights() -> None:
+def test_signed_and_absolute_weights() -> None:
     found = likelihood_figures(drawn(sign=SIGNS, folded=torch.full((8, 2), 0.25).double()))
     torch.testing.assert_close(found.log_likelihood, WEIGHTS.mean(0).log() - 40)
     signed = (WEIGHTS * SIGNS).mean(0)
@@ -129,12 +129,12 @@ def test_signs_stand_beside_the_absolute_weights() -> None:
     assert found.folded_share.tolist() == [0.25, 0.25]
 
 
-def test_signed_weights_that_cancel_have_no_logarithm() -> None:
+def test_cancelling_weights_give_minus_infinity() -> None:
     found = log_mean_weight(torch.zeros(4, 1), torch.tensor([[1.0], [-1.0], [-1.0], [-1.0]]))
     assert found.tolist() == [-math.inf]
 
 
-def test_resampling_takes_a_draw_as_often_as_its_weight() -> None:
+def test_resampling_is_proportional_to_weight() -> None:
     one = WeightedDraws(*(tensor[:, :1].expand(-1, 4000, *tensor.shape[2:]) for tensor in drawn()[:3]))
     code, conditional = resample(one, 3, torch.arange(4000))
     share = torch.bincount(code[:, 0].long(), minlength=8) / 4000

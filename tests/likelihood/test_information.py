@@ -1,4 +1,4 @@
-"""Mutual information where it is known: sentences of several kinds, of which the code tells the kind."""
+"""Mutual information, against sentences of several kinds whose codes tell the kind, and against Gaussians."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ def known(noise: float) -> float:
     return right * math.log(ratios[0]) + (1 - right) * math.log(ratios[1])
 
 
-def test_a_code_that_tells_the_kind() -> None:
+def test_code_that_tells_the_kind() -> None:
     np.testing.assert_allclose(terms(0.0), math.log(KINDS), atol=1e-12)
 
 
 @pytest.mark.parametrize("noise", [0.2, 0.6])
-def test_a_code_that_is_sometimes_wrong(noise: float) -> None:
+def test_code_that_is_sometimes_wrong(noise: float) -> None:
     found = np.stack([terms(noise, seed) for seed in range(4)])
     error = found.std() / math.sqrt(found.size)
     assert error < 0.05
     assert abs(found.mean() - known(noise)) < 4 * error
 
 
-def test_a_code_that_tells_nothing() -> None:
+def test_code_that_tells_nothing() -> None:
     np.testing.assert_allclose(terms(1.0 - 1e-12), 0.0, atol=1e-9)
 
 
@@ -71,16 +71,16 @@ def test_batches_add_up() -> None:
     np.testing.assert_allclose(terms(0.3, batch=9), terms(0.3, batch=400), atol=1e-12)
 
 
-def test_no_sentence_gives_more_than_its_place_in_the_list() -> None:
-    """Codes that say exactly which sentence: log N of any more."""
+def test_information_is_at_most_log_n() -> None:
+    """Codes that identify the sentence give log N, not more."""
     evidence = np.full(8, -50.0)
     alone = information(np.full(8, -1.0), evidence, np.full(8, 49.0))
     np.testing.assert_allclose(alone, math.log(8))
 
 
 @pytest.mark.parametrize(("mean", "spread"), [(0.0, 1.0), (0.3, 1.0), (0.0, 0.6), (0.5, 1.7)])
-def test_the_aggregates_divergence_is_that_of_its_gaussian(mean: float, spread: float) -> None:
-    """And no more than it, although 32 dimensions have 560 moments and there are 1,500 codes."""
+def test_aggregate_divergence_matches_its_gaussian(mean: float, spread: float) -> None:
+    """It is not above it, although 32 dimensions have 560 moments and there are only 1,500 codes."""
     codes = mean + spread * np.random.default_rng(0).normal(size=(1500, 32))
     found = aggregate_terms(codes, seed=0)
     exact = 16 * (mean**2 + spread**2 - 1 - 2 * math.log(spread))
@@ -88,7 +88,7 @@ def test_the_aggregates_divergence_is_that_of_its_gaussian(mean: float, spread: 
     assert exact - 0.6 - 4 * error < found.mean() < exact + 4 * error
 
 
-def test_the_upper_side_does_not_saturate() -> None:
+def test_upper_side_does_not_saturate() -> None:
     """I(x; z) = 14.7 nats in 16 dimensions, where 500 sentences give the lower bound at most log 500 = 6.2."""
     random, within = np.random.default_rng(1), 0.4
     means = random.normal(size=(500, 16)) * math.sqrt(1 - within**2)

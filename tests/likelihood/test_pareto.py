@@ -1,4 +1,4 @@
-"""k̂ against draws of distributions whose tails are known, and against the published formula draw by draw."""
+"""k̂, against distributions with known tails and against the published formula written as loops."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def by_loops(x: np.ndarray) -> float:
     return sum(math.log(1 - theta * value) for value in x) / n
 
 
-def test_fit_is_the_published_one() -> None:
+def test_fit_matches_the_published_formula() -> None:
     sample = generalised_pareto(0.5, 1.0, 30).sort(0).values
     found, _ = fit_generalised_pareto(sample)
     expected = [by_loops(column) for column in sample.t()[:20].numpy()]
@@ -61,7 +61,7 @@ def test_fit_is_the_published_one() -> None:
 
 
 @pytest.mark.parametrize("shape", [0.2, 0.6, 1.0])
-def test_the_tail_of_weights_is_found(shape: float) -> None:
+def test_tail_of_pareto_weights(shape: float) -> None:
     """Pareto weights u^(−k): whatever the cut, their exceedances are generalised Pareto of the same shape."""
     draws = 4000
     found = pareto_k(-shape * uniforms(draws).log())
@@ -70,18 +70,16 @@ def test_the_tail_of_weights_is_found(shape: float) -> None:
     assert abs(float(found.mean()) - expected) < 5 * (1 + shape) / math.sqrt(size * BATCH) + 0.01
 
 
-def test_gaussian_and_student_proposals_are_told_apart() -> None:
+def test_narrow_and_wide_proposals_are_told_apart() -> None:
     """Weights of a proposal with half the target's deviation have k = 1 − σ_q²/σ_p² = 0.75, of a wide one k ≤ 0."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(20_000, BATCH, generator=generator, dtype=torch.float64)
-    narrow, wide = 0.5, 1.5
-    too_narrow = -0.5 * (narrow * z).square() + 0.5 * z.square()
-    too_wide = -0.5 * (wide * z).square() + 0.5 * z.square()
-    assert 0.55 < float(pareto_k(too_narrow).mean()) < 0.85
-    assert float(pareto_k(too_wide).mean()) < 0.1
+    narrow, wide = (-0.5 * (scale * z).square() + 0.5 * z.square() for scale in (0.5, 1.5))
+    assert 0.55 < float(pareto_k(narrow).mean()) < 0.85
+    assert float(pareto_k(wide).mean()) < 0.1
 
 
-def test_a_constant_factor_and_the_order_change_nothing() -> None:
+def test_scale_and_order_do_not_matter() -> None:
     log_weights = 1.5 * torch.randn(100, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     found = pareto_k(log_weights)
     torch.testing.assert_close(pareto_k(log_weights.flip(0) - 700.0), found)
@@ -92,7 +90,7 @@ def test_a_constant_factor_and_the_order_change_nothing() -> None:
 def test_weights_without_a_tail() -> None:
     equal = torch.zeros(100, 2, dtype=torch.float64)
     assert pareto_k(equal).tolist() == [0.0, 0.0]
-    assert bool(pareto_k(torch.randn(20, 3)).isnan().all()), "4 draws are no tail"
+    assert bool(pareto_k(torch.randn(20, 3)).isnan().all()), "4 draws are too few for a tail"
     broken = torch.randn(100, 2)
     broken[3, 1] = math.nan
     assert pareto_k(broken).isnan().tolist() == [False, True]

@@ -1,4 +1,4 @@
-"""Student mixtures against torch's distributions and quadrature, tempered weights against their definition."""
+"""Student mixtures, tempered weights and matching, against torch, quadrature and their definitions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def mixture(latent: int = 2, degrees: int = 8, components: int = 3, batch: int =
     return StudentMixture(location, root, weight, degrees)
 
 
-def test_density_in_one_dimension_is_torchs() -> None:
+def test_density_matches_torch_in_one_dimension() -> None:
     proposal = mixture(latent=1)
     z = torch.linspace(-5, 5, 41, dtype=torch.float64)[:, None, None].expand(-1, 2, 1)
     parts = StudentT(8.0, proposal.location[:, None, :, 0], proposal.root[:, None, :, 0, 0]).log_prob(
@@ -66,8 +66,8 @@ def test_samples_have_the_mixtures_moments() -> None:
         torch.testing.assert_close(torch.cov(z[:, sentence].t()), covariance[sentence], rtol=0.06, atol=0.06)
 
 
-def test_samples_have_the_density() -> None:
-    """E_q[p/q] = 1 for any density p, here a wide Gaussian: it fails for a wrong density as for wrong draws."""
+def test_samples_follow_the_density() -> None:
+    """E_q[p/q] = 1 for any density p, here Gaussians; a wrong density or wrong draws would break it."""
     proposal = mixture(latent=2, degrees=4)
     z = proposal.sample(Stream(0, "test"), torch.arange(2), 60_000)
     for centre in (-1.0, 0.0, 2.0):
@@ -77,7 +77,7 @@ def test_samples_have_the_density() -> None:
         assert float(((ratio.mean(0) - 1) / error).abs().max()) < 5
 
 
-def test_a_draw_depends_on_its_own_sentence_and_number() -> None:
+def test_draws_depend_on_sentence_and_number_only() -> None:
     proposal = mixture(latent=2)
     swapped = StudentMixture(
         proposal.location[:, [1, 0]], proposal.root[:, [1, 0]], proposal.log_weight[:, [1, 0]], 8
@@ -102,7 +102,7 @@ def test_effective_sample_size(values: list[float]) -> None:
     assert 1 - 1e-9 <= found <= len(values) + 1e-9
 
 
-def test_tempered_weights_reach_the_size_and_no_more() -> None:
+def test_tempered_weights_just_reach_the_size() -> None:
     generator = torch.Generator().manual_seed(0)
     scales = torch.tensor([0.1, 2.0, 30.0, 1000.0], dtype=torch.float64)
     log_weights = torch.randn(100, 4, generator=generator).double() * scales
@@ -124,7 +124,7 @@ def test_tempered_weights_reach_the_size_and_no_more() -> None:
 
 
 def test_moment_matching_recovers_a_gaussian() -> None:
-    """Draws of a wide proposal, weighed to a narrow Gaussian: its mean and covariance come back."""
+    """Draws of a wide proposal with the weights of a narrow Gaussian give its mean and covariance."""
     generator = torch.Generator().manual_seed(0)
     z = 2 * torch.randn(20_000, 1, 2, generator=generator).double()
     mean = torch.tensor([0.5, -0.4], dtype=torch.float64)
@@ -140,7 +140,7 @@ def test_moment_matching_recovers_a_gaussian() -> None:
     assert float(found[0].diagonal().min()) > 0
 
 
-def test_few_draws_lean_on_a_good_approximation() -> None:
+def test_few_draws_rely_on_a_good_approximation() -> None:
     """The posterior is the Laplace approximation: its covariance beats that of 60 draws in 16 dimensions."""
     generator = torch.Generator().manual_seed(1)
     latent, batch, draws = 16, 8, 60
@@ -166,8 +166,8 @@ def gaussian(batch: int, latent: int) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, latent, generator=generator).double(), precision
 
 
-def test_scores_of_few_draws_give_a_gaussian_away() -> None:
-    """latent + 2 draws from a quite different place, matched again and again: exact, as weights never are."""
+def test_score_matching_recovers_a_gaussian() -> None:
+    """latent + 2 draws from a distant place, matched repeatedly, are exact, unlike weighed moments."""
     mean, precision = gaussian(3, 6)
     z = 2 + torch.randn(8, 3, 6, generator=torch.Generator().manual_seed(3)).double()
     scores = ((mean - z).unsqueeze(-2) @ precision).squeeze(-2)
@@ -179,8 +179,8 @@ def test_scores_of_few_draws_give_a_gaussian_away() -> None:
     torch.testing.assert_close(whitened, torch.eye(6).double().expand(3, 6, 6), rtol=0, atol=1e-3)
 
 
-def test_the_match_is_the_best_of_its_objective() -> None:
-    """What the docstring says is minimised, by search in one dimension."""
+def test_score_match_minimises_its_objective() -> None:
+    """The objective of the docstring, minimised by search in one dimension."""
     generator = torch.Generator().manual_seed(4)
     z = torch.randn(7, generator=generator).double()
     scores = torch.randn(7, generator=generator).double() - z
@@ -204,7 +204,7 @@ def test_the_match_is_the_best_of_its_objective() -> None:
     assert found == pytest.approx((centre + gain * target) / (1 + gain))
 
 
-def test_a_component_without_draws_stays_where_it_is() -> None:
+def test_component_without_draws_stays_put() -> None:
     z = torch.randn(20, 1, 3, generator=torch.Generator().manual_seed(5)).double()
     centre, covariance = torch.full((1, 3), 5.0).double(), 0.1 * torch.eye(3).double()[None]
     for share in (0.0, 1e-30):

@@ -1,4 +1,4 @@
-"""Methods with an encoder: their gradients against autograd of the objective as it is written down."""
+"""Methods with an encoder: gradients against autograd of the written-out objective, KL weights, posteriors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def code(method: EncoderMethod, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def objective(method: EncoderMethod, batch: Batch, clock: Clock, weight: float) -> Tensor:
-    """Batch mean of recon + weight · what the method makes of the KL, on the noise that it draws."""
+    """Batch mean of recon + weight · the method's KL term, with the noise that the method draws."""
     mean, log_variance = code(method, batch)
     noise = method.noise(batch, clock.stream("encoder"))
     is_point = method.name == "ae" and not method.config.autoencoder.noise
@@ -51,7 +51,7 @@ def objective(method: EncoderMethod, batch: Batch, clock: Clock, weight: float) 
 
 
 def with_settings(method: EncoderMethod, **changes: object) -> EncoderMethod:
-    """The same parameters under other settings."""
+    """A method with the same parameters and other settings."""
     config = build(type(method.config), merge(plain(method.config), changes))
     made = build_method(config, method.generator.vocabulary_size)
     made.modules.double()
@@ -66,7 +66,7 @@ def test_gradient_is_that_of_the_objective(
 ) -> None:
     made, batch = make_method(name), batch_of(EXAMPLES)
     kl = made.encoder.run(batch).q.kl_by_dimension()
-    # Some lie below the target, some above.
+    # Put the target between the values, so that both sides of the hinge occur.
     target = {"vae-fbp": kl.sum(-1).median(), "vae-fb": kl.median() * made.latent}.get(name, 0.0)
     changes = {"free_bits": {"target": 1.001 * float(target)}, "autoencoder": {"noise": noise}}
     method = with_settings(made, **changes)
@@ -81,7 +81,7 @@ def test_gradient_is_that_of_the_objective(
     if name in ("vae-fbp", "vae-fb"):
         q = method.encoder.run(batch).q
         hinge = method.hinge(q.kl_by_dimension())
-        assert 0 < float(hinge.mean()) < 1, "both sides of the hinge are looked at"
+        assert 0 < float(hinge.mean()) < 1, "the test needs both sides of the hinge"
     assert columns["recon"] > 0
 
 
@@ -101,8 +101,11 @@ def test_weight_of_the_kl_at_every_step(
         if name == "vae-cyclical":
             within = math.fmod(progress * 4, 1.0)
             expected = 1.0 if within >= 0.5 or progress == 1 else 2 * within
+            assert method.settled_at() == 0.875
         else:
-            length = min(kl_epochs, epochs / 2)  # a plan shorter than two ramps gives its first half
+            length = min(
+                kl_epochs, epochs / 2
+            )  # in a plan shorter than two ramps, the ramp is its first half
             risen = min(1.0, progress * epochs / length) if length else 1.0
             expected = 0.1 + 0.9 * risen
         assert method.kl_weight(clock) == pytest.approx(expected)
@@ -110,16 +113,16 @@ def test_weight_of_the_kl_at_every_step(
             assert method.kl_weight(clock) == pytest.approx(1.0)
 
 
-def test_cycles_can_begin_above_nothing(make_method: MakeMethod, clock: Clock) -> None:
+def test_cycles_can_start_above_zero(make_method: MakeMethod, clock: Clock) -> None:
     method = with_settings(make_method("vae-cyclical"), cycles={"start": 0.1, "ramp": 0.45})
-    # As Fu et al.'s code: 1/5 an epoch from 0.1, in cycles of ten of forty epochs.
+    # Fu et al.'s code: the weight rises by 1/5 per epoch from 0.1, in cycles of 10 of 40 epochs.
     for epoch in range(40):
         published = min(1.0, 0.1 + (epoch % 10) / 5)
         assert method.kl_weight(clock._replace(progress=epoch / 40)) == pytest.approx(published)
 
 
 @pytest.mark.parametrize("name", ["lm", "vae-fb"])
-def test_embeddings_can_start_wider_than_the_rest(make_method: MakeMethod, name: str) -> None:
+def test_embeddings_can_have_a_wider_initial_scale(make_method: MakeMethod, name: str) -> None:
     method = make_method(name)
     scales = replace(method.config.optimizer, initial_scale=0.01, embedding_scale=0.1)
     method.config = replace(method.config, optimizer=scales)
@@ -131,14 +134,14 @@ def test_embeddings_can_start_wider_than_the_rest(make_method: MakeMethod, name:
             assert (0.05 < largest <= 0.1) if wide else largest <= 0.01, key
 
 
-def test_a_sigmoid_ramp_is_another_one(make_method: MakeMethod, clock: Clock) -> None:
+def test_sigmoid_ramp_starts_below_the_linear_one(make_method: MakeMethod, clock: Clock) -> None:
     method = make_method("vae-anneal")
     other = with_settings(method, kl={"ramp": "sigmoid", "epochs": 40.0})
     assert other.kl_weight(clock._replace(progress=0.1)) < method.kl_weight(clock._replace(progress=0.1))
 
 
 @pytest.mark.parametrize("name", ["vae-anneal", "vae-fb"])
-def test_posterior_is_the_encoders_and_its_kl_in_closed_form(
+def test_posterior_is_the_encoders_with_closed_form_kl(
     make_method: MakeMethod, batch_of: BatchOf, name: str
 ) -> None:
     method, batch = make_method(name), batch_of(EXAMPLES)
@@ -154,7 +157,7 @@ def test_posterior_is_the_encoders_and_its_kl_in_closed_form(
     assert method.posterior_name == "encoder"
 
 
-def test_an_autoencoder_has_one_code_a_sentence(make_method: MakeMethod, batch_of: BatchOf) -> None:
+def test_autoencoder_has_one_code_per_sentence(make_method: MakeMethod, batch_of: BatchOf) -> None:
     method, batch = make_method("ae"), batch_of(EXAMPLES)
     draws = method.posterior(method.conditional(batch), 0, 3)
     torch.testing.assert_close(draws, code(method, batch)[0].expand(3, -1, -1))
@@ -162,10 +165,10 @@ def test_an_autoencoder_has_one_code_a_sentence(make_method: MakeMethod, batch_o
 
 
 @pytest.mark.parametrize("noise", [False, True])
-def test_noise_alone_trains_the_variance_of_an_autoencoder(
+def test_autoencoder_variance_is_trained_only_with_noise(
     make_method: MakeMethod, batch_of: BatchOf, clock: Clock, noise: bool
 ) -> None:
-    """Without, its part of the last layer has no gradient; with, the variance falls, as no KL holds it up."""
+    """With noise, the variance falls, as no KL keeps it up; without, its rows of the last layer get no gradient."""
     method, batch = with_settings(make_method("ae"), autoencoder={"noise": noise}), batch_of(EXAMPLES)
     columns = method.gradients(batch, clock)
     gradient = method.encoder.to_code.grad
@@ -209,7 +212,7 @@ def test_pretraining_is_an_autoencoder_and_leaves_its_encoder(
     assert method.has_density
 
 
-def test_state_of_another_method_is_refused(make_method: Callable[..., Method]) -> None:
+def test_foreign_or_broken_state_is_refused(make_method: Callable[..., Method]) -> None:
     with pytest.raises(ValueError, match="vae-anneal"):
         make_method("vae-anneal").restore({"aggressive": True})
     for state in (

@@ -1,4 +1,4 @@
-"""The language model: an exact gradient, and nothing to infer."""
+"""The language model: its gradient against autograd, and an empty posterior."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_dropout_changes_with_the_epoch(
     assert not torch.equal(gradients(method, batch, clock._replace(epoch=9))["output"], first["output"])
 
 
-def test_there_is_no_code(make_method: Callable[..., Method], batch_of: Callable[..., Batch]) -> None:
+def test_posterior_is_empty(make_method: Callable[..., Method], batch_of: Callable[..., Batch]) -> None:
     method = make_method("lm")
     conditional = method.conditional(batch_of(EXAMPLES))
     draws = method.posterior(conditional, 0, 3)

@@ -1,4 +1,4 @@
-"""What the parts of a batch give adds up to what the batch gives, for every method and sampler, in float64."""
+"""Gradients and sums of the parts of a batch add up to those of the batch, for every method and sampler."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ for name, preset in SAMPLERS.items():
     own = merge(preset, {"sampler": few, "training": {}})
     CASES[f"sri, {name}"] = {"method": "sri", "generator": {"latent": 3}, **own}
 CASES["lm, residual"] = merge(CASES["lm"], {"generator": {"residual": True, "layers": 2}})
-# The second one has no sentence.
+# The second part has no sentence.
 PARTS = [slice(0, 2), slice(2, 2), slice(2, 3), slice(3, 7)]
 
 
@@ -44,7 +44,8 @@ def make(case: str) -> Method:
     return method
 
 
-def told(method: Method) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
+def results_of(method: Method) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
+    """Copies of the gradients and of the statistics that processes share."""
     gradients = {
         name: parameter.grad.clone()
         for name, parameter in method.modules.named_parameters()
@@ -58,25 +59,23 @@ def test_parts_add_up_to_the_batch(
     case: str, batch_of: Callable[[Sequence[int]], Batch], clock: Clock
 ) -> None:
     whole = batch_of([6, 0, 4, 2, 9, 5, 7])
-    assert int(whole.lengths.min()) < len(whole.targets), "without padding there is nothing to get wrong"
+    assert int(whole.lengths.min()) < len(whole.targets), "the test needs padding"
     method = make(case)
     sums = method.gradients(whole, clock)
-    gradients, statistics = told(method)
-    method, added, kept = make(case), dict.fromkeys(sums, 0.0), None
+    gradients, statistics = results_of(method)
+    method, added, total = make(case), dict.fromkeys(sums, 0.0), None
     for which in PARTS:
         part = whole.part(which)
         for name, value in method.gradients(part, clock, whole).items():
             share = part.size / whole.size if name.startswith("mean ") else 1.0
             added[name] += share * value if part.size else 0.0
-        found = told(method)
-        if kept is None:
-            kept = found
+        found = results_of(method)
+        if total is None:
+            total = found
             continue
         for name, gradient in found[0].items():
-            kept[0][name] += gradient
-        for before, tensor in zip(kept[1], found[1], strict=True):
+            total[0][name] += gradient
+        for before, tensor in zip(total[1], found[1], strict=True):
             before += tensor
     assert added == pytest.approx(sums, rel=1e-9)
-    assert kept is not None
-    torch.testing.assert_close(kept[0], gradients, rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(kept[1], statistics, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(total, (gradients, statistics), rtol=1e-9, atol=1e-12)

@@ -1,4 +1,4 @@
-"""Methods by name, and what all of them promise the trainer."""
+"""Methods by name, and what the trainer requires of all of them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from sritool.methods.registry import METHODS, build_method
 @pytest.mark.parametrize(
     ("name", "hint"), [("sry", "did you mean sri?"), ("wake-sleep", "known: sri, lm, ae, ")]
 )
-def test_an_unknown_method(name: str, hint: str) -> None:
+def test_unknown_method_is_refused(name: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         build_method(RunConfig(method=name), 10)
     assert hint in str(caught.value)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_fills_every_gradient(
+def test_every_parameter_gets_a_gradient(
     make_method: Callable[..., Method], batch_of: Callable[..., Batch], clock: Clock, name: str
 ) -> None:
     method = make_method(name, dropout=0.5)
     filled = set()
-    for _ in range(3):  # where an update is of some parameters alone, the others come later
+    for _ in range(3):  # a method that updates some parameters at a time needs several steps
         sums = method.gradients(batch_of([3, 7]), clock)
         method.after_update()
         assert sums["recon"] > 0
@@ -43,7 +43,7 @@ def test_every_method_fills_every_gradient(
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_starts_from_its_seed(make_method: Callable[..., Method], name: str) -> None:
+def test_initial_parameters_depend_on_the_seed(make_method: Callable[..., Method], name: str) -> None:
     config = make_method(name).config
 
     def weights(seed: int) -> torch.Tensor:
@@ -56,7 +56,7 @@ def test_every_method_starts_from_its_seed(make_method: Callable[..., Method], n
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_draws_the_same_for_a_sentence_in_any_batch(
+def test_draws_do_not_depend_on_the_batch(
     make_method: Callable[..., Method], batch_of: Callable[..., Batch], name: str
 ) -> None:
     method = make_method(name)

@@ -1,4 +1,4 @@
-"""The semi-amortised autoencoder: its gradient against differences of its loss, its q against the encoder's."""
+"""The semi-amortised VAE: its gradient against finite differences, its refined q against the encoder's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BatchOf = Callable[..., Batch]
 
 
 def with_refinement(method: SemiAmortizedVae, **settings: float) -> SemiAmortizedVae:
-    """The same parameters under other settings."""
+    """A method with the same parameters and other settings."""
     refinement = RefinementConfig(**{"steps": 4, "rate": 0.2, "clip": 0.0, **settings})  # type: ignore[arg-type]
     config = replace(method.config, refinement=refinement, kl=KlConfig(start=0.3, epochs=60))
     other = build_method(config, method.generator.vocabulary_size)
@@ -51,7 +51,7 @@ def trained(make_method: MakeMethod, batch_of: BatchOf) -> SemiAmortizedVae:
     return found
 
 
-def test_the_whole_gradient_agrees_with_differences_of_the_loss(
+def test_gradient_agrees_with_differences_of_the_loss(
     method: SemiAmortizedVae, batch_of: BatchOf, clock: Clock
 ) -> None:
     batch, size = batch_of(EXAMPLES), 1e-5
@@ -86,11 +86,9 @@ def test_the_whole_gradient_agrees_with_differences_of_the_loss(
         assert abs(expected) > 1e-2
 
 
-def test_the_steps_reach_the_encoder_and_the_generator(
-    method: SemiAmortizedVae, batch_of: BatchOf, clock: Clock
-) -> None:
+def test_refinement_affects_both_gradients(method: SemiAmortizedVae, batch_of: BatchOf, clock: Clock) -> None:
     found = []
-    for rate in (0.2, 1e-12):  # the second: as good as no refinement
+    for rate in (0.2, 1e-12):  # the second rate amounts to no refinement
         other = with_refinement(method, rate=rate)
         sums = other.gradients(batch_of(EXAMPLES), clock)
         assert (abs(sums["gap closed"]) > 0.1) == (rate == 0.2)
@@ -103,16 +101,15 @@ def test_gap_closed_is_the_difference_of_the_bounds(
 ) -> None:
     batch = batch_of(EXAMPLES)
     refined = method.gradients(batch, clock)
-    still = with_refinement(method, rate=1e-14).gradients(
-        batch, clock
-    )  # the same masks, and the same last noise
+    # Without refinement, but with the same masks and the same final noise.
+    bare = with_refinement(method, rate=1e-14).gradients(batch, clock)
     weight = refined["mean KL weight"]
-    gap = still["recon"] + weight * still["kl"] - refined["recon"] - weight * refined["kl"]
+    gap = bare["recon"] + weight * bare["kl"] - refined["recon"] - weight * refined["kl"]
     assert refined["gap closed"] == pytest.approx(gap, rel=1e-8)
 
 
 @pytest.mark.slow
-def test_refinement_raises_the_bound_and_stays_below_the_likelihood(
+def test_refinement_raises_the_bound_below_the_likelihood(
     trained: SemiAmortizedVae, batch_of: BatchOf
 ) -> None:
     batch = batch_of(range(12))
@@ -132,16 +129,16 @@ def test_refinement_raises_the_bound_and_stays_below_the_likelihood(
     assert float((likelihood - refined).min()) > -0.05  # the noise of 100 draws
 
 
-def test_a_sentence_is_refined_the_same_in_any_batch(trained: SemiAmortizedVae, batch_of: BatchOf) -> None:
+def test_refinement_does_not_depend_on_the_batch(trained: SemiAmortizedVae, batch_of: BatchOf) -> None:
     whole = trained.proposal(trained.conditional(batch_of([4, 0, 7])), 2)
     alone = trained.proposal(trained.conditional(batch_of([7])), 2)
     other = trained.proposal(trained.conditional(batch_of([7])), 3)
     for one, two in zip(whole, alone, strict=True):
         torch.testing.assert_close(one[2:], two, rtol=1e-10, atol=1e-12)
-    assert not torch.allclose(other.mean, alone.mean, rtol=1e-6), "the seed is that of the noise"
+    assert not torch.allclose(other.mean, alone.mean, rtol=1e-6), "the noise must depend on the seed"
 
 
-def test_draws_and_kl_are_of_the_refined_posterior(trained: SemiAmortizedVae, batch_of: BatchOf) -> None:
+def test_draws_and_kl_come_from_the_refined_posterior(trained: SemiAmortizedVae, batch_of: BatchOf) -> None:
     conditional = trained.conditional(batch_of(EXAMPLES))
     q = trained.refined(Refinement(2, rate=0.1)).proposal(conditional, 1)
     encoder = trained.encoder.run(conditional.batch).q

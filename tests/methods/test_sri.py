@@ -1,4 +1,4 @@
-"""Short-run inference: its chain against plain autograd, its θ-gradients against autograd at the chain's codes."""
+"""Short-run inference: its chain and its θ-gradients against autograd at the chain's codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
 from sritool.model.dropout import Masks
 from sritool.model.word_subset import WordSubset
-from tests.support.targets import LinearGaussian
+from support.targets import LinearGaussian
 
 EXAMPLES = [0, 1, 2, 4, 11]
 ALL_KINDS: dict[str, Any] = {
@@ -40,7 +40,7 @@ Gradients = Callable[[Method, Batch, Clock], dict[str, Tensor]]
 
 @pytest.fixture
 def chains(monkeypatch: pytest.MonkeyPatch) -> list[Chain]:
-    """Every chain that the method runs, with its path."""
+    """All chains that the method runs, with their paths."""
     seen: list[Chain] = []
     original = sri.short_run
 
@@ -55,7 +55,7 @@ def chains(monkeypatch: pytest.MonkeyPatch) -> list[Chain]:
 
 
 def update(method: Method, batch: Batch, clock: Clock) -> dict[str, float]:
-    """What an update does to the method, but for θ."""
+    """A training step without the change of θ."""
     sums = method.gradients(batch, clock)
     method.after_update()
     return sums
@@ -70,7 +70,7 @@ def autograd(method: Method, loss: Tensor) -> dict[str, Tensor]:
     return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
 
 
-def agree(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+def assert_agree(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     for name, slope in expected.items():
         assert float(slope.abs().max()) > 0, name
@@ -80,7 +80,7 @@ def agree(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 
 def end_by_autograd(method: Method, batch: Batch, chain: Chain, prior_weight: float = 1.0) -> Tensor:
-    """Where eq. (7) leads from the chain's start with its noise, each slope by autograd."""
+    """The end of the chain by eq. (7), from its start and noise, with gradients by autograd."""
     z = chain.start
     for k, step in enumerate(chain.dynamics.step_sizes):
         at = z.clone().requires_grad_()
@@ -103,7 +103,7 @@ def test_training_chain_follows_equation_seven(
     torch.testing.assert_close(chain.end, end_by_autograd(method, batch, chain), rtol=1e-10, atol=1e-10)
 
 
-def test_prior_weight_scales_the_priors_part_of_the_energy_while_training(
+def test_prior_weight_scales_the_prior_during_training(
     make_method: MakeMethod, batch_of: BatchOf, clock: Clock, gradients: Gradients, chains: list[Chain]
 ) -> None:
     batch = batch_of(EXAMPLES)
@@ -115,18 +115,18 @@ def test_prior_weight_scales_the_priors_part_of_the_energy_while_training(
     conditional, usual = method.conditional(batch), make_method()
     assert torch.equal(
         method.posterior(conditional, 0, 2), usual.posterior(usual.conditional(batch), 0, 2)
-    ), "it is 1 at evaluation"
+    ), "the weight must be 1 at evaluation"
 
 
-def test_end_is_the_batch_mean_at_the_last_code(
+def test_end_gradient_is_the_batch_mean_at_the_last_code(
     make_method: MakeMethod, batch_of: BatchOf, clock: Clock, gradients: Gradients, chains: list[Chain]
 ) -> None:
     method, batch = make_method(theta_gradient="end"), batch_of(EXAMPLES)
     found = gradients(method, batch, clock)
-    agree(found, autograd(method, nll(method, batch, chains[0].end).mean()))
+    assert_agree(found, autograd(method, nll(method, batch, chains[0].end).mean()))
 
 
-def test_path_sums_over_every_visited_code(
+def test_path_gradient_sums_over_every_visited_code(
     make_method: MakeMethod, batch_of: BatchOf, clock: Clock, gradients: Gradients, chains: list[Chain]
 ) -> None:
     method, batch = make_method(theta_gradient="path", end_weight=0.125), batch_of(EXAMPLES)
@@ -134,31 +134,31 @@ def test_path_sums_over_every_visited_code(
     path = chains[0].path
     assert path is not None
     visited = sum(nll(method, batch, z).sum() for z in path[:-1])
-    agree(found, autograd(method, visited + 0.125 * nll(method, batch, path[-1]).sum()))
+    assert_agree(found, autograd(method, visited + 0.125 * nll(method, batch, path[-1]).sum()))
 
 
-def test_the_weight_at_the_end_can_follow_the_batch(
+def test_end_weight_can_be_one_over_the_batch_size(
     make_method: MakeMethod, batch_of: BatchOf, clock: Clock, gradients: Gradients
 ) -> None:
     for examples in (EXAMPLES, EXAMPLES[:2]):
         following = make_method(theta_gradient="path", end_weight="1/batch")
         fixed = make_method(theta_gradient="path", end_weight=1 / len(examples))
         batch = batch_of(examples)
-        agree(gradients(following, batch, clock), gradients(fixed, batch, clock))
+        assert_agree(gradients(following, batch, clock), gradients(fixed, batch, clock))
 
 
 @pytest.mark.parametrize(("choice", "scale"), [("path", 1.0), ("end", 1 / 5)])
-def test_a_batch_is_its_sentences_one_by_one(
+def test_batch_gradient_is_the_sum_over_its_sentences(
     make_method: MakeMethod, batch_of: BatchOf, clock: Clock, gradients: Gradients, choice: str, scale: float
 ) -> None:
-    """Noise, masks and padding of a sentence do not depend on who is beside it."""
+    """Noise, masks and padding of a sentence do not depend on the other sentences."""
     method = make_method(theta_gradient=choice, end_weight=0.125, dropout=0.5, chain_dropout=True)
     together = gradients(method, batch_of(EXAMPLES), clock)
     parts = [gradients(method, batch_of([example]), clock) for example in EXAMPLES]
-    agree(together, {name: scale * sum(part[name] for part in parts) for name in together})  # type: ignore[misc]
+    assert_agree(together, {name: scale * sum(part[name] for part in parts) for name in together})  # type: ignore[misc]
 
 
-def test_noise_depends_on_seed_and_epoch_and_not_on_the_step(
+def test_noise_depends_on_seed_and_epoch_only(
     make_method: MakeMethod, batch_of: BatchOf, clock: Clock, chains: list[Chain]
 ) -> None:
     method, batch = make_method(), batch_of(EXAMPLES)
@@ -174,13 +174,13 @@ def test_noise_depends_on_seed_and_epoch_and_not_on_the_step(
 @pytest.mark.parametrize(
     "dropped",
     [{"dropout": 0.0}, {"dropout": 0.5}, ALL_KINDS],
-    ids=["nothing", "words' features", "all kinds"],
+    ids=["no dropout", "dropout", "all kinds"],
 )
 @pytest.mark.parametrize("chain_dropout", [True, False])
 @pytest.mark.parametrize("choice", ["path", "end"])
 @pytest.mark.parametrize("ours", [{}, {"preconditioned": True}, {"words": 2}, OURS])
 @pytest.mark.slow
-def test_the_form_that_a_gpu_replays_computes_the_same(
+def test_static_form_for_gpu_graphs_computes_the_same(
     make_method: MakeMethod,
     batch_of: BatchOf,
     clock: Clock,
@@ -191,18 +191,18 @@ def test_the_form_that_a_gpu_replays_computes_the_same(
     choice: str,
     ours: dict[str, Any],
 ) -> None:
-    """Padding left out by multiplication, everything that changes passed as a tensor: same gradients and figures."""
+    """It masks padding by multiplication and takes everything that changes as a tensor."""
 
     def made() -> Method:
         method = make_method(
             theta_gradient=choice, end_weight=0.125, generator=dropped, chain_dropout=chain_dropout, **ours
         )
-        for _ in range(3):  # for running statistics that are not what they begin as
+        for _ in range(3):  # so that the running statistics differ from their initial values
             update(method, batch, clock)
         return method
 
     batch = batch_of(EXAMPLES)
-    assert int(batch.lengths.min()) < len(batch.targets), "without padding there is nothing to leave out"
+    assert int(batch.lengths.min()) < len(batch.targets), "the test needs padding"
     method = made()
     expected, sums, statistics = gradients(method, batch, clock), update(method, batch, clock), method
     method, calls = made(), []
@@ -213,15 +213,15 @@ def test_the_form_that_a_gpu_replays_computes_the_same(
 
     monkeypatch.setattr(method, "_graphed_pass", replayed)
     monkeypatch.setattr(sri, "_replayed", lambda batch: True)
-    agree(gradients(method, batch, clock), expected)
+    assert_agree(gradients(method, batch, clock), expected)
     assert update(method, batch, clock) == pytest.approx(sums)
     assert calls
-    for name, kept in method.modules.named_buffers():
-        torch.testing.assert_close(kept, statistics.modules.get_buffer(name))
+    for name, buffer in method.modules.named_buffers():
+        torch.testing.assert_close(buffer, statistics.modules.get_buffer(name))
 
 
 @pytest.mark.parametrize("exponential", [False, True])
-def test_the_chain_follows_the_preconditioned_equation_on_the_words_that_were_drawn(
+def test_preconditioned_chain_on_the_drawn_words(
     make_method: MakeMethod,
     batch_of: BatchOf,
     clock: Clock,
@@ -241,11 +241,11 @@ def test_the_chain_follows_the_preconditioned_equation_on_the_words_that_were_dr
         update(method, batch, clock)
     root = method.root
     assert root is not None
-    assert float((root - torch.eye(3)).abs().max()) > 0.05, "F is still nothing"
+    assert float((root - torch.eye(3)).abs().max()) > 0.05, "the Fisher matrix is still zero"
     method.gradients(batch, clock)
     chain, subsets = chains[-1], drawn[-1]
     assert len(subsets) == len(chain.dynamics.step_sizes) == 4
-    assert {len(subset.words) for subset in subsets} != {7}, "every word was drawn"
+    assert {len(subset.words) for subset in subsets} != {7}, "the test needs a proper subset of the words"
     z = chain.start
     for step, epsilon, subset in zip(chain.dynamics.step_sizes, chain.noise, subsets, strict=True):
         at = z.clone().requires_grad_()
@@ -260,7 +260,7 @@ def test_the_chain_follows_the_preconditioned_equation_on_the_words_that_were_dr
 
 
 def raised_nll(method: Method, batch: Batch, z: Tensor, subset: WordSubset) -> Tensor:
-    """Σ_batch −log p(x|z) by autograd where a softmax sees some words, their logits raised by −log π."""
+    """Σ_batch −log p(x|z) with a softmax over the subset, its logits raised by −log π."""
     generator = method.generator
     raised = torch.full((7,), -torch.inf).double().index_copy_(0, subset.words, -subset.log_inclusion)
     logits = generator.hidden_states(batch.inputs, z) @ generator.output.t() + generator.output_bias + raised
@@ -268,15 +268,15 @@ def raised_nll(method: Method, batch: Batch, z: Tensor, subset: WordSubset) -> T
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets, ignore_index=-2, reduction="sum")
 
 
-def test_the_last_gradient_sees_every_word(
+def test_theta_gradient_uses_every_word(
     make_method: MakeMethod, batch_of: BatchOf, clock: Clock, gradients: Gradients, chains: list[Chain]
 ) -> None:
     method, batch = make_method(theta_gradient="end", **OURS), batch_of(EXAMPLES)
     found = gradients(method, batch, clock)
-    agree(found, autograd(method, nll(method, batch, chains[0].end).mean()))
+    assert_agree(found, autograd(method, nll(method, batch, chains[0].end).mean()))
 
 
-def test_words_depend_on_seed_epoch_update_and_step(
+def test_word_draws_depend_on_seed_epoch_update_and_step(
     make_method: MakeMethod, batch_of: BatchOf, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Tensor] = []
@@ -290,28 +290,28 @@ def test_words_depend_on_seed_epoch_update_and_step(
     for when in (clock, clock._replace(step=41), clock._replace(epoch=3), clock._replace(seed=4)):
         make_method(**OURS).gradients(batch_of(EXAMPLES), when)
     make_method(**OURS).gradients(batch_of(EXAMPLES[:2]), clock)
-    assert torch.equal(seen[-1], seen.pop(0)), "they depend on who is in the batch"
+    assert torch.equal(seen[-1], seen.pop(0)), "the draw depends on the batch"
     rows = [tuple(row.tolist()) for uniforms in seen for row in uniforms]
     assert len(set(rows)) == len(rows) == 4 * 4
 
 
-def test_statistics_are_fixed_at_evaluation_and_the_chain_there_sees_every_word(
+def test_evaluation_fixes_statistics_and_uses_every_word(
     make_method: MakeMethod, batch_of: BatchOf, clock: Clock, chains: list[Chain]
 ) -> None:
     method, batch = make_method(**OURS), batch_of(EXAMPLES)
     for _ in range(20):
         update(method, batch, clock)
-    before = {name: kept.clone() for name, kept in method.modules.named_buffers()}
+    before = {name: buffer.clone() for name, buffer in method.modules.named_buffers()}
     assert before.keys() == {"preconditioner.fisher", "word_mass.mass"}
     method.posterior(method.conditional(batch), 0, 2)
     method.kl_to_prior(method.conditional(batch), 0)
-    for name, kept in method.modules.named_buffers():
-        assert torch.equal(kept, before[name])
+    for name, buffer in method.modules.named_buffers():
+        assert torch.equal(buffer, before[name])
     root, chain = method.root, chains[-2]
     assert root is not None
     z = chain.start
     for step, epsilon in zip(chain.dynamics.step_sizes, chain.noise, strict=True):
-        slope = torch.stack([of_joint(method, batch, part) for part in z])
+        slope = torch.stack([joint_gradient(method, batch, part) for part in z])
         z = (
             z
             + step * slope @ root @ root.T
@@ -320,14 +320,14 @@ def test_statistics_are_fixed_at_evaluation_and_the_chain_there_sees_every_word(
     torch.testing.assert_close(chain.end, z, rtol=1e-9, atol=1e-9)
 
 
-def of_joint(method: Method, batch: Batch, z: Tensor) -> Tensor:
+def joint_gradient(method: Method, batch: Batch, z: Tensor) -> Tensor:
     """∇_z log p(x, z) by autograd."""
     at = z.clone().requires_grad_()
     return torch.autograd.grad(-nll(method, batch, at).sum() - 0.5 * at.square().sum(), at)[0]
 
 
 @pytest.mark.parametrize("chain_dropout", [True, False])
-def test_masks_are_fresh_at_each_step(
+def test_masks_are_drawn_anew_at_each_step(
     make_method: MakeMethod,
     batch_of: BatchOf,
     clock: Clock,
@@ -345,7 +345,7 @@ def test_masks_are_fresh_at_each_step(
     make_method(dropout=0.5, chain_dropout=chain_dropout).gradients(batch_of(EXAMPLES), clock)
     drawn = [masks for masks in used if masks is not None]
     assert len(used) == 5
-    assert used[-1] is not None, "θ's gradient is taken under dropout"
+    assert used[-1] is not None, "the θ-gradient must be taken under dropout"
     assert len(drawn) == (5 if chain_dropout else 1)
     assert len({tuple(masks.hidden.flatten().tolist()) for masks in drawn}) == len(drawn)
 
@@ -365,15 +365,15 @@ def test_returned_sums(make_method: MakeMethod, batch_of: BatchOf, clock: Clock,
 def test_unstable_steps_are_those_that_raise_the_energy(
     make_method: MakeMethod, batch_of: BatchOf, clock: Clock, step: float, share: float
 ) -> None:
-    """Where z is ignored U = ½‖z‖², and z (1 − s) has more of it just where s > 2."""
-    method = ignoring(make_method(step_sizes=[step]))
+    """If z is ignored, U = ½‖z‖², and a step to z (1 − s) raises it exactly when s > 2."""
+    method = without_z(make_method(step_sizes=[step]))
     method.config = replace(method.config, training=replace(method.config.training, measure_every=20))
     assert method.gradients(batch_of(EXAMPLES), clock)["mean unstable"] == share
     assert "mean unstable" not in method.gradients(batch_of(EXAMPLES), clock._replace(step=41))
 
 
-def ignoring(method: Method) -> Method:
-    """The method with a generator that does not look at z."""
+def without_z(method: Method) -> Method:
+    """Make the method's generator ignore z."""
     with torch.no_grad():
         method.generator.latent_to_gates.zero_()
         method.generator.latent_to_initial.zero_()
@@ -402,7 +402,7 @@ def test_posterior_runs_at_the_evaluation_temperature(
     assert [chain.dynamics.temperature for chain in chains] == [0.7, 0.7]
 
 
-def test_the_mean_is_that_of_many_chains_on_a_gaussian_posterior(make_method: MakeMethod) -> None:
+def test_posterior_mean_matches_many_chains(make_method: MakeMethod) -> None:
     method = make_method(evaluation_temperature=0.9, step_sizes=[0.2, 0.05])
     generator = torch.Generator().manual_seed(3)
     matrices, data = (torch.randn(2, 4, 3, generator=generator), torch.randn(2, 4, generator=generator))
@@ -413,17 +413,19 @@ def test_the_mean_is_that_of_many_chains_on_a_gaussian_posterior(make_method: Ma
     found = method.posterior_mean(target, 1)
     assert found.shape == (2, 3)
     assert float(((found - ends.mean(0)).abs() / error).max()) < 4
-    assert float((found - target.posterior.mean).abs().max()) > 10 * float(error.max())  # two steps are few
+    assert float((found - target.posterior.mean).abs().max()) > 10 * float(
+        error.max()
+    )  # two steps are too few to converge
 
 
-def test_kl_of_the_authors_chain_where_z_is_ignored(batch_of: BatchOf) -> None:
-    """Nothing but contraction: z_K = a z_0 + noise, KL = −ln a + ½ (E z_K² − 1) a dimension, all about no x."""
+def test_kl_of_the_authors_chain_when_z_is_ignored(batch_of: BatchOf) -> None:
+    """The chain only contracts: z_K = a z_0 + noise, so KL = −ln a + ½ (E z_K² − 1) per dimension, for any x."""
     values = layered("captions", "authors", "sri") | {
         "generator": {"embedding": 4, "hidden": 5, "latent": 32}
     }
     method = build_method(build(RunConfig, values), 9)
     method.initialise()
-    ignoring(method).modules.double()
+    without_z(method).modules.double()
     batch = batch_of([0])
     many = batch._replace(
         examples=torch.arange(150),
@@ -432,17 +434,17 @@ def test_kl_of_the_authors_chain_where_z_is_ignored(batch_of: BatchOf) -> None:
         lengths=batch.lengths.expand(150),
     )
     found = method.kl_to_prior(method.conditional(many), 0)
-    left, second_moment = 1.0, 1.0
+    contraction, second_moment = 1.0, 1.0
     for step in method.config.sampler.schedule():
-        left *= 1 - step
+        contraction *= 1 - step
         second_moment = (1 - step) ** 2 * second_moment + 2 * step * 0.2**2
-    expected = 32 * (-math.log(left) + 0.5 * (second_moment - 1))
-    assert left == pytest.approx(0.35, abs=0.01)
+    expected = 32 * (-math.log(contraction) + 0.5 * (second_moment - 1))
+    assert contraction == pytest.approx(0.35, abs=0.01)
     assert float(found.folded.max()) == 0
     assert abs(float(found.kl.mean()) - expected) < 5 * float(found.kl.std()) / math.sqrt(150)
 
 
-def test_codes_under_dropout_are_chains_whose_masks_are_their_own(
+def test_codes_under_dropout_use_fresh_masks(
     make_method: MakeMethod, batch_of: BatchOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch, plain = batch_of(EXAMPLES), make_method()
@@ -462,7 +464,7 @@ def test_codes_under_dropout_are_chains_whose_masks_are_their_own(
     codes = method.posterior_under_dropout(conditional, 3, 2)
     steps = method.sampler.steps
     assert len(seen) == 2 * steps
-    assert not any(torch.equal(a, b) for k, a in enumerate(seen) for b in seen[:k]), "masks are drawn anew"
+    assert not any(torch.equal(a, b) for k, a in enumerate(seen) for b in seen[:k]), "a mask was used twice"
     assert not torch.allclose(codes, method.posterior(method.conditional(batch), 3, 2))
     alone = method.posterior_under_dropout(method.conditional(batch_of(EXAMPLES[:2])), 3, 1)
     torch.testing.assert_close(alone, codes[:1, :2])

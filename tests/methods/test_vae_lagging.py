@@ -1,4 +1,4 @@
-"""The lagging encoder's loop: who is updated when, and when it ends."""
+"""The lagging encoder: which part is updated when, and when its inner loop and aggressive phase end."""
 
 from __future__ import annotations
 
@@ -22,16 +22,13 @@ EXAMPLES = [0, 1, 2, 4]
 
 
 def updated(method: LaggingVae) -> set[str]:
-    """Modules that the last gradients are of."""
-    return {
-        name
-        for name, module in method.modules.items()
-        if all(parameter.grad is not None for parameter in module.parameters())
-    }
-
-
-def untouched(method: LaggingVae) -> set[str]:
-    return {n for n, module in method.modules.items() if all(p.grad is None for p in module.parameters())}
+    """The modules that have gradients, either for all their parameters or for none."""
+    found = set()
+    for name, module in method.modules.items():
+        has_gradient = {parameter.grad is not None for parameter in module.parameters()}
+        assert len(has_gradient) == 1, name
+        found |= {name} if True in has_gradient else set()
+    return found
 
 
 @pytest.fixture
@@ -48,26 +45,26 @@ def make(make_method: Callable[..., LaggingVae]) -> Callable[..., LaggingVae]:
     return made
 
 
-def test_the_encoder_alone_then_the_generator_alone_while_aggressive(
+def test_aggressive_phase_updates_encoder_then_generator(
     make: Callable[..., LaggingVae], batch_of: BatchOf, clock: Clock
 ) -> None:
     method, batch = make(updates=3), batch_of(EXAMPLES)
-    for _ in range(2):  # two steps of the plan
+    for _ in range(2):  # two planned steps
         for inner in range(3):
             batch_number = method.beside(clock, 6, 7)
             assert batch_number in range(7)
-            assert inner or batch_number == 6, "the planned batch comes first"
+            assert inner or batch_number == 6, "the planned batch must come first"
             columns = method.gradients(batch, clock)
             method.after_update()
-            assert (updated(method), untouched(method)) == ({"encoder"}, {"generator"})
+            assert updated(method) == {"encoder"}
             assert columns["mean encoder updates"] == inner + 1
         assert method.beside(clock, 0, 7) is None
         method.gradients(batch, clock)
         method.after_update()
-        assert (updated(method), untouched(method)) == ({"generator"}, {"encoder"})
+        assert updated(method) == {"generator"}
 
 
-def test_both_together_when_that_is_over(
+def test_both_are_updated_after_the_aggressive_phase(
     make: Callable[..., LaggingVae], batch_of: BatchOf, clock: Clock
 ) -> None:
     method, batch = make(), batch_of(EXAMPLES)
@@ -83,13 +80,13 @@ def test_both_together_when_that_is_over(
 @pytest.mark.parametrize(
     ("losses", "ends"),
     [
-        # (loss, predictions) of each update, judged every two; the mean is over predictions, not over batches
+        # (loss, predictions) of each update, checked every two; the mean is over predictions, not batches
         ([(30.0, 10), (10.0, 10), (10.0, 5), (5.0, 5), (3.0, 2), (1.0, 2)], None),  # means 2, 1.5, 1
         ([(30.0, 10), (10.0, 10), (10.0, 2), (10.0, 5), (1.0, 1), (1.0, 1)], 4),  # means 2, then 20 / 7
         ([(30.0, 10), (10.0, 10), (90.0, 20), (10.0, 40), (9.0, 1), (1.0, 1)], 6),  # 2, 100 / 60, 5
     ],
 )
-def test_the_loop_ends_when_the_mean_loss_has_risen(
+def test_inner_loop_ends_when_the_mean_loss_rises(
     make: Callable[..., LaggingVae], losses: list[tuple[float, int]], ends: int | None
 ) -> None:
     method, caught_up = make(judge_every=2), []
@@ -100,7 +97,7 @@ def test_the_loop_ends_when_the_mean_loss_has_risen(
     assert caught_up[:ends] == expected[:ends]
 
 
-def test_noise_and_batches_of_the_loop_are_its_own(
+def test_each_inner_update_has_its_own_noise_and_batch(
     make: Callable[..., LaggingVae], batch_of: BatchOf, clock: Clock
 ) -> None:
     method, batch = make(), batch_of(EXAMPLES)
@@ -115,7 +112,7 @@ def test_noise_and_batches_of_the_loop_are_its_own(
     assert again.gradients(batch, clock)["recon"] == recon[0]
 
 
-def test_it_is_aggressive_until_the_information_falls(
+def test_aggressive_until_the_mutual_information_falls(
     make: Callable[..., LaggingVae], batch_of: BatchOf, clock: Clock
 ) -> None:
     method = make()
@@ -129,12 +126,12 @@ def test_it_is_aggressive_until_the_information_falls(
     low, high, same, fallen, again = judge(1.0), judge(5.0), judge(1.0), judge(0.2), judge(25.0)
     assert high["batch MI"] > low["batch MI"]
     assert [found["aggressive"] for found in (low, high, same)] == [1.0] * 3
-    assert fallen["aggressive"] == again["aggressive"] == 0.0, "it does not begin again"
+    assert fallen["aggressive"] == again["aggressive"] == 0.0, "the aggressive phase must not start again"
     assert method.updates_beside == 0
 
 
 class FixedEncoder(torch.nn.Module):
-    """Gives the sentences these codes, whatever they say, with almost no noise."""
+    """Returns the given codes for any sentences, with almost no noise."""
 
     def __init__(self, codes: list[float]) -> None:
         super().__init__()
@@ -146,10 +143,10 @@ class FixedEncoder(torch.nn.Module):
 
 
 @pytest.mark.parametrize(("size", "aggressive"), [(2, 0.0), (1000, 1.0)])
-def test_the_mean_over_batches_decides(
+def test_batch_mean_of_mutual_information_decides(
     make: Callable[..., LaggingVae], batch_of: BatchOf, clock: Clock, size: int, aggressive: float
 ) -> None:
-    """From two codes in each pair and two in all, to one in each pair and four in all."""
+    """First two codes in each pair and two overall, then one in each pair and four overall."""
     method, batch, found = make(information_batch=size), batch_of([0, 1, 2, 4, 5, 7, 8, 11]), []
     for codes in ([0, 1, 0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2, 3, 3]):
         method.encoder = FixedEncoder(codes)
@@ -160,7 +157,7 @@ def test_the_mean_over_batches_decides(
     assert found[-1]["aggressive"] == aggressive
 
 
-def test_batches_count_by_their_sentences() -> None:
+def test_batches_are_weighted_by_their_sentences() -> None:
     mean = torch.tensor([[0.0], [1.0], [2.0], [0.0], [1.0]], dtype=torch.float64)
     q = DiagonalGaussian(mean, torch.full_like(mean, -20.0))
     expected = (3 * math.log(3) + 2 * math.log(2)) / 5

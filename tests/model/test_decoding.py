@@ -1,10 +1,9 @@
-"""Decoding against the plain generator: roll-outs, enumeration, and filters by brute force."""
+"""Decoding against the generator's plain form: roll-outs, enumeration, and filters by brute force."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -12,34 +11,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
+from model.reference import MakeGenerator, codes, next_word_logits
 from sritool.data.tokenizer import BOS, EOS, FIRST_PREDICTED, PAD, UNK
 from sritool.errors import UsageError
 from sritool.model import decoding
 from sritool.model.decoding import DecodingConfig, decode, filter_logits
-from sritool.model.generator import Generator
 from sritool.model.random import Stream
 
 
-def codes(count: int, latent: int = 3, seed: int = 2) -> Tensor:
-    return torch.randn(count, latent, generator=torch.Generator().manual_seed(seed)).double() * 1.5
-
-
-def next_word_logits(generator: Generator, words: list[int], code: Tensor) -> Tensor:
-    inputs = torch.tensor([BOS, *words])[:, None]
-    hidden = generator.hidden_states(inputs, code[None])[-1, 0]
-    return (hidden @ generator.output.t() + generator.output_bias).detach()
-
-
-def test_greedy_is_the_argmax_rolled_out(make_generator: Callable[..., Generator]) -> None:
+def test_greedy_is_the_argmax_rolled_out(make_generator: MakeGenerator) -> None:
     generator, z = make_generator(scale=2.0, seed=5), codes(40)
     with torch.no_grad():
-        generator.output_bias[EOS - FIRST_PREDICTED] += 0.8  # so that sentences of all lengths come out
+        generator.output_bias[EOS - FIRST_PREDICTED] += 0.8  # so that sentences of all lengths occur
     found = decode(generator, z, DecodingConfig(max_length=9))
     lengths = {len(words) for words in found}
     assert {0, 9} < lengths
-    assert len(lengths) > 4, "all sentences end alike: the test says little"
+    assert len(lengths) > 4, "the test needs sentences of several lengths"
     for words, code in zip(found, z, strict=True):
         expected: list[int] = []
         while len(expected) < 9:
@@ -50,8 +38,8 @@ def test_greedy_is_the_argmax_rolled_out(make_generator: Callable[..., Generator
         assert words == expected
 
 
-def test_ancestral_frequencies_are_the_probabilities(make_generator: Callable[..., Generator]) -> None:
-    """All sentences of up to two words, and the cut ones of three, by enumeration: a chi-square test."""
+def test_ancestral_frequencies_are_the_probabilities(make_generator: MakeGenerator) -> None:
+    """A chi-square test over all sentences of up to two words, and those of three words without </s>."""
     generator, draws = make_generator(vocabulary=6, scale=1.2), 8000
     code = codes(1)[0]
     counts = Counter(
@@ -88,8 +76,8 @@ def test_ancestral_frequencies_are_the_probabilities(make_generator: Callable[..
     ],
     ids=["greedy", "ancestral", "filtered"],
 )
-def test_a_sentence_depends_on_its_code_and_number_alone(
-    make_generator: Callable[..., Generator], config: DecodingConfig, monkeypatch: pytest.MonkeyPatch
+def test_sentence_depends_only_on_its_code_and_number(
+    make_generator: MakeGenerator, config: DecodingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator, z = make_generator(scale=1.2), codes(20)
     stream = Stream(3, "decode")
@@ -102,7 +90,7 @@ def test_a_sentence_depends_on_its_code_and_number_alone(
     assert decode(generator, z, config, stream) == whole
 
 
-def test_seeds_differ_and_greedy_has_none(make_generator: Callable[..., Generator]) -> None:
+def test_seed_changes_samples_but_not_greedy_decoding(make_generator: MakeGenerator) -> None:
     generator, z = make_generator(scale=0.5), codes(20)
     config = DecodingConfig(greedy=False, max_length=12)
     drawn = [decode(generator, z, config, Stream(seed, "decode")) for seed in (0, 0, 1)]
@@ -112,7 +100,7 @@ def test_seeds_differ_and_greedy_has_none(make_generator: Callable[..., Generato
     assert decode(generator, z, greedy, Stream(0, "decode")) == decode(generator, z, greedy)
 
 
-def test_nothing_but_words_comes_out(make_generator: Callable[..., Generator]) -> None:
+def test_only_words_are_returned(make_generator: MakeGenerator) -> None:
     generator = make_generator(scale=0.5)
     found = decode(generator, codes(50), DecodingConfig(greedy=False, max_length=6), Stream(0, "decode"))
     assert len(found) == 50
@@ -122,7 +110,7 @@ def test_nothing_but_words_comes_out(make_generator: Callable[..., Generator]) -
     assert decode(generator, codes(50)[:0], DecodingConfig()) == []
 
 
-def test_low_temperature_tends_to_greedy(make_generator: Callable[..., Generator]) -> None:
+def test_low_temperature_tends_to_greedy(make_generator: MakeGenerator) -> None:
     generator, z = make_generator(scale=1.5), codes(20)
     cold = DecodingConfig(greedy=False, temperature=1e-6, max_length=8)
     assert decode(generator, z, cold, Stream(0, "decode")) == decode(
@@ -164,7 +152,7 @@ def test_filters_by_brute_force(logits: list[float], top_k: int, top_p: float, t
         ({"max_length": 0}, "give at least 1"),
     ],
 )
-def test_senseless_settings_are_refused(settings: dict[str, float], hint: str) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, float], hint: str) -> None:
     with pytest.raises(UsageError, match=hint):
         DecodingConfig(**settings)  # type: ignore[arg-type]
 
@@ -175,10 +163,9 @@ def test_senseless_settings_are_refused(settings: dict[str, float], hint: str) -
     ids=str,
 )
 @pytest.mark.parametrize("vocabulary", [5, 9, 300])
-def test_without_unk_the_others_share_its_probability(
-    make_generator: Callable[..., Generator], how: dict[str, Any], vocabulary: int
+def test_no_unk_equals_a_generator_that_cannot_predict_it(
+    make_generator: MakeGenerator, how: dict[str, Any], vocabulary: int
 ) -> None:
-    """As of the same generator with a bias that makes <unk> impossible."""
     generator, z = make_generator(vocabulary=vocabulary, scale=1.5, seed=5), codes(60)
     with torch.no_grad():
         generator.output_bias[EOS - FIRST_PREDICTED] += 0.5

@@ -1,4 +1,4 @@
-"""Devices by name, and which precision the output layer gets."""
+"""Devices and threads by option, and the choice of precision for the output layer."""
 
 from __future__ import annotations
 
@@ -21,25 +21,23 @@ from sritool.model.device import (
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
-    """A machine with this many GPUs, as far as PyTorch says."""
+    """Make PyTorch report this many GPUs."""
     count: int = request.param
     monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     return count
 
 
-@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (2, "cuda:0")], indirect=["gpus"])
-def test_auto_takes_a_gpu_where_there_is_one(gpus: int, device: str) -> None:
-    assert resolve_device() == torch.device(device)
-
-
-@pytest.mark.parametrize("gpus", [2], indirect=True)
 @pytest.mark.parametrize(
-    ("device", "gpu", "expected"),
-    [("auto", "1", "cuda:1"), ("cpu", "0", "cuda:0"), ("cuda", None, "cuda:0"), ("cuda:1", None, "cuda:1")],
+    ("gpus", "given", "expected"),
+    [
+        *((0, (), "cpu"), (2, (), "cuda:0"), (2, ("auto", "1"), "cuda:1")),
+        *((2, ("cpu", "0"), "cuda:0"), (2, ("cuda", None), "cuda:0"), (2, ("cuda:1", None), "cuda:1")),
+    ],
+    indirect=["gpus"],
 )
-def test_gpus_by_number(gpus: int, device: str, gpu: str | None, expected: str) -> None:
-    assert resolve_device(device, gpu) == torch.device(expected)
+def test_device_options(gpus: int, given: tuple[str | None, ...], expected: str) -> None:
+    assert resolve_device(*given) == torch.device(expected)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +55,7 @@ def test_gpus_by_number(gpus: int, device: str, gpu: str | None, expected: str) 
     ],
     indirect=["gpus"],
 )
-def test_a_device_that_is_not_there(gpus: int, device: str, gpu: str | None, words: str) -> None:
+def test_missing_device_is_refused(gpus: int, device: str, gpu: str | None, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve_device(device, gpu)
     assert words in str(caught.value)
@@ -80,7 +78,7 @@ def test_a_device_that_is_not_there(gpus: int, device: str, gpu: str | None, wor
     ],
     indirect=["gpus"],
 )
-def test_a_device_for_each_process(
+def test_each_process_gets_a_device(
     gpus: int, device: str, gpu: str | None, processes: int | None, expected: list[str]
 ) -> None:
     assert devices_of_processes(device, gpu, processes) == [torch.device(name) for name in expected]
@@ -99,7 +97,7 @@ def test_a_device_for_each_process(
     ],
     indirect=["gpus"],
 )
-def test_devices_that_are_not_there_for_each_process(
+def test_too_few_devices_for_the_processes_are_refused(
     gpus: int, device: str, gpu: str | None, processes: int | None, words: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
@@ -108,7 +106,7 @@ def test_devices_that_are_not_there_for_each_process(
 
 
 @pytest.mark.parametrize("gpus", [2], indirect=True)
-def test_one_gpu_alone_where_a_command_takes_one(gpus: int) -> None:
+def test_single_gpu_commands_refuse_several(gpus: int) -> None:
     with pytest.raises(UsageError, match="--gpu 0,1: this command works on one GPU"):
         resolve_device("auto", "0,1")
 
@@ -121,7 +119,7 @@ def test_threads_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads_of_process(2) is None
 
 
-def test_threads() -> None:
+def test_thread_option() -> None:
     before = torch.get_num_threads()
     try:
         set_threads(1)
@@ -139,7 +137,7 @@ def test_threads() -> None:
     ("float32", "bfloat16", "expected"),
     [(1.0, 0.5, "bfloat16"), (1.0, 0.9, "float32"), (1.0, 2.0, "float32")],
 )
-def test_precision_is_the_one_that_is_clearly_faster(
+def test_auto_precision_takes_bfloat16_if_clearly_faster(
     float32: float, bfloat16: float, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes = set()
@@ -154,14 +152,14 @@ def test_precision_is_the_one_that_is_clearly_faster(
 
 
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])
-def test_a_precision_asked_for_is_not_timed(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_precision_is_not_timed(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_timed_product", lambda *_: pytest.fail("timed"))
     assert resolve_precision(asked, torch.device("cpu"), 8, 30, 100) == asked
     assert resolve_precision("auto", torch.device("mps"), 8, 30, 100) == "float32"
     assert resolve_precision(asked, torch.device("cuda"), 8, 30, 100) == asked
 
 
-def test_tf32_is_for_cuda() -> None:
+def test_tf32_is_for_cuda_only() -> None:
     assert resolve_precision("tf32", torch.device("cuda"), 8, 30, 100) == "tf32"
     assert resolve_precision("tf32", torch.device("cpu"), 8, 30, 100) == "float32"
 
@@ -169,14 +167,14 @@ def test_tf32_is_for_cuda() -> None:
 @pytest.mark.parametrize(
     ("precision", "inside"), [("tf32", "tf32"), ("float32", "ieee"), ("bfloat16", "ieee")]
 )
-def test_products_take_the_precision_and_give_it_back(precision: str, inside: str) -> None:
+def test_precision_of_products_is_set_and_restored(precision: str, inside: str) -> None:
     settings = torch.backends.cuda.matmul
     before = settings.fp32_precision
     with contextlib.suppress(RuntimeError), products_in(precision):
         assert settings.fp32_precision == inside
-        raise RuntimeError("given back after an error too")
+        raise RuntimeError("the precision must be restored after an error too")
     assert settings.fp32_precision == before
 
 
-def test_timing_works() -> None:
+def test_auto_precision_with_real_timing() -> None:
     assert resolve_precision("auto", torch.device("cpu"), 4, 5, 6) in ("float32", "bfloat16")

@@ -1,4 +1,4 @@
-"""The encoder against torch.nn.LSTM, and its gradients against autograd through that."""
+"""The encoder and its gradients against torch.nn.LSTM and autograd."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EMBEDDING, HIDDEN, LATENT, VOCABULARY = 5, 7, 3, 11
 LENGTHS = [4, 6, 1, 6]
 
 
-@pytest.fixture(params=[False, True], ids=["", "with a bias of the code"])
+@pytest.fixture(params=[False, True], ids=["", "code bias"])
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     made = Encoder(GeneratorConfig(EMBEDDING, HIDDEN, LATENT, code_bias=request.param), VOCABULARY)
     made.initialise(0.8, seed=3)
@@ -39,9 +39,7 @@ def by_torch(encoder: Encoder, sentence: Tensor) -> Tensor:
     return code if encoder.code_bias is None else code + encoder.code_bias
 
 
-def test_code_is_that_of_the_last_state_of_an_lstm(
-    encoder: Encoder, make_batch: Callable[..., Batch]
-) -> None:
+def test_code_agrees_with_torchs_lstm(encoder: Encoder, make_batch: Callable[..., Batch]) -> None:
     batch = make_batch(LENGTHS)
     q = encoder.run(batch).q
     for index, length in enumerate(LENGTHS):
@@ -49,7 +47,7 @@ def test_code_is_that_of_the_last_state_of_an_lstm(
         torch.testing.assert_close(torch.cat((q.mean[index], q.log_variance[index])), expected)
 
 
-def test_gradients_are_those_of_autograd(encoder: Encoder, make_batch: Callable[..., Batch]) -> None:
+def test_gradients_agree_with_autograd(encoder: Encoder, make_batch: Callable[..., Batch]) -> None:
     batch = make_batch(LENGTHS)
     random = torch.Generator().manual_seed(0)
     pull = torch.randn(len(LENGTHS), 2 * LATENT, generator=random, dtype=torch.float64)
@@ -63,7 +61,7 @@ def test_gradients_are_those_of_autograd(encoder: Encoder, make_batch: Callable[
         torch.testing.assert_close(found[name], slope, rtol=1e-9, atol=1e-12)
 
 
-def test_no_parameter_starts_as_the_generators_does(
+def test_initial_parameters_differ_from_the_generators(
     encoder: Encoder, make_generator: Callable[..., torch.nn.Module]
 ) -> None:
     generator = make_generator(VOCABULARY, EMBEDDING, HIDDEN, LATENT, scale=0.8, seed=3)

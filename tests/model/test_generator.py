@@ -1,4 +1,4 @@
-"""The generator's own form: a probability over sentences, and reproducible parameters."""
+"""The generator's plain form against torch's LSTM cell, its predictions and its initial parameters."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sritool.data.tokenizer import BOS, FIRST_PREDICTED
 from sritool.model.generator import Generator
 
 
-def test_likelihood_is_a_product_of_torch_modules_steps(
+def test_likelihood_agrees_with_torchs_lstm_cell(
     make_generator: Callable[..., Generator], make_batch: Callable[..., Batch]
 ) -> None:
-    """The model of DESIGN section 1 built again from torch's own LSTM cell, word by word."""
+    """The model built again from torch's own LSTM cell, word by word."""
     generator, batch = make_generator(), make_batch((5, 3))
     z = torch.randn(2, 3, generator=torch.Generator().manual_seed(0)).double()
     hidden_size = generator.config.hidden
@@ -41,7 +41,7 @@ def test_likelihood_is_a_product_of_torch_modules_steps(
             assert float(found[row]) == pytest.approx(total, rel=1e-12)
 
 
-def test_padding_and_the_start_symbol_are_never_predicted(make_generator: Callable[..., Generator]) -> None:
+def test_padding_and_start_symbol_are_never_predicted(make_generator: Callable[..., Generator]) -> None:
     generator = make_generator(vocabulary=9)
     assert generator.output.shape[0] == generator.output_bias.shape[0] == 9 - 2
     z = torch.zeros(7, 3, dtype=torch.float64)
@@ -54,7 +54,7 @@ def test_initial_parameters_depend_on_the_seed_alone() -> None:
     config = GeneratorConfig(4, 6, 2)
     generators = [Generator(config, 50) for _ in range(3)]
     for generator, seed in zip(generators, (3, 3, 4), strict=True):
-        torch.rand(5)  # the global generator has no say
+        torch.rand(5)  # torch's global generator must not matter
         generator.initialise(0.1, seed)
     for (name, first), second, third in zip(
         generators[0].named_parameters(), generators[1].parameters(), generators[2].parameters(), strict=True
@@ -65,3 +65,16 @@ def test_initial_parameters_depend_on_the_seed_alone() -> None:
     values = torch.cat([p.detach().flatten() for p in generators[0].parameters()])
     assert abs(float(values.mean())) < 5 * 0.1 / math.sqrt(3 * len(values))
     assert float(values.var()) == pytest.approx(0.01 / 3, rel=0.15)
+
+
+@pytest.mark.parametrize(("embedding", "added"), [(7, 0), (5, 5 * 7)], ids=["one width", "two widths"])
+def test_tied_embeddings_replace_the_output_layer(
+    make_generator: Callable[..., Generator], embedding: int, added: int
+) -> None:
+    tied, untied = (
+        make_generator(embedding=embedding, hidden=7, tied_embeddings=tie) for tie in (True, False)
+    )
+    counts = [sum(p.numel() for p in generator.parameters()) for generator in (tied, untied)]
+    assert counts[1] - counts[0] == 9 * 7 - added
+    assert tied.products == 4 * 7 * 7 + 9 * embedding + added
+    assert untied.products == 4 * 7 * 7 + 9 * 7

@@ -1,29 +1,19 @@
-"""Hessians and gradients of the fast path in z against autograd and finite differences."""
+"""Hessians and gradients in z of the fast path, against autograd and finite differences."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from sritool.data.batches import Batch
+from model.reference import LENGTHS, MakeBatch, MakeGenerator, codes
 from sritool.model import hessian as curvature
 from sritool.model.conditional import Conditional, Weights
-from sritool.model.generator import Generator
-
-LENGTHS = {"padded": (6, 3, 1, 5), "even": (4, 4, 4)}
-
-
-def codes(size: int, latent: int = 3, seed: int = 5) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(size, latent, generator=generator, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 def test_hessian_agrees_with_autograd(
-    make_generator: Callable[..., Generator], make_batch: Callable[..., Batch], lengths: tuple[int, ...]
+    make_generator: MakeGenerator, make_batch: MakeBatch, lengths: tuple[int, ...]
 ) -> None:
     generator, batch, z = make_generator(), make_batch(lengths), codes(len(lengths))
     found = Conditional(Weights(generator), batch).hessian(z)
@@ -40,7 +30,7 @@ def test_hessian_agrees_with_autograd(
 
 
 def test_hessian_agrees_with_differences_of_the_gradient(
-    make_generator: Callable[..., Generator], make_batch: Callable[..., Batch]
+    make_generator: MakeGenerator, make_batch: MakeBatch
 ) -> None:
     fast, z, step = Conditional(Weights(make_generator()), make_batch((6, 3, 5))), codes(3), 1e-5
     found = fast.hessian(z)
@@ -52,7 +42,7 @@ def test_hessian_agrees_with_differences_of_the_gradient(
 
 
 def test_gradient_agrees_with_differences_of_the_value(
-    make_generator: Callable[..., Generator], make_batch: Callable[..., Batch]
+    make_generator: MakeGenerator, make_batch: MakeBatch
 ) -> None:
     fast, z, step = Conditional(Weights(make_generator()), make_batch((6, 3, 5))), codes(3), 1e-6
     gradient = fast.evaluate(z).gradient
@@ -63,9 +53,9 @@ def test_gradient_agrees_with_differences_of_the_value(
         torch.testing.assert_close(gradient[:, axis], slope, rtol=1e-6, atol=1e-8)
 
 
-def test_tangents_taken_in_turns_change_nothing(
-    make_generator: Callable[..., Generator],
-    make_batch: Callable[..., Batch],
+def test_splitting_the_tangents_changes_nothing(
+    make_generator: MakeGenerator,
+    make_batch: MakeBatch,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fast, z = Conditional(Weights(make_generator()), make_batch((6, 3, 5))), codes(3)
@@ -75,8 +65,8 @@ def test_tangents_taken_in_turns_change_nothing(
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
-def test_many_draws_at_once_are_each_their_own(
-    make_generator: Callable[..., Generator], make_batch: Callable[..., Batch], lengths: tuple[int, ...]
+def test_many_draws_agree_with_single_draws(
+    make_generator: MakeGenerator, make_batch: MakeBatch, lengths: tuple[int, ...]
 ) -> None:
     fast = Conditional(Weights(make_generator()), make_batch(lengths))
     z = torch.stack([codes(len(lengths), seed=seed) for seed in range(4)]).unflatten(0, (2, 2))

@@ -1,4 +1,4 @@
-"""A vocabulary of 100,000 words: exact, and no tensor has a row a token and a column a word."""
+"""A vocabulary of 100,000 words: exact results, and never a tensor of all tokens by all words."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sritool.model.theta_gradient import ThetaGradient
 from sritool.model.workspace import Workspace
 
 WORDS = 100_000
-TOKENS = 300  # whose logits would take 120 MB in float32
+TOKENS = 300  # their logits would take 120 MB in float32
 
 
 class Largest(TorchDispatchMode):
-    """Notes the size of the largest tensor that any operation gives."""
+    """Records the size of the largest tensor that any operation returns."""
 
     elements = 0
 
@@ -43,7 +43,7 @@ def generator(make_generator: Callable[..., Generator]) -> Generator:
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-5), ("bfloat16", 0.02)])
-def test_the_output_layer_is_exact(generator: Generator, precision: str, bound: float) -> None:
+def test_output_layer_is_exact(generator: Generator, precision: str, bound: float) -> None:
     random = torch.Generator().manual_seed(1)
     states = torch.randn(TOKENS, 8, generator=random)
     rows = torch.randint(WORDS, (TOKENS,), generator=random)
@@ -52,19 +52,19 @@ def test_the_output_layer_is_exact(generator: Generator, precision: str, bound: 
         log_p, gradient = OutputLayer(generator, precision, Workspace()).gradient(states, rows, theta)
         again = OutputLayer(generator, precision, Workspace()).log_likelihood(states, rows)
     assert WORDS < mode.elements <= BOUND < TOKENS * WORDS
-    wide = [
+    double = [
         value.detach().double().requires_grad_()
         for value in (states, generator.output, generator.output_bias)
     ]
-    logits = wide[0] @ wide[1].t() + wide[2]
+    logits = double[0] @ double[1].t() + double[2]
     plain = torch.log_softmax(logits, -1).gather(1, rows.unsqueeze(1)).squeeze(1)
-    expected = torch.autograd.grad(plain.sum(), wide)
+    expected = torch.autograd.grad(plain.sum(), double)
     found = (log_p, again, gradient, -theta.sums["output"], -theta.sums["output_bias"])
     for ours, theirs in zip(found, (plain, plain, *expected), strict=True):
         torch.testing.assert_close(ours, theirs.detach(), rtol=bound, atol=bound, check_dtype=False)
 
 
-def test_many_draws_and_the_hessian_stay_small(
+def test_many_draws_and_hessian_stay_within_the_bound(
     generator: Generator, make_batch: Callable[..., Batch]
 ) -> None:
     conditional = Conditional(Weights(generator), make_batch((5, 4, 5), vocabulary=WORDS))

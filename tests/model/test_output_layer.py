@@ -1,4 +1,4 @@
-"""The output layer's log p and gradients against log_softmax and autograd, where it is easy and where not."""
+"""The output layer's log p and gradients against log_softmax and autograd, also for extreme logits."""
 
 from __future__ import annotations
 
@@ -54,15 +54,14 @@ def test_agrees_with_log_softmax(generator: Generator, case: str) -> None:
     torch.testing.assert_close(log_p, expected, rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(gradient, in_hidden, rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(layer.log_likelihood(hidden, ROWS), expected, rtol=1e-11, atol=1e-11)
-    found = theta.sums
-    torch.testing.assert_close(-found["output"], in_weight, rtol=1e-9, atol=1e-11)
-    torch.testing.assert_close(-found["output_bias"], in_bias, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(-theta.sums["output"], in_weight, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(-theta.sums["output_bias"], in_bias, rtol=1e-9, atol=1e-11)
 
 
 def test_chunks_add_up(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden, rows = states().repeat(60, 1), ROWS.repeat(60)
     log_p, in_hidden, in_weight, in_bias = plain(generator, states())
-    monkeypatch.setattr(output_layer, "_LOGITS", 1)  # the least positions at a time
+    monkeypatch.setattr(output_layer, "_LOGITS", 1)  # the fewest positions at a time
     layer, theta = OutputLayer(generator, "float32", Workspace()), ThetaGradient(generator)
     found = layer.gradient(hidden, rows, theta)
     torch.testing.assert_close(found[0], log_p.repeat(60), rtol=1e-11, atol=1e-11)
@@ -71,7 +70,7 @@ def test_chunks_add_up(generator: Generator, monkeypatch: pytest.MonkeyPatch) ->
     torch.testing.assert_close(-theta.sums["output_bias"], 60 * in_bias, rtol=1e-10, atol=1e-10)
 
 
-def test_what_is_not_finite_stays_so(generator: Generator) -> None:
+def test_nan_weights_give_nan_results(generator: Generator) -> None:
     with torch.no_grad():
         generator.output[1, 1] = float("nan")
     log_p, gradient = OutputLayer(generator, "float32", Workspace()).gradient(states(), ROWS)

@@ -13,7 +13,7 @@ TIME, BATCH, EMBEDDING, HIDDEN = 6, 4, 5, 3
 
 
 def ours_from_torch(matrix: Tensor) -> Tensor:
-    """Rows of gates in torch's order i, f, g, o put in ours: o, i, f, g."""
+    """Reorder rows of gates from torch's i, f, g, o to ours: o, i, f, g."""
     in_gate, forget, candidate, out_gate = matrix.chunk(4)
     return torch.cat([out_gate, in_gate, forget, candidate])
 
@@ -38,7 +38,7 @@ def projected(reference: torch.nn.LSTM, inputs: Tensor) -> Tensor:
 
 @torch.no_grad()
 def buffered(gates: Tensor, initial: Tensor, recurrent: Tensor) -> Recurrence:
-    """A run from these projections."""
+    """Run the buffered form on these projections."""
     found = Recurrence(*gates.shape[:2], initial.shape[1], initial)
     found.gates.copy_(gates)
     found.run(initial, RecurrentWeight(recurrent))
@@ -74,7 +74,7 @@ def test_backward_agrees_with_autograd(problem: tuple[torch.nn.LSTM, Tensor, Ten
     incoming = torch.randn(time, BATCH, HIDDEN, generator=torch.Generator().manual_seed(2)).double()
     expected = torch.autograd.grad(lstm(gates, start, recurrent), (gates, start), incoming)
     states = buffered(gates.detach(), initial, recurrent)
-    for _ in range(2):  # a second run in the same buffers finds nothing of the first
+    for _ in range(2):  # a second run in the same buffers is not affected by the first
         found = states.backward(incoming.clone(), RecurrentWeight(recurrent))
         torch.testing.assert_close(found[0], expected[0], rtol=1e-11, atol=1e-12)
         torch.testing.assert_close(found[1], expected[1], rtol=1e-11, atol=1e-12)
@@ -82,7 +82,7 @@ def test_backward_agrees_with_autograd(problem: tuple[torch.nn.LSTM, Tensor, Ten
         states.run(initial, RecurrentWeight(recurrent))
 
 
-def test_blocks_of_a_large_weight_are_the_whole_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_a_large_weight_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     weight, wide, narrow = (torch.randn(*size).double() for size in ((12, 3), (5, 12), (5, 3)))
     monkeypatch.setattr(recurrence, "_LARGE", 0)
     monkeypatch.setattr(recurrence, "_COLUMNS", 2)

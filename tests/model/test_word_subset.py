@@ -1,4 +1,4 @@
-"""Random subsets of the vocabulary: unbiased sums by enumeration, exact gradients in expectation, fixed sizes."""
+"""Random subsets of the vocabulary: unbiased sums by enumeration, gradients against autograd, fixed sizes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from model.reference import word_subset
 from sritool.data.batches import Batch
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.generator import Generator
@@ -31,20 +32,20 @@ TARGETS = torch.tensor([4, 1, 1, 7])
 
 
 def every_subset(pi: Tensor, targets: Tensor) -> list[tuple[float, WordSubset]]:
-    """All outcomes of the draw with their probabilities; uniforms of 0 take a word, those of 1 do not."""
+    """All outcomes of the draw with their probabilities; a uniform of 0 takes a word, one of 1 does not."""
     free = [v for v in range(len(pi)) if v not in set(targets.tolist()) and pi[v] < 1]
     outcomes = []
     for taken in itertools.product([True, False], repeat=len(free)):
         uniforms = torch.zeros(1, len(pi), dtype=pi.dtype)
         probability = 1.0
-        for word, there in zip(free, taken, strict=True):
-            uniforms[0, word] = 0.0 if there else 1.0
-            probability *= float(pi[word]) if there else 1 - float(pi[word])
+        for word, is_taken in zip(free, taken, strict=True):
+            uniforms[0, word] = 0.0 if is_taken else 1.0
+            probability *= float(pi[word]) if is_taken else 1 - float(pi[word])
         outcomes.append((probability, draw_subsets(pi, targets, uniforms)[0]))
     return outcomes
 
 
-def test_the_sum_over_words_is_unbiased() -> None:
+def test_sum_over_words_is_unbiased() -> None:
     pi, logits = inclusion(Q, 3), torch.linspace(-2, 3, 8, dtype=torch.float64)
     outcomes = every_subset(pi, TARGETS)
     assert len(outcomes) > 8
@@ -57,7 +58,7 @@ def test_the_sum_over_words_is_unbiased() -> None:
     masses=st.lists(st.floats(1e-6, 1), min_size=2, max_size=40),
     share=st.floats(0.05, 1),
 )
-def test_inclusion_is_proportional_below_one_and_sums_to_the_count(masses: list[float], share: float) -> None:
+def test_inclusion_is_proportional_and_sums_to_the_count(masses: list[float], share: float) -> None:
     q = torch.tensor(masses, dtype=torch.float64)
     count = max(1, int(share * len(masses)))
     pi = inclusion(q, count)
@@ -67,10 +68,12 @@ def test_inclusion_is_proportional_below_one_and_sums_to_the_count(masses: list[
     ratios = (pi / q)[pi < 1 - 1e-9]
     if len(ratios):
         torch.testing.assert_close(ratios, ratios[:1].expand_as(ratios))
-        assert bool((q[pi >= 1 - 1e-9] * ratios[0] >= 1 - 1e-6).all()), "a word is certain without need"
+        assert bool((q[pi >= 1 - 1e-9] * ratios[0] >= 1 - 1e-6).all()), (
+            "a word is included with certainty without need"
+        )
 
 
-def test_words_are_drawn_as_often_as_pi_says_and_targets_always() -> None:
+def test_words_are_drawn_with_probability_pi() -> None:
     pi, draws = inclusion(Q, 3), 4000
     uniforms = Stream(0, "words").uniform(torch.arange(draws), len(pi))
     subsets = draw_subsets(pi, TARGETS, uniforms)
@@ -84,7 +87,7 @@ def test_words_are_drawn_as_often_as_pi_says_and_targets_always() -> None:
     assert bool(((counts / draws - expected).abs() <= 5 * error).all())
 
 
-def test_a_fixed_size_changes_nothing_but_the_size(
+def test_fixed_size_changes_only_the_size(
     make_generator: Callable[..., Generator], make_batch: Callable[..., Batch]
 ) -> None:
     generator, batch = make_generator(vocabulary=40), make_batch((4, 4, 4), vocabulary=40)
@@ -110,26 +113,22 @@ def test_a_fixed_size_changes_nothing_but_the_size(
 @pytest.mark.parametrize(
     ("dtype", "precision", "bound"), [("float64", "float32", 1e-9), ("float32", "bfloat16", 0.03)]
 )
-def test_a_subset_is_a_softmax_with_raised_logits(
+def test_subset_equals_a_softmax_with_raised_logits(
     make_generator: Callable[..., Generator],
     make_batch: Callable[..., Batch],
     dtype: str,
     precision: str,
     bound: float,
 ) -> None:
-    """Against autograd: a softmax whose logits are b − log π + h·W for the words drawn and −∞ for the others."""
+    """The logits are b − log π + h·W for the words drawn and −∞ for the others."""
     generator = make_generator(vocabulary=40, dtype=getattr(torch, dtype))
     batch, kind = make_batch((6, 3, 1, 5), vocabulary=40), generator.output.dtype
     z = torch.linspace(-1, 1, 12, dtype=kind).view(4, 3)
-    rows = (batch.targets.flatten() - 2).clamp_min(0)
-    pi = inclusion(torch.linspace(1, 3, 38, dtype=kind) / 76, 12)
-    subset = draw_subsets(pi, rows, Stream(1, "words").uniform(torch.arange(1), 38))[0]
-    assert len(subset.words) < 38
+    subset, raised = word_subset(batch, 38, 12, kind)
     theta = ThetaGradient(generator)
     theta.weight = 0.5
     found = Conditional(Weights(generator, precision), batch).evaluate(z, None, theta, subset)
 
-    raised = torch.full((38,), -torch.inf, dtype=kind).index_copy_(0, subset.words, -subset.log_inclusion)
     code = z.clone().requires_grad_()
     logits = (
         generator.hidden_states(batch.inputs, code) @ generator.output.t() + generator.output_bias + raised
@@ -140,18 +139,17 @@ def test_a_subset_is_a_softmax_with_raised_logits(
     names, parameters = zip(*generator.named_parameters(), strict=True)
     of_code, *slopes = torch.autograd.grad(losses, (code, *parameters))
     assert float(found.log_likelihood.sum()) == pytest.approx(-losses.item(), rel=bound)
-    gradients = theta.sums
     for name, expected, value in [
         ("z", -of_code, found.gradient),
-        *((name, 0.5 * slope, gradients[name]) for name, slope in zip(names, slopes, strict=True)),
+        *((name, 0.5 * slope, theta.sums[name]) for name, slope in zip(names, slopes, strict=True)),
     ]:
         assert float((value - expected).norm()) <= bound * float(expected.norm()), name
 
 
-def test_mass_is_what_the_softmax_gives(
+def test_word_mass_is_the_sum_of_the_softmax(
     make_generator: Callable[..., Generator], make_batch: Callable[..., Batch]
 ) -> None:
-    """Also where subsets were added before: their part is the difference's first term, and leaves."""
+    """A subset evaluated before contributes too, so the check takes the difference."""
     generator, batch = make_generator(), make_batch((6, 3, 1, 5))
     z = torch.linspace(-1, 1, 12, dtype=torch.float64).view(4, 3)
     rows = (batch.targets.flatten() - 2).clamp_min(0)
@@ -169,10 +167,10 @@ def test_mass_is_what_the_softmax_gives(
         mass.update(7 * p.detach())
     torch.testing.assert_close(mass.mass, p.detach() / p.detach().sum(), rtol=1e-5, atol=1e-6)
     assert float(mass.inclusion(4).sum()) == pytest.approx(4)
-    assert float(mass.inclusion(4).min()) >= 0.1 / 9 * 4 * 0.9, "no word's π may come near 0"
+    assert float(mass.inclusion(4).min()) >= 0.1 / 9 * 4 * 0.9, "the π of a word is too small"
 
 
-def test_small_vocabularies_are_seen_whole() -> None:
+def test_small_vocabularies_are_not_subsampled() -> None:
     assert not worthwhile(0, 10**6)
     assert not worthwhile(1000, 2999)
     assert worthwhile(1000, 3000)

@@ -1,4 +1,4 @@
-"""Reused memory."""
+"""The workspace reuses memory by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from sritool.model.workspace import Workspace
 
 
-def test_one_name_is_one_memory_of_whatever_shape() -> None:
+def test_one_name_shares_memory_for_any_shape() -> None:
     workspace, like = Workspace(), torch.empty(0)
     first = workspace.take("a", (3, 4), like)
     smaller, other = workspace.take("a", (2, 5), like), workspace.take("b", (3, 4), like)
@@ -16,7 +16,7 @@ def test_one_name_is_one_memory_of_whatever_shape() -> None:
     assert other.data_ptr() != first.data_ptr()
 
 
-def test_a_larger_shape_or_another_type_gets_its_own() -> None:
+def test_larger_shape_or_other_type_gets_new_memory() -> None:
     workspace = Workspace()
     first = workspace.take("a", (2, 2), torch.empty(0)).fill_(7.0)
     assert workspace.take("a", (5,), torch.empty(0)).shape == (5,)

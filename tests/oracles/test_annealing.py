@@ -1,28 +1,17 @@
-"""Annealed importance sampling against closed forms: unbiased both ways, so that it bounds log p(x) on both sides."""
+"""Annealed importance sampling, against closed forms: it is unbiased and bounds log p(x) from both sides."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from sritool.likelihood.ais import anneal, anneal_reverse, ladder
+from support.targets import SPECTRA, standard_error
 
-SPECTRA = {
-    "mild": (2.0, 0.5, 0.1),
-    "sharp": (150.0, 20.0, 1.0, 0.0),
-    "one sharp direction of eight": (400.0, *([0.3] * 7)),
-    "many dimensions": (120.0, 60.0, 30.0, 10.0, 5.0, 2.0, *([0.5] * 10)),
-}
 BATCH = 32
-
-
-def standard_error(values: Tensor) -> float:
-    return float(values.std()) / math.sqrt(len(values))
 
 
 @pytest.mark.parametrize("curvatures", SPECTRA.values(), ids=SPECTRA.keys())
@@ -35,7 +24,7 @@ def test_bounds_from_both_sides(linear_gaussian: Callable[..., Any], curvatures:
     lower = anneal(target, steps, examples, chains=8)
     upper = anneal_reverse(target, steps, exact, examples, chains=8)
     below, above = lower.log_likelihood - target.evidence, upper.log_likelihood - target.evidence
-    # Bounds in the mean, and close ones.
+    # Bounds in the mean, and tight ones.
     assert -0.5 < float(below.mean()) < 4 * standard_error(below)
     assert -4 * standard_error(above) < float(above.mean()) < 0.5
     # Unbiased: E w = p(x) and E 1/w = 1/p(x), which a wrong weight or a wrong transition would break.
@@ -43,7 +32,7 @@ def test_bounds_from_both_sides(linear_gaussian: Callable[..., Any], curvatures:
     inverse = (target.evidence - upper.log_weights).exp().mean(0)
     assert abs(float(ratio.mean()) - 1) < 4 * standard_error(ratio)
     assert abs(float(inverse.mean()) - 1) < 4 * standard_error(inverse)
-    assert standard_error(ratio) < 0.2, "so rough that the test could not fail"
+    assert standard_error(ratio) < 0.2, "too rough for the test to fail"
     assert standard_error(inverse) < 0.2
     for run in (lower, upper):
         assert float(run.acceptance.min()) > 0.5
@@ -66,7 +55,7 @@ def test_ends_are_draws_of_the_posterior(linear_gaussian: Callable[..., Any]) ->
     assert float((variance - 1).mean().abs()) < 0.15
 
 
-def test_a_model_that_ignores_z_is_exact(flat: Any) -> None:
+def test_exact_where_z_is_ignored(flat: Any) -> None:
     examples = torch.arange(3)
     steps = ladder(flat, examples, 6, torch.float64, rungs=5)
     lower = anneal(flat, steps, examples, chains=4)
@@ -76,7 +65,7 @@ def test_a_model_that_ignores_z_is_exact(flat: Any) -> None:
         torch.testing.assert_close(run.effective_sample_size, torch.full((3,), 4.0, dtype=torch.float64))
 
 
-def test_float32_gives_the_same_as_float64(linear_gaussian: Callable[..., Any]) -> None:
+def test_float32_agrees_with_float64(linear_gaussian: Callable[..., Any]) -> None:
     target = linear_gaussian(SPECTRA["sharp"], batch=4)
     found = {}
     for dtype in (torch.float64, torch.float32):
@@ -86,5 +75,5 @@ def test_float32_gives_the_same_as_float64(linear_gaussian: Callable[..., Any]) 
         run = anneal(target, steps, torch.arange(4), chains=4)
         found[dtype] = run.log_likelihood
         assert run.end.dtype == dtype
-        assert run.log_weights.dtype == torch.float64, "hundreds of increments are added up"
+        assert run.log_weights.dtype == torch.float64, "hundreds of increments are summed"
     torch.testing.assert_close(found[torch.float32], found[torch.float64], rtol=0, atol=2e-2)

@@ -1,4 +1,4 @@
-"""A generator so small that all its sentences, and all its codes on a grid, can be gone through."""
+"""A generator so small that all its sentences can be enumerated and its codes integrated on a grid."""
 
 from __future__ import annotations
 
@@ -12,23 +12,21 @@ from torch import Tensor
 
 from sritool.config.settings import GeneratorConfig, LikelihoodConfig
 from sritool.data.batches import Batch, collate
-from sritool.data.split import Split
-from sritool.data.tokenizer import EOS, UNK, offsets_of
+from sritool.data.tokenizer import EOS, UNK
 from sritool.inference.langevin import log_prior
 from sritool.likelihood.adaptation import adaptive_draws
 from sritool.likelihood.importance import likelihood_figures
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.generator import Generator
 from sritool.model.random import Stream
+from support.batches import split_of
 
 VOCABULARY, LONGEST = 6, 5  # three words: <unk> and two more
 WORDS = range(UNK, VOCABULARY)
 
 
 def batch_of(sentences: list[list[int]]) -> Batch:
-    offsets = offsets_of([len(sentence) for sentence in sentences])
-    flat = np.array([token for sentence in sentences for token in sentence], dtype=np.int32)
-    return collate(Split(flat, offsets, None), list(range(len(sentences))))
+    return collate(split_of(sentences), range(len(sentences)))
 
 
 class Grid(NamedTuple):
@@ -40,7 +38,7 @@ class Grid(NamedTuple):
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    """With parameters so large that z decides what is said."""
+    """A generator whose parameters are so large that its words depend on z."""
     generator = Generator(GeneratorConfig(embedding=3, hidden=4, latent=2), VOCABULARY)
     generator.initialise(1.6, seed=4)
     return generator.double()
@@ -64,12 +62,12 @@ def by_quadrature(generator: Generator, batch: Batch, grid: Grid) -> tuple[Tenso
 
 
 def all_sentences() -> list[list[int]]:
-    """Every sentence of up to LONGEST words, and as cut sentences everything that is longer."""
+    """Every sentence of up to LONGEST words, and all longer ones as cut sentences."""
     ended = [[*words, EOS] for length in range(LONGEST + 1) for words in product(WORDS, repeat=length)]
     return ended + [list(words) for words in product(WORDS, repeat=LONGEST + 1)]
 
 
-def test_sentences_and_the_tail_sum_to_one_for_each_code(generator: Generator) -> None:
+def test_sentences_sum_to_one_given_z(generator: Generator) -> None:
     batch = batch_of(all_sentences())
     fast = Conditional(Weights(generator), batch)
     for seed in range(3):
@@ -80,7 +78,7 @@ def test_sentences_and_the_tail_sum_to_one_for_each_code(generator: Generator) -
         assert float(fast.log_likelihood(together).logsumexp(0)) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_sentences_and_the_tail_sum_to_one_with_z_integrated_out(generator: Generator, grid: Grid) -> None:
+def test_sentences_sum_to_one_with_z_integrated_out(generator: Generator, grid: Grid) -> None:
     few, log_mass = grid.codes[7::60], grid.log_mass[7::60]
     coarse = Grid(few, log_mass - log_mass.logsumexp(0))  # any masses that sum to 1
     evidence, _ = by_quadrature(generator, batch_of(all_sentences()), coarse)
@@ -93,7 +91,7 @@ def test_adaptive_agrees_with_quadrature(generator: Generator, grid: Grid) -> No
     sentences += [[word] * 12 + [EOS] for word in WORDS]
     batch = batch_of(sentences)
     evidence, kl = by_quadrature(generator, batch, grid)
-    assert float(kl.max()) > 1.0, "z does not matter: the test would pass with any proposal"
+    assert float(kl.max()) > 1.0, "z does not matter, so any proposal would pass"
     starts = torch.stack(
         [Stream(0, "starts", k).normal(batch.examples, 2, dtype=torch.float64) for k in range(3)]
     )

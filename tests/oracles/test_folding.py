@@ -1,4 +1,4 @@
-"""A chain that folds: weights with the sign of the Jacobian are unbiased, those without it are not."""
+"""Chains that fold: weights with the sign of the Jacobian are unbiased, those without it are not."""
 
 from __future__ import annotations
 
@@ -8,20 +8,16 @@ import torch
 from torch import Tensor
 
 from sritool.inference.chain_density import ChainDensity, chain_density
-from sritool.inference.langevin import Chain, Dynamics, log_prior, short_run
+from sritool.inference.langevin import Chain, Dynamics, log_joint_of, log_prior, short_run
 
-# So wide that its image under the chain, which contracts, holds all of p(x, z).
+# So wide that its image under the contracting chain covers all of p(x, z).
 GRID = torch.linspace(-25, 25, 400_001, dtype=torch.float64)[:, None]
 WIDTH = float(GRID[1, 0] - GRID[0, 0])
 
 
 def chain_from(target: Any, start: Tensor, steps: tuple[float, ...]) -> Chain:
-    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        value, gradient = target.evaluate(z)
-        return value + log_prior(z), gradient - z
-
     noise = torch.full((len(steps), *start.shape), 0.4, dtype=torch.float64)  # one noise path for all
-    return short_run(log_joint, start, noise, Dynamics(steps, 0.5), keep_path=True)
+    return short_run(log_joint_of(target), start, noise, Dynamics(steps, 0.5), keep_path=True)
 
 
 def evidence(target: Any) -> float:
@@ -48,7 +44,7 @@ def test_signed_weights_are_unbiased_where_steps_fold(ripple: Any) -> None:
     assert absolute / evidence(ripple) > 1.1
 
 
-def test_small_steps_do_not_fold_and_need_no_sign(ripple: Any) -> None:
+def test_small_steps_do_not_fold(ripple: Any) -> None:
     signed, absolute, density = expected_weights(ripple, (0.05, 0.05, 0.02))
     assert bool((density.sign == 1).all())
     assert float(density.folded.max()) == 0
@@ -56,8 +52,8 @@ def test_small_steps_do_not_fold_and_need_no_sign(ripple: Any) -> None:
     assert signed == absolute
 
 
-def test_folds_are_where_the_map_turns_back(ripple: Any) -> None:
-    """One step's map, differentiated by autograd: negative slope, fold and sign −1 are the same places."""
+def test_folds_match_the_slope_of_the_map(ripple: Any) -> None:
+    """A step's map, differentiated by autograd: negative slope, fold and sign −1 coincide."""
     start = torch.linspace(-3, 3, 401, dtype=torch.float64)[:, None]
     density = chain_density(ripple, chain_from(ripple, start, (0.4,)))
     z = start.clone().requires_grad_()

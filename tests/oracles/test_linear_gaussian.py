@@ -1,4 +1,4 @@
-"""Where p(x|z) is linear and Gaussian, log p(x), the posterior and the chain's density are closed forms."""
+"""Likelihoods and chain densities, against closed forms where p(x|z) is linear and Gaussian."""
 
 from __future__ import annotations
 
@@ -12,18 +12,13 @@ from torch.distributions import MultivariateNormal
 
 from sritool.config.settings import LikelihoodConfig
 from sritool.inference.chain_density import chain_density, kl_given_noise
-from sritool.inference.langevin import Chain, Dynamics, log_prior, short_run
+from sritool.inference.langevin import Chain, Dynamics, log_joint_of, log_prior, short_run
 from sritool.likelihood import adaptation
 from sritool.likelihood.adaptation import adapt, adaptive_draws
 from sritool.likelihood.importance import LikelihoodFigures, exact, likelihood_figures
 from sritool.model.random import Stream
+from support.targets import SPECTRA
 
-SPECTRA = {
-    "mild": (2.0, 0.5, 0.1),
-    "sharp": (150.0, 20.0, 1.0, 0.0),
-    "one sharp direction of eight": (400.0, *([0.3] * 7)),
-    "many dimensions": (120.0, 60.0, 30.0, 10.0, 5.0, 2.0, *([0.5] * 10)),
-}
 STEPS = (0.3, 0.2, 0.1, *([0.02] * 5))
 
 
@@ -42,7 +37,7 @@ def standard_error(weighed: LikelihoodFigures, draws: int) -> Tensor:
 
 
 @pytest.mark.parametrize("curvatures", SPECTRA.values(), ids=SPECTRA.keys())
-def test_adaptive_finds_the_evidence_and_the_posterior_kl(
+def test_adaptive_finds_evidence_and_posterior_kl(
     linear_gaussian: Callable[..., Any], curvatures: tuple[float, ...]
 ) -> None:
     target = linear_gaussian(curvatures, batch=16)
@@ -61,10 +56,10 @@ def test_adaptive_finds_the_evidence_and_the_posterior_kl(
     assert float((kl - target.posterior_kl).mean().abs()) < 0.08
 
 
-def test_a_guess_at_the_covariance_makes_few_pilots_enough(
+def test_covariance_guess_makes_few_pilots_enough(
     linear_gaussian: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ends near the posterior's mean and its covariance, as a preconditioned chain has both."""
+    """Ends near the posterior's mean and a guess at its covariance, as a preconditioned chain has them."""
     monkeypatch.setattr(adaptation, "_MORE_ROUNDS", 0)
     target, latent = linear_gaussian(SPECTRA["many dimensions"], batch=16), len(SPECTRA["many dimensions"])
     config, sizes = LikelihoodConfig(samples=200, pilots=16, rounds=1), []
@@ -86,18 +81,18 @@ def test_adaptive_is_exact_when_z_is_ignored(flat: Any) -> None:
     error = standard_error(weighed, 500)
     assert float(error.max()) < 0.04
     assert float(((weighed.log_likelihood - flat.values) / error).abs().max()) < 5
-    # E log p(x|z) is exact whatever the weights, so that the rate is minus the error of log p̂(x).
+    # E log p(x|z) is exact whatever the weights, so the KL is minus the error of log p̂(x).
     plain = weighed.posterior_kl - weighed.posterior_kl_correction
     torch.testing.assert_close(plain + weighed.log_likelihood, flat.values)
 
 
-def test_without_latent_dimensions_the_answer_is_exact(flat: Any) -> None:
+def test_exact_without_latent_dimensions(flat: Any) -> None:
     weighed = likelihood_figures(exact(flat, torch.zeros(3, 0, dtype=torch.float64)))
     assert torch.equal(weighed.log_likelihood, flat.values)
     assert torch.equal(weighed.posterior_kl, torch.zeros(3, dtype=torch.float64))
 
 
-def test_a_sentence_does_not_depend_on_the_others(linear_gaussian: Callable[..., Any]) -> None:
+def test_other_sentences_do_not_matter(linear_gaussian: Callable[..., Any]) -> None:
     target = linear_gaussian(SPECTRA["sharp"], batch=3)
     config, begin = LikelihoodConfig(samples=50, pilots=50), starts(3, 4)
     together = likelihood_figures(adaptive_draws(target, begin, 1, torch.tensor([7, 3, 11]), config))
@@ -125,16 +120,11 @@ def run_chain(target: Any, temperature: float = 0.7) -> Chain:
     batch, latent = target.data.shape[0], target.matrices.shape[2]
     flat = Stream(2, "chain").normal(torch.arange(batch), (len(STEPS) + 1) * latent, dtype=torch.float64)
     flat = flat.view(batch, len(STEPS) + 1, latent)
-
-    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        value, gradient = target.evaluate(z)
-        return value + log_prior(z), gradient - z
-
     noise, dynamics = flat[:, 1:].transpose(0, 1), Dynamics(STEPS, temperature)
-    return short_run(log_joint, flat[:, 0], noise, dynamics, keep_path=True)
+    return short_run(log_joint_of(target), flat[:, 0], noise, dynamics, keep_path=True)
 
 
-def test_chain_density_is_a_gaussian_given_the_noise(linear_gaussian: Callable[..., Any]) -> None:
+def test_chain_density_is_gaussian_given_the_noise(linear_gaussian: Callable[..., Any]) -> None:
     """z_K = P z_0 + offset, so that z_K | ε ~ N(offset, P Pᵀ), P the product of the steps' matrices."""
     target = linear_gaussian((3.0, 1.0, 0.5))
     chain = run_chain(target)
@@ -152,7 +142,7 @@ def test_chain_density_is_a_gaussian_given_the_noise(linear_gaussian: Callable[.
 def test_signs_and_folds_of_linear_steps(
     linear_gaussian: Callable[..., Any], curvatures: tuple[float, float], sign: float
 ) -> None:
-    """One step of 0.3 turns a direction of curvature 10 round (1 − 3 = −2), and two such directions twice."""
+    """One step of 0.3 reverses a direction of curvature 10 (1 − 3 = −2); two such directions cancel out."""
     target = linear_gaussian(curvatures)
     whole = run_chain(target)
     assert whole.path is not None

@@ -1,4 +1,4 @@
-"""`adaptive` on posteriors of several modes, or far from the prior, whose evidence is a sum of closed forms."""
+"""`adaptive` on posteriors with several modes or far from the prior, against sums of closed forms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LATENT = 6
 
 
 class Bumps:
-    """p(x|z) = Σ_k a_k exp(−λ/2 ‖z − μ_k‖²): every sentence of the batch the same."""
+    """p(x|z) = Σ_k a_k exp(−λ/2 ‖z − μ_k‖²): the same for every sentence of the batch."""
 
     def __init__(self, centres: Tensor, log_heights: Tensor, sharpness: float) -> None:
         self.centres, self.log_heights, self.sharpness = centres, log_heights, sharpness
@@ -57,11 +57,11 @@ def test_modes_that_no_chain_found_are_counted(sharpness: float) -> None:
     # Jensen's bias of the logarithm is half its variance over the draws.
     bias = float(found.log_likelihood.var() / 2)
     assert abs(float(found.log_likelihood.mean()) - target.log_evidence()) < 4 * error + bias
-    assert error < 0.05, "so rough that the test could not fail"
+    assert error < 0.05, "too rough for the test to fail"
 
 
 def test_one_mode_alone_would_be_far_off() -> None:
-    """The oracle can tell: the evidence of the mode that the chain found lies well below the whole."""
+    """The test above can fail: the evidence of the mode that the chain found is well below the total."""
     generator = torch.Generator().manual_seed(1)
     centres = 1.2 * torch.randn(8, LATENT, generator=generator, dtype=torch.float64)
     heights = torch.zeros(8, dtype=torch.float64)
@@ -70,7 +70,7 @@ def test_one_mode_alone_would_be_far_off() -> None:
 
 
 def far_posterior(distance: float, sharpness: float, two_sided: bool) -> tuple[Bumps, Tensor]:
-    """Posteriors of 32 dimensions so many prior standard deviations from 0, and two draws of each of four."""
+    """A 32-dimensional posterior `distance` prior deviations from 0, and two draws for each of four sentences."""
     generator = torch.Generator().manual_seed(2)
     direction = torch.randn(1, 32, generator=generator)
     mean = distance * direction / direction.norm()
@@ -90,7 +90,7 @@ def estimated(target: Bumps, starts: Tensor) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("sharpness", [0.1, 3.0, 100.0, 10_000.0])
 @pytest.mark.parametrize("distance", [5.0, 20.0, 100.0])
 def test_posteriors_far_from_the_prior(distance: float, sharpness: float) -> None:
-    """Wide to narrow; the chains' ends are draws of the posterior, or of the prior where inference failed."""
+    """The chains' ends are draws of the posterior, or of the prior as if inference had failed."""
     target, ends = far_posterior(distance, sharpness, two_sided=False)
     for starts in (ends, torch.randn(2, 4, 32, generator=torch.Generator().manual_seed(3))):
         error, effective = estimated(target, starts)
@@ -100,8 +100,8 @@ def test_posteriors_far_from_the_prior(distance: float, sharpness: float) -> Non
 
 @pytest.mark.parametrize("sharpness", [0.1, 3.0, 100.0])
 @pytest.mark.parametrize("distance", [5.0, 20.0, 100.0])
-def test_two_far_sides(distance: float, sharpness: float) -> None:
-    """No more than one side is lost, or the effective size says that the value is not to be trusted."""
+def test_two_modes_on_opposite_sides(distance: float, sharpness: float) -> None:
+    """At most one side is lost, unless the effective size shows that the value cannot be trusted."""
     error, effective = estimated(*far_posterior(distance, sharpness, two_sided=True))
-    assert bool((error < 0.7).all()), "too high a value is no bound"
+    assert bool((error < 0.7).all()), "a value that is too high is not a bound"
     assert bool(((error > -math.log(2) - 0.2) | (effective < 40)).all())

@@ -1,4 +1,4 @@
-"""The preconditioned chain where everything is Gaussian, and against the plain chain in whitened coordinates."""
+"""The preconditioned chain, against Gaussian closed forms and the plain chain in whitened coordinates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sritool.config.samplers import SAMPLERS
 from sritool.config.settings import SamplerConfig
 from sritool.config.values import build
 from sritool.inference.chain_density import chain_density
-from sritool.inference.langevin import Dynamics, draw_noise, evaluated, log_prior, short_run
+from sritool.inference.langevin import Dynamics, draw_noise, evaluated, log_joint_of, log_prior, short_run
 from sritool.inference.preconditioner import Preconditioner
 from sritool.inference.step_size import measure_schedule
 from sritool.likelihood.chain_likelihood import kl_on_the_prior
@@ -23,14 +23,6 @@ from sritool.model.random import Stream
 
 PRESET = build(SamplerConfig, SAMPLERS["preconditioned"]["sampler"])
 CONDITIONS = (2.0, 10.0, 50.0, 400.0)
-
-
-def joint_of(target: Any) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
-    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        value, gradient = target.evaluate(z)
-        return value + log_prior(z), gradient - z
-
-    return log_joint
 
 
 def root_of(matrix: Tensor) -> Tensor:
@@ -65,7 +57,7 @@ def distance(target: Any, sizes: list[float], root: Tensor | None, exponential: 
 
 
 def same_precision(linear_gaussian: Callable[..., Any], condition: float, batch: int = 16) -> Any:
-    """Sentences of one posterior covariance, with curvatures from 1 to the condition number."""
+    """Sentences with the same posterior covariance and curvatures from 1 to the condition number."""
     target = linear_gaussian((condition - 1, (condition - 1) / 4, 0.0), batch=batch)
     target.matrices = target.matrices[:1].expand(batch, -1, -1)
     noise = Stream(5, "data").normal(torch.arange(batch), 6, dtype=torch.float64)
@@ -74,13 +66,12 @@ def same_precision(linear_gaussian: Callable[..., Any], condition: float, batch:
     return target
 
 
-def test_the_running_fisher_is_that_of_the_model(linear_gaussian: Callable[..., Any]) -> None:
-    """Scores at draws of the posterior have the covariance AᵀA / variance, over sentences from the model."""
+def test_running_fisher_matches_the_model(linear_gaussian: Callable[..., Any]) -> None:
+    """Over sentences from the model, scores at posterior draws have the covariance AᵀA / variance."""
     target = same_precision(linear_gaussian, 10.0, batch=64)
     root = target.posterior.scale_tril
-    of_data = (
-        torch.linalg.inv(target.precision) @ target.matrices.mT / target.variance
-    )  # posterior mean = this · x
+    # The posterior mean is this times x.
+    of_data = torch.linalg.inv(target.precision) @ target.matrices.mT / target.variance
     kept = Preconditioner(3).double()
     for update in range(200):
         draw = Stream(update, "model").normal(torch.arange(64), 9, dtype=torch.float64)
@@ -99,14 +90,14 @@ def test_the_running_fisher_is_that_of_the_model(linear_gaussian: Callable[..., 
 
 @pytest.mark.parametrize("exponential", [False, True])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_the_chain_has_the_closed_forms_moments(
+def test_chain_has_the_moments_of_the_closed_form(
     linear_gaussian: Callable[..., Any], condition: float, exponential: bool
 ) -> None:
     target = same_precision(linear_gaussian, condition)
     root, sizes, chains = root_of(target.precision[0] - target.identity), PRESET.schedule(), 600
     noise = draw_noise(Stream(1, "chain"), torch.arange(16), range(chains), len(sizes), 3, torch.float64)
     dynamics = Dynamics(sizes, root=root, exponential=exponential)
-    chain = short_run(joint_of(target), noise.start, noise.steps, dynamics)
+    chain = short_run(log_joint_of(target), noise.start, noise.steps, dynamics)
     mean, covariance = moments(target, sizes, root, exponential)
     white = torch.linalg.solve(torch.linalg.cholesky(covariance), (chain.end - mean).unsqueeze(-1)).squeeze(
         -1
@@ -118,10 +109,10 @@ def test_the_chain_has_the_closed_forms_moments(
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_it_ends_nearer_to_the_posterior_than_other_schedules(
+def test_preset_ends_nearer_than_other_schedules(
     linear_gaussian: Callable[..., Any], condition: float
 ) -> None:
-    """Than the published ones, and than as many constant steps of the best size for this very posterior."""
+    """Nearer than published schedules, and than as many constant steps of the size best for this posterior."""
     target = same_precision(linear_gaussian, condition)
     ours = distance(target, PRESET.schedule(), root_of(target.precision[0] - target.identity))
     sizes = [1.9 / condition * k / 40 for k in range(1, 40)]
@@ -152,10 +143,10 @@ class Whitened:
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("exponential", [False, True])
-def test_it_is_the_plain_chain_in_whitened_coordinates(
+def test_equals_the_plain_chain_in_whitened_coordinates(
     linear_gaussian: Callable[..., Any], exponential: bool, seed: int
 ) -> None:
-    """Ends, densities, folds, stability and acceptance, with a root that is not the posterior's and not symmetric."""
+    """Ends, densities, folds, stability and acceptance agree for an asymmetric root other than the posterior's."""
     target, sizes = linear_gaussian((9.0, 3.0, 0.5), batch=5, seed=seed), [0.5, 0.3, 0.2]
     root = torch.tensor([[0.5, 0.0, 0.0], [0.2, 0.9, 0.0], [-0.3, 0.1, 1.1]], dtype=torch.float64)
     noise = draw_noise(Stream(seed, "noise"), torch.arange(5), range(40), 3, 3, torch.float64)
@@ -164,10 +155,10 @@ def test_it_is_the_plain_chain_in_whitened_coordinates(
 
     dynamics = Dynamics(sizes, 0.7, root, exponential)
     without = dynamics._replace(root=None)
-    chain = short_run(joint_of(target), noise.start, noise.steps, dynamics, keep_path=True)
-    other = short_run(joint_of(plain), white.start, white.steps, without, keep_path=True)
+    chain = short_run(log_joint_of(target), noise.start, noise.steps, dynamics, keep_path=True)
+    other = short_run(log_joint_of(plain), white.start, white.steps, without, keep_path=True)
     torch.testing.assert_close(chain.end, other.end @ root.T)
-    # log p(z_0) is a density of z, and here stands for one of u too: only the determinants compare.
+    # Without log p(z_0), which is a density of z in one chain and of u in the other.
     stretched = [
         log_prior(one.start) - chain_density(t, one).log_density
         for t, one in ((target, chain), (plain, other))
@@ -181,10 +172,10 @@ def test_it_is_the_plain_chain_in_whitened_coordinates(
     assert 0 < float(ours.acceptance.mean()) < 1
 
 
-def test_draws_of_a_gaussian_posterior_are_always_accepted_as_they_come(
+def test_exponential_steps_are_always_accepted(
     linear_gaussian: Callable[..., Any],
 ) -> None:
-    """With P the posterior's own covariance the exponential step is reversible: its Metropolis test never fails."""
+    """If P is the posterior's covariance, the exponential step is reversible, so a Metropolis test always accepts."""
     target = same_precision(linear_gaussian, 10.0, batch=4)
     root = root_of(target.precision[0] - target.identity)
     noise = draw_noise(Stream(0, "noise"), torch.arange(4), range(20), 3, 3, torch.float64)
@@ -195,7 +186,7 @@ def test_draws_of_a_gaussian_posterior_are_always_accepted_as_they_come(
     assert float(euler.acceptance.max()) < 0.99
 
 
-def test_density_is_that_of_the_chains_own_map(linear_gaussian: Callable[..., Any]) -> None:
+def test_density_matches_autograd_of_the_chain(linear_gaussian: Callable[..., Any]) -> None:
     """The determinant of ∂z_K/∂z_0 by autograd."""
     target, sizes = linear_gaussian((6.0, 2.0), batch=1), [0.4, 0.3]
     root = root_of(torch.tensor([[3.0, 1.0], [1.0, 2.0]], dtype=torch.float64))
@@ -210,33 +201,32 @@ def test_density_is_that_of_the_chains_own_map(linear_gaussian: Callable[..., An
 
     start = noise.start[0]
     dynamics = Dynamics(sizes, 0.7, root)
-    chain = short_run(joint_of(target), start, noise.steps[:, 0], dynamics, keep_path=True)
+    chain = short_run(log_joint_of(target), start, noise.steps[:, 0], dynamics, keep_path=True)
     torch.testing.assert_close(chain.end[0], end(start[0]))
     jacobian = torch.autograd.functional.jacobian(end, start[0])
     expected = log_prior(start) - torch.linalg.slogdet(jacobian).logabsdet
     torch.testing.assert_close(chain_density(target, chain).log_density, expected)
 
 
-@pytest.mark.parametrize("exponential", [False, True])
-def test_contraction_alone_has_the_nats_of_its_closed_form(flat: Any, exponential: bool) -> None:
-    """Where z is ignored the chain's KL given noise is the one that is told apart as contraction."""
-    root = root_of(torch.diag(torch.tensor([9.0, 3.0, 1.0, 0.0], dtype=torch.float64)))
-    noise = draw_noise(Stream(0, "noise"), torch.arange(3), range(400), PRESET.steps, 4, torch.float64)
-    dynamics = evaluated(replace(PRESET, exponential=exponential), root)
-    chain = short_run(joint_of(flat), noise.start, noise.steps, dynamics, keep_path=True)
-    kl = chain_density(flat, chain).log_density - log_prior(chain.end)
-    error = float(kl.std()) / math.sqrt(kl.numel())
-    assert abs(float(kl.mean()) - kl_on_the_prior(dynamics, 4)) < 5 * error
-
-
-def test_a_step_that_forgets_where_it_began_costs_what_rounding_leaves(flat: Any) -> None:
-    """Where z is ignored, P = I and a step of 1 leaves nothing of z: finite, and the same as the closed form."""
-    sampler = build(SamplerConfig, SAMPLERS["exponential"]["sampler"])
-    assert sampler.step_sizes[0] == 1
-    noise = draw_noise(Stream(0, "noise"), torch.arange(3), range(400), sampler.steps, 4)
-    dynamics = evaluated(sampler, torch.eye(4))
-    chain = short_run(joint_of(flat), noise.start, noise.steps, dynamics, keep_path=True)
+def check_contraction(flat: Any, sampler: SamplerConfig, root: Tensor) -> None:
+    """Where z is ignored, the chain's KL given the noise is the closed form of the contraction."""
+    noise = draw_noise(Stream(0, "noise"), torch.arange(3), range(400), sampler.steps, 4, root.dtype)
+    dynamics = evaluated(sampler, root)
+    chain = short_run(log_joint_of(flat), noise.start, noise.steps, dynamics, keep_path=True)
     kl = chain_density(flat, chain).log_density - log_prior(chain.end)
     error = float(kl.std()) / math.sqrt(kl.numel())
     assert math.isfinite(error)
     assert abs(float(kl.mean()) - kl_on_the_prior(dynamics, 4)) < 5 * error
+
+
+@pytest.mark.parametrize("exponential", [False, True])
+def test_contraction_matches_its_closed_form(flat: Any, exponential: bool) -> None:
+    root = root_of(torch.diag(torch.tensor([9.0, 3.0, 1.0, 0.0], dtype=torch.float64)))
+    check_contraction(flat, replace(PRESET, exponential=exponential), root)
+
+
+def test_step_that_forgets_its_start_stays_finite(flat: Any) -> None:
+    """With P = I, a step of 1 leaves nothing of z but float32 rounding."""
+    sampler = build(SamplerConfig, SAMPLERS["exponential"]["sampler"])
+    assert sampler.step_sizes[0] == 1
+    check_contraction(flat, sampler, torch.eye(4))

@@ -1,8 +1,7 @@
-"""The rate-distortion curve against its closed form, where x is linear in z with Gaussian noise."""
+"""The rate-distortion curve, against its closed form where p(x|z) is linear and Gaussian."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from sritool.likelihood.ais import anneal, ladder
 from sritool.likelihood.rate_distortion import POINTS, curve_betas, rate_distortion
+from support.targets import standard_error
 
 BATCH = 24
 SPECTRA = {"mild": (2.0, 0.5, 0.1), "sharp": (150.0, 20.0, 1.0, 0.0), "many": (60.0, 10.0, *([0.5] * 8))}
@@ -30,13 +30,9 @@ def closed_form(target: Any, beta: float) -> tuple[Tensor, Tensor]:
     return rate, -target.log_likelihood(mean) + 0.5 * spread
 
 
-def standard_error(values: Tensor) -> float:
-    return float(values.std()) / math.sqrt(len(values))
-
-
 @pytest.mark.parametrize("largest", [1.0, 3.0])
 @pytest.mark.parametrize("curvatures", SPECTRA.values(), ids=SPECTRA.keys())
-def test_every_point_is_that_of_the_closed_form(
+def test_points_match_the_closed_form(
     linear_gaussian: Callable[..., Any], curvatures: tuple[float, ...], largest: float
 ) -> None:
     target, latent = linear_gaussian(curvatures, batch=BATCH), len(curvatures)
@@ -50,12 +46,12 @@ def test_every_point_is_that_of_the_closed_form(
         for estimate, truth in ((rate, true_rate), (distortion, true_distortion)):
             error = estimate - truth
             assert abs(float(error.mean())) < 4 * standard_error(error) + 0.02, beta
-            # Nearer to the prior, the distortions of its draws spread over hundreds of nats.
-            assert beta < 0.3 or standard_error(error) < 0.4, "so rough that the test could not fail"
+            # Nearer to the prior, the distortions of draws spread over hundreds of nats.
+            assert beta < 0.3 or standard_error(error) < 0.4, "too rough for the test to fail"
 
 
-def test_few_chains_and_rungs_lie_above_the_curve(linear_gaussian: Callable[..., Any]) -> None:
-    """R̂ + β D̂ = −log Ẑ is at least −log Z in the mean, the least that any q can have; rough runs show by how much."""
+def test_rough_runs_lie_above_the_curve(linear_gaussian: Callable[..., Any]) -> None:
+    """R̂ + β D̂ = −log Ẑ is in the mean at least −log Z, the least that any q can have."""
     target, examples = linear_gaussian(SPECTRA["sharp"], batch=200), torch.arange(200)
     for rungs, chains in ((2, 1), (5, 2)):
         found = rate_distortion(target, examples, 4, torch.float64, rungs, chains)
@@ -63,10 +59,10 @@ def test_few_chains_and_rungs_lie_above_the_curve(linear_gaussian: Callable[...,
             true_rate, true_distortion = closed_form(target, beta)
             above = rate + beta * distortion - true_rate - beta * true_distortion
             assert float(above.mean()) > -4 * standard_error(above) - 1e-9
-        assert float(above.mean()) > 4 * standard_error(above), "so good that the test could not fail"
+        assert float(above.mean()) > 4 * standard_error(above), "too good for the test to fail"
 
 
-def test_the_last_point_is_the_likelihood_of_annealing(linear_gaussian: Callable[..., Any]) -> None:
+def test_last_point_is_the_likelihood_of_annealing(linear_gaussian: Callable[..., Any]) -> None:
     target, examples = linear_gaussian(SPECTRA["mild"], batch=4), torch.arange(4)
     found = rate_distortion(target, examples, 3, torch.float64, 30, 5)
     steps = ladder(target, examples, 3, torch.float64, 30, through=curve_betas()[1:-1])
@@ -75,14 +71,14 @@ def test_the_last_point_is_the_likelihood_of_annealing(linear_gaussian: Callable
     torch.testing.assert_close(found.effective_sample_size[-1], annealed.effective_sample_size)
 
 
-def test_a_model_that_ignores_z_has_one_point(flat: Any) -> None:
+def test_one_point_where_z_is_ignored(flat: Any) -> None:
     found = rate_distortion(flat, torch.arange(3), 6, torch.float64, 5, 4)
     torch.testing.assert_close(found.rate, torch.zeros_like(found.rate), rtol=0, atol=1e-9)
     torch.testing.assert_close(found.distortion, (-flat.values).expand_as(found.distortion))
 
 
 @pytest.mark.parametrize("largest", [0.5, 1.0, 1.7, 8.0, 400.0])
-def test_points_ascend_with_1_among_them(largest: float) -> None:
+def test_betas_ascend_and_include_1(largest: float) -> None:
     betas = curve_betas(largest)
     assert (betas[0], betas[-1], len(betas)) == (0.0, largest, POINTS + 1)
     assert bool((betas.diff() > 0).all())

@@ -1,4 +1,4 @@
-"""The paper's estimator against closed forms: right where it can be, and off by as much as is known where not."""
+"""The paper's estimator, against closed forms: right where it can be, off by a known amount elsewhere."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def figures(target: Any, batch: int, latent: int, dynamics: Dynamics, draws: int
     return likelihood_figures(chain_draws(target, examples, latent, dynamics, draws, rows, 0, torch.float64))
 
 
-def test_right_as_chains_grow_where_steps_are_small(linear_gaussian: Callable[..., Any]) -> None:
-    """Given its noise the chain is wide enough in every direction for the weights to have a variance."""
+def test_many_chains_with_small_steps_are_right(linear_gaussian: Callable[..., Any]) -> None:
+    """Given its noise, the chain is wide enough in every direction for the weights to have finite variance."""
     target, batch = linear_gaussian((2.0, 0.5, 0.1), batch=16), 16
     found = figures(target, batch, 3, Dynamics((0.04,) * 5, 0.3), 1500)
     error = ((1500 / found.effective_sample_size - 1) / 1500).sqrt()
@@ -39,10 +39,10 @@ def test_right_as_chains_grow_where_steps_are_small(linear_gaussian: Callable[..
     ("temperature", "draws", "batch", "expected"),
     [(0.2, 10, 100, -16.0), (1.0, 10, 100, -29.0), (0.2, 500, 4, -13.0)],
 )
-def test_deficit_of_the_authors_schedule_on_a_model_that_ignores_z(
+def test_deficit_of_the_authors_schedule(
     temperature: float, draws: int, batch: int, expected: float, flat: Any
 ) -> None:
-    """Nothing folds and the truth is 0: q given the noise is too narrow, and M chains do not find the rest."""
+    """Where z is ignored, log p(x) = 0 and nothing folds: q given the noise is too narrow for M chains to find it."""
     flat.values = torch.zeros(batch, dtype=torch.float64)
     found = figures(flat, batch, 32, Dynamics(SCHEDULE, temperature), draws)
     off = found.log_likelihood
@@ -53,7 +53,7 @@ def test_deficit_of_the_authors_schedule_on_a_model_that_ignores_z(
     assert float(found.effective_sample_size.mean()) < 0.25 * draws + 1
 
 
-def test_signed_weights_are_right_and_absolute_ones_are_not_where_chains_fold(ripple: Any) -> None:
+def test_only_signed_weights_are_right_with_folds(ripple: Any) -> None:
     grid = torch.linspace(-10, 10, 100_001, dtype=torch.float64)[:, None]
     joint = ripple.log_likelihood(grid) - 0.5 * grid.square().squeeze(1) - 0.5 * math.log(2 * math.pi)
     evidence = float(torch.logsumexp(joint, 0)) + math.log(20 / 100_000)

@@ -1,4 +1,4 @@
-"""The objective of the step size where the chain is affine and its marginal Gaussian: everything is closed form."""
+"""The objective for step sizes, against closed forms where the chain is affine and its marginal Gaussian."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONSTANT = math.log(2 * math.pi * math.e)
 
 
 class Exact(NamedTuple):
-    """A dimension's share of the objective in nats, but for a constant that no schedule changes."""
+    """A dimension's share of the objective in nats, up to a constant that does not depend on the schedule."""
 
     marginal: float  # Q̃
     given_noise: float
@@ -61,10 +61,10 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("temperature", [1.0, 0.4])
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
-def test_both_sides_are_the_closed_form_and_bracket_it(
+def test_both_sides_match_the_closed_form(
     equal_curvature: Callable[..., Any], schedule: tuple[float, ...], temperature: float
 ) -> None:
-    """The Gaussian entropy is exact here, as z_K is Gaussian; the change of variables is exact given the noise."""
+    """The Gaussian entropy is exact, as z_K is Gaussian; the change of variables is exact given the noise."""
     curvature, latent, batch = 10.0, 4, 24
     target = equal_curvature(curvature, latent, batch)
     sides = measure_schedule(target, noise_for(target, 200), Dynamics(schedule, temperature))
@@ -88,7 +88,7 @@ def test_both_sides_are_the_closed_form_and_bracket_it(
     [(2.0, 0.086, 0.013), (10.0, 0.020, 0.007), (50.0, 0.0046, 0.0022)],
 )
 @pytest.mark.slow
-def test_upper_side_picks_the_best_step_and_the_lower_one_far_too_small(
+def test_only_the_upper_side_picks_the_best_step(
     equal_curvature: Callable[..., Any], curvature: float, best: float, given_noise: float
 ) -> None:
     fine = [best * 1.005**k for k in range(-800, 200)]
@@ -109,8 +109,8 @@ def test_upper_side_picks_the_best_step_and_the_lower_one_far_too_small(
     assert [float(sides.folded.max()) for sides in measured[:4]] == [0.0] * 4
 
 
-def test_common_random_numbers_make_differences_sure(equal_curvature: Callable[..., Any]) -> None:
-    """The error of the difference of two steps is far below that with noise of their own."""
+def test_common_random_numbers_reduce_the_error(equal_curvature: Callable[..., Any]) -> None:
+    """The difference of two steps has a much smaller error than with independent noise."""
     target = equal_curvature(10.0, batch=32)
     one, other = ((size,) * STEPS for size in (0.02, 0.03))
     shared = noise_for(target, 40)
@@ -126,7 +126,7 @@ def test_common_random_numbers_make_differences_sure(equal_curvature: Callable[.
 @pytest.mark.parametrize(
     ("size", "folded", "unstable"), [(0.05, 0.0, 0.0), (0.15, 1.0, 0.0), (0.25, 1.0, 1.0)]
 )
-def test_steps_beyond_the_curvature_fold_and_then_climb(
+def test_large_steps_fold_and_then_diverge(
     equal_curvature: Callable[..., Any], size: float, folded: float, unstable: float
 ) -> None:
     """A step folds where s·curvature > 1, and its noiseless part raises U where s·curvature > 2."""
@@ -137,10 +137,10 @@ def test_steps_beyond_the_curvature_fold_and_then_climb(
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
-def test_acceptance_is_that_of_a_metropolis_test(
+def test_acceptance_matches_a_metropolis_test(
     equal_curvature: Callable[..., Any], temperature: float
 ) -> None:
-    """Against densities of proposals by hand, along one chain."""
+    """The proposals' densities are written out along one chain."""
     target = equal_curvature(10.0, latent=3, batch=2)
     schedule = (0.1, 0.05)
     noise = noise_for(target, 1, steps=2)
@@ -166,7 +166,7 @@ def test_acceptance_is_that_of_a_metropolis_test(
 
 
 def test_entropy_of_few_gaussian_draws_is_unbiased() -> None:
-    """40 draws in 32 dimensions: the covariance's own log-determinant is nats too low."""
+    """40 draws in 32 dimensions: the plain log-determinant of their covariance is far too low."""
     latent, batch = 32, 600
     draws = torch.randn(40, batch, latent, generator=torch.Generator().manual_seed(2)).double()
     scales = torch.linspace(0.1, 3.0, latent, dtype=torch.float64)
@@ -179,8 +179,8 @@ def test_entropy_of_few_gaussian_draws_is_unbiased() -> None:
     assert float(plain) + 0.5 * latent * CONSTANT < truth - float(scales.log().sum()) - 10
 
 
-def test_a_mixture_has_less_entropy_than_its_covariance_says() -> None:
-    """The upper side stays above where q is no Gaussian: two far modes, whose entropy is known."""
+def test_entropy_of_a_mixture_is_overestimated() -> None:
+    """The upper side remains an upper bound where q is not Gaussian: two distant modes of known entropy."""
     generator = torch.Generator().manual_seed(3)
     sign = torch.randint(0, 2, (20_000, 1, 1), generator=generator) * 2.0 - 1
     draws = 0.1 * torch.randn(20_000, 1, 1, generator=generator) + sign
@@ -188,7 +188,7 @@ def test_a_mixture_has_less_entropy_than_its_covariance_says() -> None:
     assert float(gaussian_entropy(draws.double())) > truth + 1
 
 
-def test_parts_of_the_chains_give_what_the_whole_gives(
+def test_rows_at_a_time_do_not_matter(
     equal_curvature: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = equal_curvature(10.0, latent=2, batch=3)
@@ -199,7 +199,7 @@ def test_parts_of_the_chains_give_what_the_whole_gives(
         torch.testing.assert_close(ours, theirs)
 
 
-def test_chains_that_diverge_are_told_and_not_raised(equal_curvature: Callable[..., Any]) -> None:
+def test_divergent_chains_give_nan(equal_curvature: Callable[..., Any]) -> None:
     target = equal_curvature(50.0, latent=2, batch=3)
     noise = noise_for(target, 6, steps=200)
     sides = measure_schedule(target, noise, Dynamics((10.0,) * 200))
@@ -207,7 +207,7 @@ def test_chains_that_diverge_are_told_and_not_raised(equal_curvature: Callable[.
     assert all(values.isnan().all() for values in sides)
 
 
-def test_noise_is_that_of_the_sentence_and_the_chain() -> None:
+def test_noise_depends_on_sentence_and_chain_only() -> None:
     stream, some = Stream(5, "tune"), torch.tensor([7, 2])
     noise = draw_noise(stream, some, range(3), 4, 2)
     more = draw_noise(stream, torch.tensor([2, 9]), range(5), 6, 2)
@@ -226,10 +226,8 @@ def test_geometric_schedule() -> None:
 
 @pytest.mark.parametrize(("side", "best"), [("upper", 0.0203), ("lower", 0.0071)])
 @pytest.mark.slow
-def test_ascent_by_measured_differences_arrives_at_the_top(
-    equal_curvature: Callable[..., Any], side: str, best: float
-) -> None:
-    """New noise at each step; the tops are those of the closed form at curvature 10."""
+def test_ascent_reaches_the_best_step(equal_curvature: Callable[..., Any], side: str, best: float) -> None:
+    """With new noise at each step; the best steps are those of the closed form at curvature 10."""
     target = equal_curvature(10.0, latent=2, batch=8)
 
     def objective(values: tuple[float, ...], index: int) -> float:

@@ -1,4 +1,4 @@
-"""The models that come with sritool: what is in them, and when one is meant."""
+"""Models bundled with sritool: their content, and when a name refers to one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def model() -> TrainedModel:
     return load_model(FOLDER / NAME)
 
 
-def test_a_bundled_model_is_meant_where_nothing_else_has_its_name(
+def test_own_runs_take_precedence_over_bundled_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -37,12 +37,12 @@ def test_a_bundled_model_is_meant_where_nothing_else_has_its_name(
     own.touch()
     assert find_checkpoint(Path(NAME), runs) == own
     Path(NAME).mkdir()
-    with pytest.raises(CheckpointError):  # the folder is meant, and has no checkpoint
+    with pytest.raises(CheckpointError):  # the folder is taken, but has no checkpoint
         find_checkpoint(Path(NAME), runs)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../models/tiny-sri", "tiny"])
-def test_no_other_name_leads_into_the_package(name: str, tmp_path: Path) -> None:
+def test_other_names_never_reach_the_package(name: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         find_checkpoint(tmp_path / "nowhere" / name, tmp_path)
     if not Path(name).exists():
@@ -50,19 +50,19 @@ def test_no_other_name_leads_into_the_package(name: str, tmp_path: Path) -> None
             find_checkpoint(Path(name), tmp_path)
 
 
-def test_measurements_of_a_bundled_model_go_into_the_cache(
+def test_measurements_of_bundled_models_go_to_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert records_folder(tmp_path / "mine" / BEST) == tmp_path / "mine"
-    kept = records_folder(FOLDER / NAME / BEST)
-    assert kept.is_dir()
-    assert kept.is_relative_to(tmp_path / "cache")
-    assert FinishedBatches(FOLDER / NAME / BEST, "what it depends on").path.parent == kept
+    folder = records_folder(FOLDER / NAME / BEST)
+    assert folder.is_dir()
+    assert folder.is_relative_to(tmp_path / "cache")
+    assert FinishedBatches(FOLDER / NAME / BEST, "what it depends on").path.parent == folder
 
 
 @pytest.mark.parametrize("name", bundled_models())
-def test_a_bundled_model_is_small_and_holds_weights_alone(name: str) -> None:
+def test_bundled_model_is_small_without_trainer_state(name: str) -> None:
     path = FOLDER / name / BEST
     checkpoint = load_checkpoint(path)
     assert is_bundled(path)
@@ -71,14 +71,14 @@ def test_a_bundled_model_is_small_and_holds_weights_alone(name: str) -> None:
     assert checkpoint.corpus["path"] == checkpoint.corpus["name"]
 
 
-def test_it_was_trained_on_the_bundled_corpus_as_it_is(model: TrainedModel) -> None:
-    """After a change of the grammar: `python -m benchmarks.bundled_model tiny-sri`."""
+def test_bundled_model_matches_the_bundled_corpus(model: TrainedModel) -> None:
+    """After a change of the grammar, run `python -m benchmarks.bundled_model tiny-sri`."""
     corpus = tiny_in_memory()
     assert model.checkpoint.corpus["content_hash"] == corpus.info.content_hash
     assert model.tokenizer.state() == corpus.tokenizer.state()
 
 
-def test_its_samples_are_varied_sentences_of_the_grammar_s_words(model: TrainedModel) -> None:
+def test_samples_are_varied_and_use_known_words(model: TrainedModel) -> None:
     corpus = tiny_in_memory()
     train = corpus.split("train")
     known = {word for text in model.texts(train, range(len(train))) for word in text.split()}
@@ -86,15 +86,15 @@ def test_its_samples_are_varied_sentences_of_the_grammar_s_words(model: TrainedM
     assert np.mean([sentence.ended for sentence in found]) > 0.98
     assert {word for sentence in found for word in sentence.text.split()} <= known
     assert len({sentence.text for sentence in found}) > 150
-    # As every sentence of the grammar ends.
+    # Every sentence of the grammar ends like this.
     assert np.mean([sentence.text[-2:] in (" .", " !") for sentence in found]) > 0.98
 
 
-def test_its_likelihood_and_its_use_of_z(model: TrainedModel) -> None:
+def test_likelihood_and_use_of_z(model: TrainedModel) -> None:
     test = tiny_in_memory().split("test")
     settings = EvaluationSettings(("nll", "permuted"))
     found = measure(model.method, test, np.arange(100), settings).estimates
     value = {estimate.metric: estimate.value for estimate in found}
-    assert 16 < value["nll"] < 19  # nats a sentence; a model of the words' frequencies alone has 69
+    assert 16 < value["nll"] < 19  # nats per sentence; a unigram model has 69
     assert value["permuted"] > 5
     assert not has_collapsed(model.checkpoint)

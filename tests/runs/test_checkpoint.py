@@ -1,4 +1,4 @@
-"""Checkpoints: what goes in comes out, and nothing but a checkpoint is taken."""
+"""Checkpoints: round trips, and refusal of everything that is not one."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def sample_checkpoint(tokenizer: Tokenizer = WORDS) -> Checkpoint:
 
 
 @pytest.mark.parametrize("kind", ["word", "unigram", "bpe"])
-def test_what_is_saved_is_loaded(kind: str, tmp_path: Path) -> None:
+def test_round_trip(kind: str, tmp_path: Path) -> None:
     lines = ["a kite", "kites fly", "a naïve kite flies", "日本 fly"] * 10
     tokenizer = WORDS if kind == "word" else train_pieces(lines, kind, 30)
     saved = sample_checkpoint(tokenizer)
@@ -72,13 +72,13 @@ def test_what_is_saved_is_loaded(kind: str, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt"]
 
 
-def test_a_model_without_its_trainer(tmp_path: Path) -> None:
+def test_checkpoint_without_trainer_state(tmp_path: Path) -> None:
     save_checkpoint(replace(sample_checkpoint(), trainer=None), tmp_path / "m.pt")
     assert load_checkpoint(tmp_path / "m.pt").trainer is None
 
 
 class _Shrinking(io.BytesIO):
-    """A file that loses its end as soon as somebody has asked how long it is."""
+    """A file that loses its end once its length has been asked for."""
 
     def __init__(self, content: bytes, left: int) -> None:
         super().__init__(content)
@@ -102,13 +102,13 @@ def refused(path: Path) -> str:
     return message
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     assert "no checkpoint" in refused(tmp_path / "none.pt")
     assert "no checkpoint" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95, 0.999])
-def test_a_truncated_file(share: float, tmp_path: Path) -> None:
+def test_truncated_file(share: float, tmp_path: Path) -> None:
     save_checkpoint(sample_checkpoint(), tmp_path / "m.pt")
     whole = (tmp_path / "m.pt").read_bytes()
     (tmp_path / "m.pt").write_bytes(whole[: int(share * len(whole))])
@@ -116,7 +116,7 @@ def test_a_truncated_file(share: float, tmp_path: Path) -> None:
 
 
 class _Trap:
-    """A pickle of this makes a file when it is loaded by anyone who runs its code."""
+    """Unpickling this creates a file, if the loader runs its code."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -144,7 +144,7 @@ def test_code_in_a_file_is_not_run(where: str, tmp_path: Path) -> None:
     assert not sprung.exists()
     if where == "inside a checkpoint":
         assert "was not run" in message
-    # The trap is a real one: pickle's own loader falls into it.
+    # The trap works: pickle's own loader springs it.
     pickle.loads(pickle.dumps(_Trap(sprung)))
     assert sprung.exists()
 
@@ -155,14 +155,14 @@ def altered(path: Path, **changes: Any) -> Path:
 
 
 def store(values: Any, path: Path) -> Path:
-    """Values in a file with a right digest."""
+    """Write values to a file with a valid digest."""
     with path.open("wb") as file:
         save_values(values, file)
     return path
 
 
 @pytest.mark.parametrize("version", [99, None, True, 1.0, "1", [1], torch.zeros(2)], ids=str)
-def test_another_version_is_named(version: Any, tmp_path: Path) -> None:
+def test_other_versions_are_refused(version: Any, tmp_path: Path) -> None:
     assert "has checkpoint version" in refused(altered(tmp_path / "m.pt", version=version))
 
 
@@ -179,14 +179,14 @@ def test_another_version_is_named(version: Any, tmp_path: Path) -> None:
     ],
     ids=["format", "unknown setting", "wrong type", "no config", "no specials", "no model", "no tokenizer"],
 )
-def test_nonsense_inside_is_named(changes: dict[str, Any], tmp_path: Path) -> None:
+def test_invalid_content_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
     refused(altered(tmp_path / "m.pt", **changes))
 
 
 @pytest.mark.parametrize(
     "missing", ["config", "tokenizer", "weights", "corpus", "progress", "metrics", "trainer"]
 )
-def test_every_part_is_needed(missing: str, tmp_path: Path) -> None:
+def test_every_part_is_required(missing: str, tmp_path: Path) -> None:
     save_checkpoint(sample_checkpoint(), tmp_path / "m.pt")
     values = torch.load(tmp_path / "m.pt", weights_only=True)
     del values[missing]
@@ -194,13 +194,13 @@ def test_every_part_is_needed(missing: str, tmp_path: Path) -> None:
     assert missing in refused(tmp_path / "m.pt")
 
 
-def test_tensors_alone_are_no_checkpoint(tmp_path: Path) -> None:
+def test_bare_tensor_is_no_checkpoint(tmp_path: Path) -> None:
     store(torch.zeros(3), tmp_path / "m.pt")
     assert "not a sritool checkpoint" in refused(tmp_path / "m.pt")
 
 
 @pytest.mark.parametrize("harm", ["shape", "missing", "extra"])
-def test_weights_that_do_not_fit(harm: str) -> None:
+def test_mismatched_weights(harm: str) -> None:
     weights: Any = dict(sample_checkpoint().weights)
     if harm == "shape":
         weights["output"] = weights["output"][:, :-1]
@@ -214,7 +214,7 @@ def test_weights_that_do_not_fit(harm: str) -> None:
 
 
 @pytest.mark.parametrize("harm", ["shape", "name", "nan", "type", "updates", "more", "kind"])
-def test_an_average_that_does_not_fit_its_weights_is_refused(harm: str, tmp_path: Path) -> None:
+def test_mismatched_average_is_refused(harm: str, tmp_path: Path) -> None:
     checkpoint = sample_checkpoint()
     weights = {name: tensor.clone() for name, tensor in checkpoint.weights.items()}
     average: Any = {"updates": 3, "weights": weights}
@@ -234,8 +234,8 @@ def test_an_average_that_does_not_fit_its_weights_is_refused(harm: str, tmp_path
 
 
 @pytest.mark.parametrize("left", [0, 10, -80, -40, -1])
-def test_a_file_that_becomes_shorter_while_it_is_read(left: int, tmp_path: Path) -> None:
-    """As one that is being copied there: it tells a size, and then has fewer bytes."""
+def test_file_shrinking_while_read(left: int, tmp_path: Path) -> None:
+    """Like a file still being copied: it reports a size, then has fewer bytes."""
     save_checkpoint(sample_checkpoint(), tmp_path / "model.pt")
     content = (tmp_path / "model.pt").read_bytes()
     with pytest.raises(RefusedError):
@@ -244,7 +244,7 @@ def test_a_file_that_becomes_shorter_while_it_is_read(left: int, tmp_path: Path)
 
 @pytest.mark.parametrize("error", [AttributeError("x"), NameError("x"), ImportError("x"), MemoryError()])
 @pytest.mark.parametrize("function", ["torch.load", "zipfile.ZipFile.infolist"])
-def test_errors_that_no_file_makes_are_not_told_as_damage(
+def test_program_errors_are_not_reported_as_damage(
     error: Exception, function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
@@ -261,6 +261,6 @@ def test_errors_that_no_file_makes_are_not_told_as_damage(
     [torch.zeros(2, dtype=torch.int64), ((1, 2), 3), {1, 2}, {None: 1}, b"octets", Path("a")],
     ids=str,
 )
-def test_what_could_not_be_read_again_is_not_written(value: Any) -> None:
+def test_unreadable_values_are_not_written(value: Any) -> None:
     with pytest.raises(TypeError, match="a checkpoint holds"):
         save_values({"a": [value]}, io.BytesIO())

@@ -1,4 +1,4 @@
-"""Run folders and which of them is meant."""
+"""Run folders, and which one a name refers to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def checkpoint(folder: Path, *names: str, age: int = 0) -> Path:
     return folder
 
 
-def test_a_new_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_new_runs_get_their_own_folders(tmp_path: Path) -> None:
     wanted = tmp_path / "runs" / "tiny-sri"
     made = [new_run(wanted) for _ in range(3)]
     assert [folder.name for folder, _ in made] == ["tiny-sri", "tiny-sri-2", "tiny-sri-3"]
@@ -31,27 +31,27 @@ def test_a_new_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
 
 
 def test_folders_of_other_users_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a folder of runs that several share, one may not look into some, nor write in others."""
+    """In a shared folder of runs, some are unreadable and others not writable."""
     mine = checkpoint(tmp_path / "tiny-lm", LAST, age=50)
-    closed, unwritable = checkpoint(tmp_path / "tiny-sri", LAST), checkpoint(tmp_path / "tiny-sri-2")
+    unreadable, unwritable = checkpoint(tmp_path / "tiny-sri", LAST), checkpoint(tmp_path / "tiny-sri-2")
     (unwritable / LOCK).write_text("elsewhere 12 now")
-    opens, looks, lists = os.open, Path.stat, Path.iterdir
+    real_open, real_stat, real_iterdir = os.open, Path.stat, Path.iterdir
 
-    def refused(path: Path, *owners: Path) -> None:
+    def refuse(path: Path, *owners: Path) -> None:
         if path.parent in owners:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    def open_(path: Path, *given: int) -> int:
-        refused(Path(path), closed, unwritable)
-        return opens(path, *given)
+    def open_(path: Path, *args: int) -> int:
+        refuse(Path(path), unreadable, unwritable)
+        return real_open(path, *args)
 
-    def stat(path: Path, **given: bool) -> os.stat_result:
-        refused(path, closed)
-        return looks(path, **given)
+    def stat(path: Path, **kwargs: bool) -> os.stat_result:
+        refuse(path, unreadable)
+        return real_stat(path, **kwargs)
 
     def iterdir(path: Path) -> Iterator[Path]:
-        refused(path / LOCK, closed)
-        return lists(path)
+        refuse(path / LOCK, unreadable)
+        return real_iterdir(path)
 
     monkeypatch.setattr(os, "open", open_)
     monkeypatch.setattr(Path, "stat", stat)
@@ -60,14 +60,14 @@ def test_folders_of_other_users_are_left_alone(tmp_path: Path, monkeypatch: pyte
     assert new_run(tmp_path / "tiny-sri")[0].name == "tiny-sri-3"
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_run_folder_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="give another with --runs-dir") as caught:
         new_run(tmp_path / "file" / "run")
     assert "\n" not in str(caught.value)
 
 
-def test_the_newest_run_is_the_one_written_last(tmp_path: Path) -> None:
+def test_newest_run_was_written_last(tmp_path: Path) -> None:
     assert newest_run(tmp_path / "none") is None
     assert newest_run(tmp_path) is None
     old = checkpoint(tmp_path / "z-sri", BEST, LAST, age=50)
@@ -80,7 +80,7 @@ def test_the_newest_run_is_the_one_written_last(tmp_path: Path) -> None:
     assert newest_run(tmp_path) == old
 
 
-def test_a_run_by_name_is_that_name_or_it_with_a_number(tmp_path: Path) -> None:
+def test_run_name_matches_numbered_runs_only(tmp_path: Path) -> None:
     first = checkpoint(tmp_path / "tiny-sri", LAST, age=50)
     checkpoint(tmp_path / "tiny-sri-warm", LAST, age=5)
     checkpoint(tmp_path / "my-tiny-sri", LAST, age=4)
@@ -91,7 +91,7 @@ def test_a_run_by_name_is_that_name_or_it_with_a_number(tmp_path: Path) -> None:
     assert newest_run(tmp_path, "t.*") is None
 
 
-def test_a_checkpoint_by_file_folder_name_or_nothing(tmp_path: Path) -> None:
+def test_checkpoint_by_file_folder_name_or_default(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     both = checkpoint(runs / "both", BEST, LAST, age=9)
     last = checkpoint(runs / "last", LAST, age=30)

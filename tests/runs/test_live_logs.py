@@ -1,4 +1,4 @@
-"""Records of a run in CSV, TensorBoard and Weights & Biases: what is written, and what a resumed run cuts."""
+"""Run records in CSV, TensorBoard and Weights & Biases: what is written, and what a resumed run removes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NewRun = Callable[..., Any]
 
 
 def train(run: Any, *kinds: str, max_steps: int | None = None) -> None:
-    """Train a run, or go on with it, with live logs."""
+    """Start or resume a run with live logs."""
     last, live = run.folder / LAST, LiveLogs(kinds, run.folder)
     resume = load_checkpoint(last) if last.is_file() else None
     where = torch.device("cpu")
@@ -41,13 +41,13 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         return [*csv.DictReader(file)]
 
 
-def test_csv_holds_the_records_of_metrics(new_run: NewRun) -> None:
+def test_csv_matches_the_metrics_log(new_run: NewRun) -> None:
     whole, cut = new_run("vae-fb", "whole"), new_run("vae-fb", "cut")
     train(whole, "csv")
     train(cut, "csv", max_steps=4)
     kept = len(rows_of(cut.folder))
     (cut.folder / CSV).open("a", encoding="utf-8").write("step,99,of a process that was killed\n")
-    train(cut)  # one part of it without the log
+    train(cut)  # one part without the log
     train(cut, "csv")
     assert kept < len(rows_of(whole.folder)) == len(rows_of(cut.folder))
     for run in (whole, cut):
@@ -63,7 +63,7 @@ def test_csv_holds_the_records_of_metrics(new_run: NewRun) -> None:
 
 
 class Writer:
-    """Stands for TensorBoard's."""
+    """Stands in for TensorBoard's SummaryWriter."""
 
     made: list[Writer] = []  # noqa: RUF012
 
@@ -104,7 +104,7 @@ def test_tensorboard_gets_each_figure_once(new_run: NewRun, monkeypatch: pytest.
     assert len([*(run.folder / EVENTS).iterdir()]) == 1
 
 
-def test_the_event_file_read_back(new_run: NewRun) -> None:
+def test_event_file_round_trip(new_run: NewRun) -> None:
     reading = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator", reason="needs the package tensorboard"
     )
@@ -119,7 +119,7 @@ def test_the_event_file_read_back(new_run: NewRun) -> None:
 
 
 class Wandb(ModuleType):
-    """Stands for the package."""
+    """Stands in for the package wandb."""
 
     Error = RuntimeError
 
@@ -147,7 +147,7 @@ class Wandb(ModuleType):
         return Run()
 
 
-def test_wandb_goes_on_under_one_id(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_resumes_under_one_id(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
     package = Wandb()
     monkeypatch.setitem(sys.modules, "wandb", package)
     run = new_run("sri")
@@ -159,8 +159,8 @@ def test_wandb_goes_on_under_one_id(new_run: NewRun, monkeypatch: pytest.MonkeyP
     steps = [step for _, step, _ in package.sent]
     assert steps == sorted(steps)
     assert steps[before] >= steps[before - 1]
-    told = {(step, name): value for _, step, figures in package.sent for name, value in figures.items()}
-    assert told == {
+    sent = {(step, name): value for _, step, figures in package.sent for name, value in figures.items()}
+    assert sent == {
         (record["step"], name): value
         for record in read_metrics(run.folder / METRICS)
         for name, value in figures_of(record)
@@ -171,7 +171,7 @@ def test_wandb_goes_on_under_one_id(new_run: NewRun, monkeypatch: pytest.MonkeyP
         train(other, "wandb")
 
 
-def test_a_kind_or_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_kind_or_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_live_logs(["csv", "csv"]) == ("csv",)
     with pytest.raises(UsageError, match="did you mean tensorboard"):
         check_live_logs(["tensorbord"])
@@ -181,19 +181,19 @@ def test_a_kind_or_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) 
             check_live_logs([package])
 
 
-def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_unwritable_csv(tmp_path: Path) -> None:
     (tmp_path / CSV).mkdir()
     with pytest.raises(SritoolError, match="cannot write"):
         LiveLogs(["csv"], tmp_path).begin([])
 
 
-def test_the_command_takes_kinds_with_commas(invoke: Callable[..., Any]) -> None:
+def test_command_accepts_comma_separated_kinds(invoke: Callable[..., Any]) -> None:
     result = invoke("train", "tiny", "--log", "csv,nonsense", "--log", "csv")
     assert result.exit_code == 2
     assert "--log 'nonsense'" in result.stderr
 
 
-def test_a_run_that_saved_nothing_leaves_no_logs(tmp_path: Path) -> None:
+def test_unsaved_run_leaves_no_logs(tmp_path: Path) -> None:
     folder, lock = new_run_folder(tmp_path / "run")
     LiveLogs(["csv"], folder).begin([])
     for name in (EVENTS, WANDB):

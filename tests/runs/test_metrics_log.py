@@ -1,4 +1,4 @@
-"""The log of metrics: what is done stays, what is done again is cut off."""
+"""The metrics log: finished work stays, unfinished work is cut off on resume."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from sritool.runs.metrics_log import MetricsLog, read_metrics
 
 
-def test_the_log_keeps_what_is_done_and_no_more(tmp_path: Path) -> None:
+def test_log_keeps_only_finished_work(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     log = MetricsLog(path)
     records = [{"kind": "step", "step": step, "epoch": 1 + (step > 2)} for step in (1, 2, 3, 4)]
@@ -31,5 +31,5 @@ def test_the_log_keeps_what_is_done_and_no_more(tmp_path: Path) -> None:
     assert read_metrics(path) == []
 
 
-def test_no_log_is_no_records(tmp_path: Path) -> None:
+def test_missing_log_has_no_records(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "none.jsonl") == []

@@ -1,8 +1,8 @@
-"""Write the tiny corpora and runs that later versions have to read: `python tests/saved/make.py FOLDER`.
+"""Write the tiny corpora and runs that later versions must read: `python tests/saved/make.py FOLDER`.
 
-FOLDER, like tests/saved/v1, must not be there yet: what a version wrote stays as it is, and a version that writes
-otherwise gets a folder of its own. The text is invented. On one machine with one set of packages the files are the
-same at every call: times, paths and random names in them are made equal.
+FOLDER, such as tests/saved/v1, must not exist yet: what a version wrote is never changed, and a version that writes
+another format gets a folder of its own. The text is invented. On one machine with the same packages every call
+writes the same files: times, paths and random names in them are replaced by constants.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ SENTENCES = ("the heron lifts a kettle", "a mason paints the lantern upstairs")
 
 
 def invented(count: int) -> list[str]:
-    """Labelled sentences of four or five words; all of them differ."""
+    """Distinct labelled sentences of five or six words."""
     nouns = ("heron", "kettle", "lantern", "mason")
     every = itertools.product(nouns, ("lifts", "paints"), nouns, ("", " upstairs"), ("the", "a"))
     lines = [
@@ -75,7 +75,7 @@ def invented(count: int) -> list[str]:
 
 
 def run(*words: str) -> str:
-    """The stdout of `sritool WORDS`, run in this process and the current folder."""
+    """Run `sritool WORDS` in this process and the current folder, and return its stdout."""
     from typer.testing import CliRunner
 
     from sritool.cli.app import app
@@ -87,7 +87,7 @@ def run(*words: str) -> str:
 
 
 def without_times(value: Any) -> Any:
-    """Every number of seconds in nested values as 0."""
+    """Replace every number of seconds in nested values by 0."""
     if isinstance(value, dict):
         return {
             key: 0.0 if "seconds" in str(key) or key == "tokens_per_second" else without_times(item)
@@ -97,7 +97,7 @@ def without_times(value: Any) -> Any:
 
 
 def keep_checkpoint(source: Path, target: Path) -> None:
-    """Store a checkpoint anew as the version at hand writes it, with neither times nor this machine's folders."""
+    """Save a checkpoint as the current version writes it, without times and without this machine's folders."""
     from sritool.runs.checkpoint import load_checkpoint, save_checkpoint
 
     found = load_checkpoint(source)
@@ -116,14 +116,14 @@ def keep_checkpoint(source: Path, target: Path) -> None:
 
 
 def keep_metrics(source: Path, target: Path) -> None:
-    """metrics.jsonl without times."""
+    """Copy metrics.jsonl without times."""
     records = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
     lines = [json.dumps(without_times(record)) + "\n" for record in records]
     target.write_text("".join(lines), encoding="utf-8")
 
 
 def keep_corpus(source: Path, target: Path) -> None:
-    """A prepared corpus; the random name that `datasets` gives each split is made one."""
+    """Copy a prepared corpus with a constant for the random name that `datasets` gives each split."""
     for file in sorted(path for path in source.rglob("*") if path.is_file()):
         content = file.read_bytes()
         if file.name == "state.json":
@@ -135,7 +135,7 @@ def keep_corpus(source: Path, target: Path) -> None:
 
 
 def figures(folder: Path) -> dict[str, Any]:
-    """What the version at hand measures of the kept files."""
+    """Return what the current version measures on the kept files."""
     import sritool
     from sritool.evaluation.posterior_codes import CodeSettings, codes_of_text
 
@@ -159,7 +159,7 @@ def figures(folder: Path) -> dict[str, Any]:
 def main(target: Path) -> None:
     """Prepare, train, keep and measure."""
     if target.exists():
-        raise SystemExit(f"{target} is there already, and stays as it is; give a new folder")
+        raise SystemExit(f"{target} already exists and is never changed; give a new folder")
     target = target.resolve()
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)

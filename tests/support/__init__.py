@@ -1,1 +1,1 @@
-"""What tests of several folders share: batches, runs, methods, targets with known posteriors."""
+"""Helpers for tests of several folders: batches, runs, methods, and targets with known posteriors."""

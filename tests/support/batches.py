@@ -20,14 +20,14 @@ MakeBatch = Callable[..., Batch]
 
 
 def split_of(sentences: Sequence[Sequence[int]]) -> Split:
-    """Sentences given as targets."""
+    """A split of sentences, given as targets."""
     offsets = offsets_of([len(sentence) for sentence in sentences])
     flat = np.array([token for sentence in sentences for token in sentence], dtype=np.int32)
     return Split(ids=flat, offsets=offsets, labels=None)
 
 
 def random_sentences(lengths: Sequence[int], vocabulary: int, seed: int = 0) -> list[list[int]]:
-    """Targets with these numbers of predictions; the second sentence is a cut one, without </s>."""
+    """Targets with these numbers of predictions; the second sentence is cut, without </s>."""
     random = np.random.default_rng(seed)
     sentences = [[*random.integers(UNK, vocabulary, length - 1).tolist(), EOS] for length in lengths]
     if len(sentences) > 1:

@@ -1,4 +1,4 @@
-"""A prepared corpus that is in memory, written to a folder."""
+"""Writes a prepared corpus that is in memory to a folder."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def store(folder: Path, corpus: Prepared, shard: int = 1_000_000) -> None:
     """Write a corpus into a new folder.
 
     Args:
-        folder: Where it is made.
-        corpus: What is written.
-        shard: Sentences of a file.
+        folder: The folder to create.
+        corpus: The corpus.
+        shard: Number of sentences per file.
     """
     folder.mkdir()
     files = {name: SplitFiles(folder / name) for name in corpus.splits}

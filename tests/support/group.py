@@ -1,4 +1,4 @@
-"""A few processes that form a job on this machine, with a time limit so that a hang fails."""
+"""A job of a few processes on this machine, with a time limit so that a hang fails the test."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ LIMIT = 300.0  # seconds
 
 
 def _member(
-    folder: Path, rank: int, size: int, timeout: float, work: Callable[..., Any], given: Any, told: Any
+    folder: Path, rank: int, size: int, timeout: float, work: Callable[..., Any], given: Any, results: Any
 ) -> None:
     torch.set_num_threads(1)
     store = FileStore(str(folder / "store"), size)
     processes = Group(store, rank, size, torch.device("cpu"), timeout)
     try:
-        told.send(work(processes, *given))
+        results.send(work(processes, *given))
     finally:
-        told.close()
+        results.close()
         processes.close()
 
 
@@ -36,15 +36,15 @@ def in_group(
     timeout: float = 60.0,
     never_answer: Collection[int] = (),
 ) -> list[Any]:
-    """What a function returns in each of several processes, in order of rank; None where a process gave nothing.
+    """Return what a function returns in each of several processes, by rank; None where it returned nothing.
 
     Args:
-        folder: Empty; where they meet.
-        work: A function of a module, of the process' `Group` and what is given.
-        given: To it.
-        size: How many processes.
-        timeout: Of the group.
-        never_answer: Ranks of processes that are not waited for.
+        folder: An empty folder, where the processes meet.
+        work: A module-level function of the process's `Group` and the `given` arguments.
+        given: Arguments for `work`.
+        size: Number of processes.
+        timeout: Time limit of the group in seconds.
+        never_answer: Ranks of the processes that are not waited for.
     """
     context = multiprocessing.get_context("spawn")
     members, ends = [], []

@@ -1,4 +1,4 @@
-"""A stand-in of the Hugging Face hub on this machine: the few requests that pushing and fetching a model make."""
+"""A stand-in for the Hugging Face hub on this machine, for the few requests of pushing and fetching a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READS = re.compile(r"/(?:api/models/)?([^/]+/[^/]+)(?:/(resolve|revision)/([^/]+
 
 
 class Hub(ThreadingHTTPServer):
-    """What was pushed, by model and file; only who has TOKEN may push, and read a private model."""
+    """The pushed files by model and name; TOKEN is needed to push and to read a private model."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -29,7 +29,7 @@ class Hub(ThreadingHTTPServer):
         self.asked: list[str] = []
 
     def environment(self, folder: Path, token: str = "") -> dict[str, str]:
-        """Return variables under which the hub's client talks to this one."""
+        """Return environment variables with which the hub's client talks to this server."""
         return {
             "HF_ENDPOINT": f"http://127.0.0.1:{self.server_port}",
             "HF_HOME": str(folder / "hf"),
@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
-        """Nothing on stderr."""
+        """Print nothing on stderr."""
 
     @property
     def _is_known(self) -> bool:

@@ -41,7 +41,7 @@ def batch_of(split: Split) -> Callable[[Sequence[int]], Batch]:
 
 @pytest.fixture(scope="session")
 def make_method() -> Callable[..., Method]:
-    """A method by name; keywords are settings of its sampler, `dropout` and `generator` those of the generator."""
+    """Build a method by name; `dropout` and `generator` configure its generator, other keywords its sampler."""
 
     def make(
         name: str = "sri",
@@ -76,7 +76,7 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="session")
 def gradients() -> Callable[[Method, Batch, Clock], dict[str, torch.Tensor]]:
-    """The gradients a method leaves for a batch, by parameter name."""
+    """The gradients that a method computes for a batch, by parameter name."""
 
     def take(method: Method, batch: Batch, clock: Clock) -> dict[str, torch.Tensor]:
         method.modules.zero_grad()

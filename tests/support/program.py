@@ -1,4 +1,4 @@
-"""The program in this process, and settings of a training that takes a second."""
+"""Runs the program in this process, with settings for training in a second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ dropout_mask = "token"
 tied_embeddings = false
 weight_drop = 0
 
-# A few updates are to leave a model that says something.
+# A few updates must give a model that generates text.
 
 [optimizer]
 warmup = 0
@@ -48,7 +48,7 @@ def sritool(*args: object, stdin: str | bytes | None = None) -> Result:
 
 
 def small_settings(**changes: int) -> str:
-    """Return a settings file, with some sizes changed."""
+    """Return the text of a settings file with some sizes changed."""
     sizes = {
         "embedding": 8,
         "hidden": 16,

@@ -1,4 +1,4 @@
-"""A corpus in memory and runs of a second or less on it."""
+"""A corpus in memory, and runs on it that take a second or less."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ THINGS = ("a lantern", "kites", "the big red barrel")
 
 
 class MemoryCorpus(Corpus):
-    """A prepared corpus that was never written to a disk."""
+    """A prepared corpus that is never written to disk."""
 
     def __init__(self, path: Path, options: PrepareOptions) -> None:
         texts = [f"{who} {does} {what}" for who in SUBJECTS for does in VERBS for what in THINGS]
@@ -47,7 +47,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.fixture(scope="session")
 def subword_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """The same in SentencePiece pieces."""
+    """The same sentences as SentencePiece pieces."""
     return MemoryCorpus(tmp_path_factory.mktemp("data"), PrepareOptions(tokenizer="bpe", vocab_size=40))
 
 
@@ -73,7 +73,7 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture(scope="session")
 def settings() -> Callable[..., RunConfig]:
-    """A small configuration of a method with some settings changed; 3 steps an epoch."""
+    """A small configuration of a method with some settings changed; it takes 3 steps per epoch."""
 
     def make(method: str = "sri", **changes: dict[str, Any]) -> RunConfig:
         values = merge(SMALL, {"method": method, **changes})
@@ -88,7 +88,7 @@ def settings() -> Callable[..., RunConfig]:
 
 
 class Run:
-    """One run folder; `train` starts it or goes on with it, and keeps what was told."""
+    """One run folder; `train` starts or resumes it and keeps its events."""
 
     def __init__(self, corpus: Corpus, folder: Path, config: RunConfig) -> None:
         folder.mkdir(parents=True)
@@ -97,7 +97,7 @@ class Run:
         self.trainer: Trainer | None = None
 
     def make(self, observer: events.Observer | None = None, **limits: Any) -> Trainer:
-        """A trainer that goes on from last.pt if there is one."""
+        """Return a trainer, resumed from last.pt if it exists."""
 
         def observe(event: events.Event) -> None:
             self.events.append(event)
@@ -115,7 +115,7 @@ class Run:
         return self.make(observer, **limits).run()
 
     def stopped(self, error: type[BaseException], **given: Any) -> Any:
-        """The error that training ends with."""
+        """Train and return the error that ends it."""
         with pytest.raises(error) as caught:
             self.train(**given)
         if issubclass(error, SritoolError):
@@ -131,7 +131,7 @@ class Run:
 
 @pytest.fixture(scope="session")
 def begin_run(corpus: Corpus, settings: Callable[..., RunConfig]) -> Callable[..., Run]:
-    """A run in a folder of this folder, not begun yet."""
+    """Make a run in a given folder, without starting it."""
 
     def make(folder: Path, method: str = "sri", name: str = "run", **changes: Any) -> Run:
         return Run(corpus, folder / name, settings(method, **changes))
@@ -141,5 +141,5 @@ def begin_run(corpus: Corpus, settings: Callable[..., RunConfig]) -> Callable[..
 
 @pytest.fixture
 def new_run(tmp_path: Path, begin_run: Callable[..., Run]) -> Callable[..., Run]:
-    """A run in the test's own folder, not begun yet."""
+    """Make a run in the test's own folder, without starting it."""
     return partial(begin_run, tmp_path)

@@ -1,4 +1,4 @@
-"""What a command printed, read back."""
+"""Runs commands and reads back what they print."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typer.testing import Result
 from sritool.cli.child import Children, Done
 
 Run = Callable[..., Result]
-"""Runs the program with these arguments: `run` and `train_small` of tests/cli/conftest.py."""
+"""Runs the program with these arguments: the fixtures `run` and `train_small` of tests/cli/conftest.py."""
 
 
 class Commands:
-    """Runs the plan's commands in this process, and notes them."""
+    """Runs the plan's commands in this process and records them."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.given = run, list[list[str]]()
@@ -45,25 +45,25 @@ class Terminal(io.StringIO):
 
 
 def options(usual: dict[str, object], *others: object) -> list[object]:
-    """Options and values in a row: the usual ones, but for those among the others, each of which has a value."""
+    """The usual options, with those in `others` replaced or added, as a flat list of options and values."""
     given = usual | dict(zip(map(str, others[::2]), others[1::2], strict=True))
     return [word for pair in given.items() for word in pair]
 
 
 def output(result: Result) -> str:
-    """stdout of a command that succeeded."""
+    """The stdout of a command, which must succeed."""
     assert result.exit_code == 0, result.stderr
     return result.stdout
 
 
 def rows(result: Result) -> list[dict[str, str]]:
-    """Rows of TSV on stdout, where nothing else may be."""
+    """The rows of TSV on stdout, which must hold nothing else."""
     text = io.StringIO(output(result), newline="")
     return list(csv.DictReader(text, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def json_rows(result: Result) -> list[dict[str, Any]]:
-    """Rows of JSON lines on stdout, where nothing else may be."""
+    """The rows of JSON lines on stdout, which must hold nothing else."""
     return [json.loads(line) for line in output(result).splitlines()]
 
 

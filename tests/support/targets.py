@@ -1,4 +1,4 @@
-"""Targets p(x|z) of which everything is known."""
+"""Targets p(x|z) with known evidence and posteriors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,22 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+SPECTRA = {
+    "mild": (2.0, 0.5, 0.1),
+    "sharp": (150.0, 20.0, 1.0, 0.0),
+    "one sharp direction of eight": (400.0, *([0.3] * 7)),
+    "many dimensions": (120.0, 60.0, 30.0, 10.0, 5.0, 2.0, *([0.5] * 10)),
+}
+"""Curvatures for `linear_gaussian`."""
+
+
+def standard_error(values: Tensor) -> float:
+    """The standard error of a mean over sentences."""
+    return float(values.std()) / math.sqrt(len(values))
+
 
 class LinearGaussian:
-    """x = A z + noise, noise ~ N(0, variance · I), for several "sentences" with an A and an x each."""
+    """x = A z + noise, noise ~ N(0, variance · I), for several "sentences", each with its own A and x."""
 
     def __init__(self, matrices: Tensor, data: Tensor, variance: float) -> None:
         self.matrices, self.data, self.variance = matrices, data, variance  # [b, m, d], [b, m]
@@ -35,7 +48,7 @@ class LinearGaussian:
 
     @property
     def precision(self) -> Tensor:
-        """Of p(z|x), the curvature of U: [batch, latent, latent]."""
+        """Precision of p(z|x), the curvature of U: [batch, latent, latent]."""
         return self.identity + self.matrices.mT @ self.matrices / self.variance
 
     @property
@@ -93,7 +106,7 @@ class Ripple:
 
 @pytest.fixture
 def linear_gaussian() -> Callable[..., LinearGaussian]:
-    """A target whose largest curvatures of U are 1 + the given ones, data drawn from the model."""
+    """A target whose curvatures of U are 1 + the given ones, with data drawn from the model."""
 
     def make(curvatures: tuple[float, ...], batch: int = 4, seed: int = 0) -> LinearGaussian:
         generator = torch.Generator().manual_seed(seed)

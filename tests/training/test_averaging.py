@@ -1,4 +1,4 @@
-"""The average of the weights: what it is, where it is used, and that a resumed run goes on with it."""
+"""The average of the weights: its value, where it is used, and how a resumed run continues it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sritool.analysis.info import describe_checkpoint
 from sritool.methods.registry import METHODS
@@ -17,22 +17,22 @@ from sritool.training import validation
 from sritool.training.averaging import WeightAverage
 from sritool.training.state import RunState
 from support.tables import same
+from training.helpers import NewRun, assert_same_weights, copy_of
 
-NewRun = Callable[..., Any]
 EMA = {"optimizer": {"ema_decay": 0.9, "learning_rate": 0.05}}
 
 
-def test_the_average_of_a_long_path_is_the_exponential_one() -> None:
+def test_long_path_has_the_exponential_average() -> None:
     module = nn.Linear(1, 1, bias=False).double()
     average = WeightAverage(module, 0.9)
     for value in range(400):
         module.weight.data.fill_(float(value))
         average.update()
-    # Of a line with slope 1 the average is decay / (1 − decay) behind.
+    # On a line of slope 1 the average lags by decay / (1 − decay).
     assert float(average.state()["weights"]["weight"]) == pytest.approx(399 - 9.0, abs=1e-6)
 
 
-def test_a_short_path_is_not_averaged_with_where_it_began() -> None:
+def test_average_is_not_biased_towards_the_start() -> None:
     module = nn.Linear(1, 1, bias=False)
     module.weight.data.fill_(1e3)
     average = WeightAverage(module, 0.9999)
@@ -42,22 +42,22 @@ def test_a_short_path_is_not_averaged_with_where_it_began() -> None:
     assert abs(float(average.state()["weights"]["weight"])) < 1e-3
 
 
-def test_in_place_and_back_again_bit_by_bit() -> None:
+def test_weights_are_swapped_and_restored_bitwise() -> None:
     module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, momentum=None)).float()
     module[1].num_batches_tracked = None  # type: ignore[assignment]
     average = WeightAverage(module, 0.5)
     nn.init.normal_(module[0].weight)
     module[1].running_mean.add_(1.0)  # a running statistic is averaged too
     average.update()
-    before, kept = copies(module.state_dict()), copies(average.state()["weights"])
+    before, kept = copy_of(module.state_dict()), copy_of(average.state()["weights"])
     with average.in_place():
-        assert same(copies(module.state_dict()), kept)
-    assert same(copies(module.state_dict()), before)
-    assert same(copies(average.state()["weights"]), kept)
+        assert same(copy_of(module.state_dict()), kept)
+    assert same(copy_of(module.state_dict()), before)
+    assert same(copy_of(average.state()["weights"]), kept)
     assert not torch.equal(before["1.running_mean"], kept["1.running_mean"])
 
 
-def test_a_parameter_with_two_names_is_swapped_once() -> None:
+def test_shared_parameter_is_swapped_once() -> None:
     module = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     module[1].weight = module[0].weight
     average = WeightAverage(module, 0.5)
@@ -66,10 +66,6 @@ def test_a_parameter_with_two_names_is_swapped_once() -> None:
     with average.in_place():
         assert torch.allclose(module[1].weight, before - 1.0)
     assert torch.equal(module[1].weight, before)
-
-
-def copies(tensors: Any) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -84,11 +80,11 @@ def test_best_holds_the_average_and_last_holds_both(method: str, new_run: NewRun
         assert not torch.equal(best.weights[name], last.weights[name])
     if method == "sri":
         assert not torch.equal(best.weights["preconditioner.fisher"], last.weights["preconditioner.fisher"])
-    assert same(copies(run.trainer.state.method.modules.state_dict()), dict(last.weights))
+    assert same(copy_of(run.trainer.state.method.modules.state_dict()), dict(last.weights))
 
 
 @pytest.mark.parametrize("method", ["lm", "sri", "vae-fb"])
-def test_validation_and_its_sample_see_the_average(
+def test_validation_and_sample_use_the_average(
     method: str, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, seen = new_run(method, training={"epochs": 1}, pretraining={"epochs": 1}, **EMA), []
@@ -96,7 +92,7 @@ def test_validation_and_its_sample_see_the_average(
     def spied(original: Callable[..., Any]) -> Callable[..., Any]:
         def spy(given: Any, *rest: Any) -> Any:
             if not given.pretraining:
-                seen.append(copies(given.modules.state_dict()))
+                seen.append(copy_of(given.modules.state_dict()))
             return original(given, *rest)
 
         return spy
@@ -108,11 +104,11 @@ def test_validation_and_its_sample_see_the_average(
     assert all(same(weights, dict(run.load(BEST).weights)) for weights in seen)
 
 
-def test_the_average_changes_nothing_of_how_weights_are_trained(new_run: NewRun) -> None:
+def test_averaging_does_not_change_training(new_run: NewRun) -> None:
     plain, averaged = new_run("sri"), new_run("sri", "averaged", optimizer={"ema_decay": 0.9})
     for run in (plain, averaged):
         run.train()
-    assert same(dict(plain.load(LAST).weights), dict(averaged.load(LAST).weights))
+    assert_same_weights(plain, averaged, LAST)
     assert "average" not in plain.load(LAST).trainer
     assert [record["nll"] for record in plain.load().metrics] != [
         record["nll"] for record in averaged.load().metrics
@@ -126,16 +122,14 @@ def test_the_average_changes_nothing_of_how_weights_are_trained(new_run: NewRun)
         for name in METHODS
     ],
 )
-def test_a_stopped_run_goes_on_with_average_decay_and_warmup_bit_by_bit(method: str, new_run: NewRun) -> None:
+def test_resume_with_average_decay_and_warmup_is_bitwise(method: str, new_run: NewRun) -> None:
     optimizer = {"ema_decay": 0.9, "weight_decay": 0.5, "warmup": 0.5, "learning_rate": 0.05}
     whole, stopped = (new_run(method, name, optimizer=optimizer) for name in ("whole", "stopped"))
     whole.train()
     for steps in (1, 4):
         stopped.train(max_steps=steps)
     stopped.train()
-    for name in (LAST, BEST):
-        left, right = whole.load(name), stopped.load(name)
-        assert same(dict(left.weights), dict(right.weights))
+    assert_same_weights(whole, stopped)
     for part in ("optimizer", "average"):
         assert same(whole.load().trainer[part], stopped.load().trainer[part])
     figures = [
@@ -144,25 +138,25 @@ def test_a_stopped_run_goes_on_with_average_decay_and_warmup_bit_by_bit(method: 
     assert figures[0] == figures[1]
 
 
-def test_tied_embeddings_are_averaged_once(new_run: NewRun) -> None:
+def test_resume_with_averaged_tied_embeddings_is_bitwise(new_run: NewRun) -> None:
     tied = {"tied_embeddings": True}
     whole, stopped = (new_run("lm", name, generator=tied, **EMA) for name in ("whole", "stopped"))
     whole.train()
     stopped.train(max_steps=4)
     stopped.train()
-    assert same(dict(whole.load(BEST).weights), dict(stopped.load(BEST).weights))
+    assert_same_weights(whole, stopped, BEST)
     assert same(whole.load().trainer["average"], stopped.load().trainer["average"])
 
 
-def test_the_best_autoencoder_is_kept_as_its_average(new_run: NewRun) -> None:
+def test_best_autoencoder_is_saved_as_its_average(new_run: NewRun) -> None:
     run = new_run("vae-fb", training={"epochs": 1}, pretraining={"epochs": 2, "keep": "best"}, **EMA)
     run.train(max_steps=3)
     assert same(dict(run.load(AUTOENCODER).weights), dict(run.load().trainer["average"]["weights"]))
     run.train(max_steps=7)
-    assert run.load().trainer["average"]["updates"] == 1, "it begins anew with the method"
+    assert run.load().trainer["average"]["updates"] == 1, "the average did not restart with the method"
 
 
-def test_a_halving_goes_on_from_the_best_average(new_run: NewRun) -> None:
+def test_halving_restarts_from_the_best_average(new_run: NewRun) -> None:
     changes = {"halve_after": 1, "halvings": 2, "return_to_best": True, "name": "sgd", "learning_rate": 1e-12}
     run = new_run("lm", training={"epochs": 3}, optimizer={**changes, "ema_decay": 0.9})
     run.train()
@@ -171,7 +165,7 @@ def test_a_halving_goes_on_from_the_best_average(new_run: NewRun) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.0, 0.9), (0.9, 0.0)])
-def test_a_resumed_run_may_begin_or_end_averaging(new_run: NewRun, before: float, after: float) -> None:
+def test_averaging_can_be_switched_on_or_off_on_resume(new_run: NewRun, before: float, after: float) -> None:
     run = new_run("lm", optimizer={"ema_decay": before})
     run.train(max_steps=2)
     first = run.load()
@@ -180,13 +174,13 @@ def test_a_resumed_run_may_begin_or_end_averaging(new_run: NewRun, before: float
     state = RunState(run.corpus, config, run.folder, torch.device("cpu"), first)
     assert (state.average is not None) == bool(after)
     if state.average is not None:
-        assert same(copies(state.average.state()["weights"]), dict(first.weights))
+        assert same(copy_of(state.average.state()["weights"]), dict(first.weights))
 
 
-def test_info_says_which_weights_a_file_has(new_run: NewRun) -> None:
+def test_info_reports_which_weights_a_file_holds(new_run: NewRun) -> None:
     run = new_run("lm", training={"epochs": 1}, **EMA)
     run.train()
-    said = [dict(describe_checkpoint(run.folder / name)) for name in (BEST, LAST)]
-    assert said[0]["weights"] == "averaged"
-    assert str(said[1]["weights"]).startswith("as last updated")
-    assert said[0]["optimizer.ema_decay"] == 0.9
+    rows = [dict(describe_checkpoint(run.folder / name)) for name in (BEST, LAST)]
+    assert rows[0]["weights"] == "averaged"
+    assert str(rows[1]["weights"]).startswith("as last updated")
+    assert rows[0]["optimizer.ema_decay"] == 0.9

@@ -1,4 +1,4 @@
-"""Settings by precedence, samplers under their true names, and what a resumed run may change."""
+"""Precedence of settings, names of changed samplers, and what a resumed run may change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def resolved(corpus: str = "captions", method: str | None = None, **given: Any) 
     return resolve_config(corpus, method, gather(**given))
 
 
-def test_flags_before_set_before_environment_before_file_before_preset(tmp_path: Path) -> None:
+def test_precedence_flags_set_environment_file_preset(tmp_path: Path) -> None:
     layers: dict[str, Any] = {
         "file": toml(tmp_path, "[optimizer]\nlearning_rate = 0.1\n"),
         "environment": nested(RATE, 0.2),
@@ -43,7 +43,7 @@ def test_flags_before_set_before_environment_before_file_before_preset(tmp_path:
         assert resolved(**given).optimizer.learning_rate == expected, f"{name} has no effect"
 
 
-def test_layers_fill_each_others_gaps(tmp_path: Path) -> None:
+def test_layers_are_merged(tmp_path: Path) -> None:
     config = resolved(
         file=toml(tmp_path, "[training]\nepochs = 3\nseed = 5\n[generator]\nhidden = 99\n"),
         assignments=("training.epochs=4", "sampler.steps=7"),
@@ -54,11 +54,11 @@ def test_layers_fill_each_others_gaps(tmp_path: Path) -> None:
     assert (config.generator.hidden, config.generator.embedding, config.sampler.steps) == (99, 128, 7)
 
 
-def test_a_later_assignment_wins() -> None:
+def test_later_assignment_wins() -> None:
     assert resolved(assignments=("training.seed=1", "training.seed=2")).training.seed == 2
 
 
-def test_a_part_of_a_schedule_can_be_set() -> None:
+def test_one_end_of_a_schedule_can_be_set() -> None:
     config = resolved(assignments=("sampler.temperature.end=0.9",))
     published = SAMPLERS[DEFAULT_SAMPLER]["sampler"]["temperature"]
     assert config.sampler.temperature.end == 0.9
@@ -66,20 +66,20 @@ def test_a_part_of_a_schedule_can_be_set() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_corpus_has_the_preset_of_its_name(preset: str) -> None:
+def test_corpus_selects_the_preset_of_its_name(preset: str) -> None:
     wanted = PRESETS[preset]["generator"]
     generator = resolved(preset, flags={"recipe": "published"}).generator
     assert (generator.embedding, generator.hidden) == (wanted["embedding"], wanted["hidden"])
 
 
-def test_another_corpus_has_the_preset_for_captions_unless_told(tmp_path: Path) -> None:
+def test_other_corpora_use_the_captions_preset_by_default(tmp_path: Path) -> None:
     assert resolved("mine") == resolved("captions")
     assert resolved("mine", flags={"preset": "ptb"}).generator.embedding == 256
     assert resolved("mine", file=toml(tmp_path, 'preset = "ptb"\n')).generator.embedding == 256
     assert resolved("tiny", flags={"preset": "ptb"}).generator.embedding == 256
 
 
-def test_a_named_sampler_is_the_published_one() -> None:
+def test_named_sampler_has_the_published_settings() -> None:
     for name in SAMPLERS:
         config = resolved(flags=nested("sampler.name", name))
         assert config.sampler.name == name
@@ -87,23 +87,22 @@ def test_a_named_sampler_is_the_published_one() -> None:
         assert plain(config)["sampler"] == values["sampler"]
 
 
-def test_all_methods_and_samplers_have_one_plan() -> None:
+def test_methods_and_samplers_share_one_plan() -> None:
     configs = [resolved("ptb", method) for method in METHODS]
     configs += [resolved("ptb", flags=nested("sampler.name", name)) for name in SAMPLERS]
+    first = configs[0]
     for config in configs:
-        # Only `paper` searches for its step sizes, and only the autoencoder has codes from the first epoch on.
-        early = (
-            configs[0].training.language_model if config.method == "ae" else config.training.language_model
-        )
+        # Exceptions: only `paper` searches for step sizes; only the autoencoder has codes from the first epoch on.
+        early = (first if config.method == "ae" else config).training.language_model
         training = dataclasses.replace(
             config.training, tune_step_every=0, tune_objective="entropy", language_model=early
         )
         assert (config.optimizer, training, config.validation) == (
-            configs[0].optimizer,
-            configs[0].training,
-            configs[0].validation,
+            first.optimizer,
+            first.training,
+            first.validation,
         )
-    decay = configs[0].optimizer.decay
+    decay = first.optimizer.decay
     for progress, factor in ((0.0, 1.0), (0.5, 1.0), (0.75, 2 / 3), (1.0, 1 / 3)):
         assert decay.at(progress) == pytest.approx(factor)
 
@@ -111,11 +110,11 @@ def test_all_methods_and_samplers_have_one_plan() -> None:
 @pytest.mark.parametrize(
     "text", ["sampler.steps=19", "sampler.temperature.end=0.3", "sampler.theta_gradient=path"]
 )
-def test_a_changed_sampler_is_called_custom(text: str) -> None:
+def test_changed_sampler_is_called_custom(text: str) -> None:
     assert resolved(assignments=(text,)).sampler.name == f"custom ({DEFAULT_SAMPLER})"
 
 
-def test_a_sampler_changed_back_has_its_name_again(tmp_path: Path) -> None:
+def test_restored_sampler_gets_its_name_back(tmp_path: Path) -> None:
     changed = resolved(assignments=("sampler.name=authors", "sampler.steps=19"))
     file = toml(tmp_path, to_toml(plain(changed)))
     assert resolved(file=file).sampler == changed.sampler
@@ -124,13 +123,13 @@ def test_a_sampler_changed_back_has_its_name_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("method", ["sri", "lm"])
-def test_a_stored_configuration_gives_itself(sampler: str, method: str, tmp_path: Path) -> None:
+def test_stored_configuration_round_trips(sampler: str, method: str, tmp_path: Path) -> None:
     given = {"flags": nested("sampler.name", sampler)} if method == "sri" else {}
     config = resolved("ptb", method, **given)
     assert resolved("mine", file=toml(tmp_path, to_toml(plain(config)))) == config
 
 
-def test_the_method_of_the_command_line_wins(tmp_path: Path) -> None:
+def test_method_on_the_command_line_wins(tmp_path: Path) -> None:
     file = toml(tmp_path, 'method = "lm"\n')
     assert resolved(file=file).method == "lm"
     assert resolved(file=file).generator.latent == 0
@@ -169,41 +168,41 @@ def test_one_file_serves_both_methods(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_refused(method: str | None, given: dict[str, Any], words: str) -> None:
+def test_impossible_settings_are_refused(method: str | None, given: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolved(method=method, **given)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def resumed(under: RunConfig, method: str | None = None, **given: Any) -> RunConfig:
-    return resolve_config("captions", method, gather(**given), under)
+def resumed(config: RunConfig, method: str | None = None, **given: Any) -> RunConfig:
+    return resolve_config("captions", method, gather(**given), config)
 
 
-def test_a_resumed_run_keeps_its_settings_but_for_those_given() -> None:
-    under = resolved(
+def test_resumed_run_keeps_settings_that_are_not_given() -> None:
+    stored = resolved(
         "ptb", assignments=("training.epochs=3", "sampler.steps=9", "training.precision=float32")
     )
-    assert resumed(under) == under
-    assert resumed(under, method="sri") == under
-    longer = resumed(under, flags=nested("training.epochs", 8))
+    assert resumed(stored) == stored
+    assert resumed(stored, method="sri") == stored
+    longer = resumed(stored, flags=nested("training.epochs", 8))
     assert longer.training.epochs == 8
-    assert plain(longer)["sampler"] == plain(under)["sampler"]
+    assert plain(longer)["sampler"] == plain(stored)["sampler"]
 
 
 @pytest.mark.parametrize("before", SAMPLERS)
 @pytest.mark.parametrize("after", SAMPLERS)
-def test_a_resumed_run_can_take_another_sampler(before: str, after: str) -> None:
-    under = resolved("ptb", flags=nested("sampler.name", before))
-    found = resumed(under, flags=nested("sampler.name", after))
+def test_resumed_run_can_switch_sampler(before: str, after: str) -> None:
+    stored = resolved("ptb", flags=nested("sampler.name", before))
+    found = resumed(stored, flags=nested("sampler.name", after))
     assert found.sampler == resolved("ptb", flags=nested("sampler.name", after)).sampler
     assert found.sampler.name == after
-    assert found.generator == under.generator
+    assert found.generator == stored.generator
 
 
-def test_a_resumed_run_keeps_the_precision_that_was_settled() -> None:
-    under = resolved(flags=nested("training.precision", "bfloat16"))
-    assert resumed(under, flags=nested("training.precision", "auto")).training.precision == "bfloat16"
+def test_resumed_run_keeps_the_precision_it_chose() -> None:
+    stored = resolved(flags=nested("training.precision", "bfloat16"))
+    assert resumed(stored, flags=nested("training.precision", "auto")).training.precision == "bfloat16"
 
 
 @pytest.mark.parametrize(
@@ -215,57 +214,59 @@ def test_a_resumed_run_keeps_the_precision_that_was_settled() -> None:
         *(("training.select", "last"), ("pretraining.keep", "best")),
     ],
 )
-def test_a_resumed_run_keeps_its_shapes_its_place_in_the_data_and_its_choice(path: str, value: Any) -> None:
+def test_resumed_run_cannot_change_fixed_settings(path: str, value: Any) -> None:
     with pytest.raises(UsageError, match="start a new run without --resume") as caught:
         resumed(resolved(method="vae-fb"), flags=nested(path, value))
     assert path in str(caught.value)
 
 
-def test_a_resumed_run_keeps_its_method() -> None:
+def test_resumed_run_keeps_its_method() -> None:
     with pytest.raises(UsageError, match="method"):
         resumed(resolved(), method="lm")
     assert resumed(resolved(method="lm")).method == "lm"
 
 
-def test_a_sampler_that_searches_keeps_its_name_and_its_step_sizes() -> None:
+def test_tuned_sampler_keeps_its_name_and_step_sizes() -> None:
     tuned = resolved("captions", assignments=("sampler.name='paper'", "sampler.step_sizes=[0.03]"))
     assert tuned.sampler.name == "paper"
-    again = resolve_config("captions", None, gather(flags=nested("sampler.name", "paper")), tuned)
-    assert again.sampler == tuned.sampler, "going on with the same words loses what was found"
-    tempered = resolve_config("captions", None, gather(flags=nested("sampler.name", "tempered")), tuned)
-    assert tempered.training.tune_step_every == 0, "the search is the paper's"
+    again = resumed(tuned, flags=nested("sampler.name", "paper"))
+    assert again.sampler == tuned.sampler, "resuming with the same options loses the step sizes found"
+    tempered = resumed(tuned, flags=nested("sampler.name", "tempered"))
+    assert tempered.training.tune_step_every == 0, "the search belongs to the sampler paper"
     colder = resolved("captions", assignments=("sampler.name='paper'", "sampler.temperature=0.3"))
     assert colder.sampler.name == "custom (paper)"
 
 
 @pytest.mark.parametrize(
-    "words",
+    "given",
     [
         {"flags": {"sampler": {"name": "paper", "steps": 9}}},
         {"flags": {"sampler": {"name": "tempered"}, "training": {"tune_step_every": 2}}},
         {"flags": {"sampler": {"name": "paper"}}, "assignments": ["sampler.step_sizes=[0.05]"]},
     ],
 )
-def test_the_same_words_leave_a_run_the_step_sizes_that_it_found(words: dict[str, Any]) -> None:
-    begun = resolved("captions", **words)
+def test_same_options_keep_the_step_sizes_that_were_found(given: dict[str, Any]) -> None:
+    begun = resolved("captions", **given)
     found = dataclasses.replace(begun, sampler=dataclasses.replace(begun.sampler, step_sizes=(0.07,)))
-    under = with_accurate_sampler_name(found)
-    assert resumed(under, **words) == under
-    other = {**words["flags"], "sampler": {"name": "yelp", "step_sizes": [0.02]}}
-    assert resumed(under, flags=other).sampler.step_sizes == (0.02,), "another sampler begins anew"
+    stored = with_accurate_sampler_name(found)
+    assert resumed(stored, **given) == stored
+    other = {**given["flags"], "sampler": {"name": "yelp", "step_sizes": [0.02]}}
+    assert resumed(stored, flags=other).sampler.step_sizes == (0.02,), (
+        "another sampler keeps the old step sizes"
+    )
 
 
 @pytest.mark.parametrize("recipe", ["ours", "published"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_same_preset_changes_nothing_of_a_resumed_run(preset: str, recipe: str) -> None:
+def test_same_preset_leaves_a_resumed_run_unchanged(preset: str, recipe: str) -> None:
     for method in METHODS:
-        words = {"preset": preset, "recipe": recipe, "method": method}
-        under = resolved("mine", flags=words)
-        assert resumed(under, flags=words) == under
-        assert resumed(under, flags={"preset": preset}) == under
+        given = {"preset": preset, "recipe": recipe, "method": method}
+        stored = resolved("mine", flags=given)
+        assert resumed(stored, flags=given) == stored
+        assert resumed(stored, flags={"preset": preset}) == stored
 
 
-def test_an_objective_needs_a_search() -> None:
+def test_tuning_objective_needs_a_search() -> None:
     with pytest.raises(UsageError, match="give --tune-step-every too"):
         resolved(flags=nested("training.tune_objective", "given-noise"))
     with pytest.raises(UsageError, match="leave --tune-objective out"):

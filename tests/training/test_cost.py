@@ -1,4 +1,4 @@
-"""What a run will cost, against a clock that only updates move."""
+"""Estimated cost of a run, with a clock that advances only during updates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sritool.training.cost import cost_of
 ENCODER, BOTH = 1.0, 5.0  # seconds
 
 
-def test_updates_of_the_encoder_alone_are_timed_apart(
+def test_encoder_only_updates_are_timed_separately(
     corpus: Any, settings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spent = [0.0]

@@ -1,4 +1,4 @@
-"""A time for the whole command: training stops early enough for what comes after it."""
+"""A time limit for the whole command: training stops early enough for the steps after it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 
 from sritool.analysis import run_summary
 from sritool.analysis.run_summary import summarise
 from sritool.data.store import Corpus
-from sritool.runs.folder import BEST, BEST_EPOCH
+from sritool.runs.folder import BEST, BEST_EPOCH, LAST
 from sritool.training import deadline as module
 from sritool.training import events, validation
 from sritool.training import state as state_module
 from sritool.training.deadline import Deadline
+from training.helpers import NewRun, assert_same_weights, equal_weights
 
-NewRun = Callable[..., Any]
 STEP = 10.0  # seconds
 
 
 @pytest.fixture
 def ticking(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Make every step of a run take ten seconds, and nothing else any."""
+    """Make every step of a run take ten seconds, and everything else no time."""
 
     def tick(run: Any) -> None:
         def now() -> float:
@@ -37,7 +36,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 
 
 @pytest.mark.slow
-def test_training_leaves_time_for_what_follows(new_run: NewRun, ticking: Callable[[Any], None]) -> None:
+def test_training_leaves_time_for_the_summary(new_run: NewRun, ticking: Callable[[Any], None]) -> None:
     steps = {}
     for with_summary in (False, True):
         run = new_run("lm", f"summary {with_summary}", training={"epochs": 1000}, validation={"share": 0.1})
@@ -46,31 +45,30 @@ def test_training_leaves_time_for_what_follows(new_run: NewRun, ticking: Callabl
         assert outcome.reason == "max-time"
         steps[with_summary] = outcome.steps
         assert outcome.seconds <= 0.98 * 1000
-    assert steps[False] * STEP > 900, "without a summary nearly all of the time is for training"
+    assert steps[False] * STEP > 900, "without a summary, training should use nearly all of the time"
     assert steps[True] < steps[False]
-    assert run.load(BEST).metrics, "it was validated"
+    assert run.load(BEST).metrics, "it was not validated"
 
 
-def test_updates_of_the_encoder_alone_are_updates(new_run: NewRun, ticking: Callable[[Any], None]) -> None:
-    """Else the speed of this machine, by which measuring is planned, would seem lower by their number."""
+def test_encoder_only_updates_count_as_updates(new_run: NewRun, ticking: Callable[[Any], None]) -> None:
+    """Otherwise the machine would seem slower than it is, and the time for measuring is planned from its speed."""
     run = new_run("vae-lagging")
     ticking(run)
     run.train(max_steps=2)
     assert run.trainer.times._update() == STEP
 
 
-def test_what_was_learnt_since_the_best_epoch_is_not_lost_and_a_resumed_run_is_what_it_would_have_been(
+def test_deadline_within_an_epoch_validates_the_latest_model(
     new_run: NewRun, ticking: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What was learnt since the last validation is kept, and resuming restores the run without a deadline."""
     run, whole = (
         new_run("lm", name, training={"batch_size": 4}, optimizer={"learning_rate": 0.03})
         for name in ("run", "whole")
     )
     whole.train()
     epoch = whole.load().metrics[0]["step"]
-    assert whole.load().metrics[1]["nll"] < whole.load().metrics[0]["nll"], (
-        "it gets better within the second epoch"
-    )
+    assert whole.load().metrics[1]["nll"] < whole.load().metrics[0]["nll"], "no progress in the second epoch"
     ticking(run)
     outcome = run.train(deadline=Deadline((epoch + 4) * STEP / 0.98, 0.0))
     assert outcome.reason == "max-time"
@@ -82,19 +80,16 @@ def test_what_was_learnt_since_the_best_epoch_is_not_lost_and_a_resumed_run_is_w
     monkeypatch.setattr(validation, "loss_of", lambda *_: math.inf)  # no later epoch is better than the first
     run.train(max_steps=outcome.steps + 1)
     assert not (run.folder / BEST_EPOCH).exists()
-    for key, tensor in run.load(BEST).weights.items():
-        assert torch.equal(tensor, aside.weights[key])
+    assert equal_weights(run.load(BEST), aside)
     monkeypatch.undo()
     run.train()
-    for name in (BEST, "last.pt"):
-        left, right = run.load(name), whole.load(name)
-        assert all(torch.equal(tensor, right.weights[key]) for key, tensor in left.weights.items())
+    assert_same_weights(run, whole)
 
 
-def test_a_run_stopped_before_its_first_validation_is_validated_aside(
+def test_deadline_within_the_first_epoch_validates_too(
     new_run: NewRun, ticking: Callable[[Any], None]
 ) -> None:
-    """And goes on as if that had not been."""
+    """Resuming continues as if that validation had not happened."""
     run, whole = (new_run("lm", name, training={"batch_size": 4}) for name in ("run", "whole"))
     ticking(run)
     outcome = run.train(deadline=Deadline(50.0, 0.0))
@@ -105,14 +100,13 @@ def test_a_run_stopped_before_its_first_validation_is_validated_aside(
     assert run.load().metrics == []
     run.train()
     whole.train()
-    for name in (BEST, "last.pt"):
-        left, right = run.load(name), whole.load(name)
-        assert all(torch.equal(tensor, right.weights[key]) for key, tensor in left.weights.items())
-        assert [r["nll"] for r in left.metrics] == [r["nll"] for r in right.metrics]
-        assert [r["epoch"] for r in left.metrics] == [r["epoch"] for r in right.metrics]
+    assert_same_weights(run, whole)
+    for name in (BEST, LAST):
+        left, right = ([(r["epoch"], r["nll"]) for r in each.load(name).metrics] for each in (run, whole))
+        assert left == right
 
 
-def test_the_time_of_a_resumed_run_is_that_of_its_command(
+def test_deadline_counts_from_the_start_of_the_command(
     new_run: NewRun, ticking: Callable[[Any], None]
 ) -> None:
     run = new_run("lm")
@@ -123,16 +117,16 @@ def test_the_time_of_a_resumed_run_is_that_of_its_command(
     assert 0 < first.steps < second.steps
 
 
-def test_what_the_summary_may_take() -> None:
+def test_time_reserved_for_the_summary() -> None:
     assert Deadline(summary=True).for_summary(0.1, 1000.0, 60.0) == pytest.approx(40)
     assert Deadline().for_summary(0.1, 1000.0, 200.0) == module.LEAST_SUMMARY
-    assert Deadline(20.0).for_summary(0.1, 10.0, 0.0) == pytest.approx(5), "of a short time not all"
+    assert Deadline(20.0).for_summary(0.1, 10.0, 0.0) == pytest.approx(5), (
+        "a short limit must not be used up by the summary"
+    )
     assert Deadline().for_summary(0.0, 10.0, 0.0) == math.inf
 
 
-def test_the_summary_measures_what_fits(
-    new_run: NewRun, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_summary_measures_what_fits(new_run: NewRun, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     run = new_run("lm")
     run.train()
     monkeypatch.setattr(run_summary, "LEAST", 4)

@@ -1,8 +1,7 @@
-"""Plans that begin as a language model: what is trained when, and that a run may stop anywhere on the way."""
+"""Plans that begin with epochs as a language model: what is trained when, and resuming at any step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,15 +18,15 @@ from sritool.training import events, validation
 from sritool.training.cost import cost_of
 from sritool.training.language_model import language_model_of
 from sritool.training.position import Position
+from training.helpers import NewRun, assert_same_weights, copy_of
 
-NewRun = Callable[..., Any]
-STEPS = 3  # of an epoch
+STEPS = 3  # per epoch
 PLAN: dict[str, Any] = {
     "training": {"epochs": 4, "language_model": 0.5},
     "optimizer": {"learning_rate": 0.01, "ema_decay": 0.9, "weight_decay": 0.1},
 }
 MAPS = ("generator.latent_to_gates", "generator.latent_to_initial")
-ENDS = ("latent_to_gates", "latent_to_initial")  # of every layer
+LATENT_MAPS = ("latent_to_gates", "latent_to_initial")  # in every layer
 
 
 def weights(run: Any, name: str = LAST) -> dict[str, torch.Tensor]:
@@ -36,19 +35,19 @@ def weights(run: Any, name: str = LAST) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("tied", [False, True])
-def test_its_gradient_is_that_of_the_likelihood_at_zero(new_run: NewRun, layers: int, tied: bool) -> None:
+def test_gradient_is_that_of_the_likelihood_at_z_zero(new_run: NewRun, layers: int, tied: bool) -> None:
     sizes = {"dropout": 0.0, "layers": layers, "tied_embeddings": tied, "residual": tied}
     state = new_run("sri", generator=sizes, training={"epochs": 2}).make().state
     method, lm = state.method, language_model_of(state.method)
     batch = collate(state.train, training_batches(state.train.lengths, 8, 0, 0)[0])
-    told = lm.gradients(batch, Clock(0, 0, 0, 0.0))
-    names = {name: p.grad for name, p in method.generator.named_parameters() if p.grad is not None}
-    trained = {name for name, _ in method.generator.named_parameters() if not name.endswith(ENDS)}
-    assert set(names) == trained
+    sums = lm.gradients(batch, Clock(0, 0, 0, 0.0))
+    gradients = {name: p.grad for name, p in method.generator.named_parameters() if p.grad is not None}
+    trained = {name for name, _ in method.generator.named_parameters() if not name.endswith(LATENT_MAPS)}
+    assert set(gradients) == trained
     zeros = torch.zeros(batch.size, method.latent)
     expected = -method.generator.log_likelihood(batch.inputs, batch.targets, zeros).sum()
-    assert told["recon"] == pytest.approx(expected.item(), rel=1e-5)
-    found = {name: gradient.clone() for name, gradient in names.items()}
+    assert sums["recon"] == pytest.approx(expected.item(), rel=1e-5)
+    found = copy_of(gradients)
     method.modules.zero_grad()
     (expected / batch.size).backward()
     for name, gradient in found.items():
@@ -56,20 +55,20 @@ def test_its_gradient_is_that_of_the_likelihood_at_zero(new_run: NewRun, layers:
 
 
 @pytest.mark.parametrize("method", ["sri", "vae-anneal", "vae-lagging"])
-def test_z_and_the_encoder_wait(new_run: NewRun, method: str) -> None:
+def test_latent_maps_and_encoder_are_trained_later(new_run: NewRun, method: str) -> None:
     run = new_run(method, **PLAN)
-    first = {name: tensor.clone() for name, tensor in run.make().state.method.modules.state_dict().items()}
+    first = copy_of(run.make().state.method.modules.state_dict())
     run.train(max_steps=2 * STEPS - 1)
     early = weights(run)
     assert dict(describe_checkpoint(run.folder / LAST))["stage"].startswith("language model, of 2 epochs")
     assert all(not early[name].any() for name in MAPS)
-    waiting = {name for name in first if torch.equal(first[name], early[name])}
-    assert waiting == {name for name in first if not name.startswith("generator.") or name in MAPS}
+    unchanged = {name for name in first if torch.equal(first[name], early[name])}
+    assert unchanged == {name for name in first if not name.startswith("generator.") or name in MAPS}
     run.train(max_steps=2 * STEPS + 1)
     late = weights(run)
-    assert all(late[name].all() for name in MAPS), "drawn, and moved by one step at most"
+    assert all(late[name].all() for name in MAPS), "the maps were not drawn"
     drawn = new_run(method, "drawn").make().state.method.modules.state_dict()
-    for name in MAPS:  # Adam's first step is the learning rate, beside the decay
+    for name in MAPS:  # Adam's first step is at most the learning rate, plus the decay
         torch.testing.assert_close(late[name], drawn[name], atol=0.012, rtol=0.0)
     run.train()
     assert "stage" not in dict(describe_checkpoint(run.folder / LAST))
@@ -77,12 +76,14 @@ def test_z_and_the_encoder_wait(new_run: NewRun, method: str) -> None:
     assert stages == [(1, "language model"), (2, "language model"), (3, ""), (4, "")]
 
 
-def test_the_best_model_is_one_that_uses_z(new_run: NewRun) -> None:
+def test_best_model_uses_z(new_run: NewRun) -> None:
     run = new_run("sri", **PLAN)
     run.train(max_steps=2 * STEPS - 1)
-    assert load_model(run.folder).checkpoint.progress["epoch"] == 1, "there is one from the first epoch on"
+    assert load_model(run.folder).checkpoint.progress["epoch"] == 1, (
+        "there must be a best.pt from the first epoch on"
+    )
     state = run.make().state
-    state.position.best -= 100.0  # as if no later model were better
+    state.position.best -= 100.0  # no later model can be better
     state.save(LAST)
     run.train()
     assert run.load(BEST).progress["epoch"] > 2
@@ -91,33 +92,30 @@ def test_the_best_model_is_one_that_uses_z(new_run: NewRun) -> None:
 
 @pytest.mark.parametrize("method", ["sri", "vae-fb"])
 @pytest.mark.parametrize("stops", [[2], [5], [6], [7], [6, 6, 7]])
-def test_stopped_anywhere(new_run: NewRun, method: str, stops: list[int]) -> None:
+def test_resume_at_any_step(new_run: NewRun, method: str, stops: list[int]) -> None:
     whole, run = (new_run(method, name, pretraining={"epochs": 1}, **PLAN) for name in ("whole", "stopped"))
     whole.train()
     before = STEPS if method == "vae-fb" else 0
     for steps in stops:
         run.train(max_steps=before + steps)
     assert run.train().reason == "done"
-    for name in (BEST, LAST):
-        one, other = weights(whole, name), weights(run, name)
-        assert one.keys() == other.keys()
-        assert all(torch.equal(tensor, other[key]) for key, tensor in one.items()), name
+    assert_same_weights(run, whole)
 
 
-def test_schedules_of_the_method_run_over_the_rest(settings: Any) -> None:
-    config = settings("sri", training={"epochs": 10, "language_model": 0.45})  # whole epochs: 4
-    here = Position()
-    for done, own in ((0.2, 0.0), (0.4, 0.0), (0.7, 0.5), (1.0, 1.0)):
-        assert here.own_progress(done, config) == pytest.approx(own)
-    assert here.own_progress(0.2, settings("sri", training={"epochs": 10})) == 0.2
-    # One epoch, or none to spare, is the method's own.
-    assert here.own_progress(0.5, settings("sri", training={"epochs": 1, "language_model": 0.9})) == 0.5
-    # Where z has begun, a longer plan does not take it back.
+def test_method_schedules_span_the_remaining_epochs(settings: Any) -> None:
+    config = settings("sri", training={"epochs": 10, "language_model": 0.45})  # rounded to 4 whole epochs
+    position = Position()
+    for progress, own in ((0.2, 0.0), (0.4, 0.0), (0.7, 0.5), (1.0, 1.0)):
+        assert position.own_progress(progress, config) == pytest.approx(own)
+    assert position.own_progress(0.2, settings("sri", training={"epochs": 10})) == 0.2
+    # A plan of one epoch has none to spare for the language model.
+    assert position.own_progress(0.5, settings("sri", training={"epochs": 1, "language_model": 0.9})) == 0.5
+    # Once z is trained, a longer plan does not return to the language model.
     longer = settings("sri", training={"epochs": 20, "language_model": 0.45})
     assert Position(epoch=10, before_z=4).own_progress(0.5, longer) == pytest.approx(0.3 / 0.8)
 
 
-def test_a_resumed_run_whose_plan_has_no_such_epochs_begins_with_z(new_run: NewRun) -> None:
+def test_resuming_without_these_epochs_starts_z(new_run: NewRun) -> None:
     run = new_run("sri", **PLAN)
     run.train(max_steps=STEPS + 1)
     assert not weights(run)[MAPS[0]].any()
@@ -130,7 +128,7 @@ def test_a_resumed_run_whose_plan_has_no_such_epochs_begins_with_z(new_run: NewR
     assert run.load(BEST).progress["before_z"] == 1
 
 
-def test_maps_of_a_model_whose_z_had_not_begun_begin_anew(new_run: NewRun) -> None:
+def test_warm_start_redraws_untrained_latent_maps(new_run: NewRun) -> None:
     given = new_run("sri", "given", **PLAN)
     given.train(max_steps=1)
     source = {"checkpoint": str(given.folder / LAST)}
@@ -139,7 +137,7 @@ def test_maps_of_a_model_whose_z_had_not_begun_begin_anew(new_run: NewRun) -> No
     assert weights(run)[MAPS[0]].all()
 
 
-def test_halvings_do_not_end_it(new_run: NewRun) -> None:
+def test_halvings_do_not_end_the_language_model(new_run: NewRun) -> None:
     plan = {**PLAN, "optimizer": {"learning_rate": 1e-12, "halve_after": 1, "halvings": 1}}
     run = new_run("sri", **plan)
     run.train()
@@ -147,7 +145,7 @@ def test_halvings_do_not_end_it(new_run: NewRun) -> None:
     assert stages[:3] == ["language model", "language model", ""]
 
 
-def test_weights_that_are_taken_over_are_no_beginning(new_run: NewRun) -> None:
+def test_warm_started_run_skips_the_language_model(new_run: NewRun) -> None:
     given = new_run("lm")
     given.train()
     source = {"checkpoint": str(given.folder / LAST)}
@@ -158,7 +156,7 @@ def test_weights_that_are_taken_over_are_no_beginning(new_run: NewRun) -> None:
     assert dict(describe_checkpoint(run.folder / LAST))["training.language_model"] == 0.5
 
 
-def test_what_it_will_cost(corpus: Any, settings: Any) -> None:
+def test_cost_estimate_covers_both_stages(corpus: Any, settings: Any) -> None:
     config = settings("sri", training={"epochs": 5, "language_model": 0.4})
     whole = cost_of(config, corpus, torch.device("cpu"))
     assert (whole.epochs, whole.early) == (5, 2)
@@ -168,27 +166,25 @@ def test_what_it_will_cost(corpus: Any, settings: Any) -> None:
     assert (done.epochs, done.early, done.seconds_early) == (2, 0, 0.0)
 
 
-def test_the_time_left_counts_what_z_will_cost(new_run: NewRun) -> None:
+def test_time_left_includes_the_cost_of_z(new_run: NewRun) -> None:
     run = new_run("sri", **PLAN)
     run.train()
-    told = [event.beyond for event in run.told(events.Step)]
+    beyond = [event.beyond for event in run.told(events.Step)]
     work = [
         method.work().training
         for method in (run.trainer.state.method, new_run("lm", "lm").make().state.method)
     ]
     assert work[0] > work[1]
-    assert all(seconds > 0 for seconds in told[2 : 2 * STEPS - 1]), "once there is a speed"
-    assert told[2 * STEPS :] == [0.0] * 2 * STEPS
+    assert all(seconds > 0 for seconds in beyond[2 : 2 * STEPS - 1]), "no estimate though the speed is known"
+    assert beyond[2 * STEPS :] == [0.0] * 2 * STEPS
 
 
-def test_it_is_validated_on_the_sentences_that_z_is_later(
-    new_run: NewRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_stages_validate_the_same_sentences(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, "FEWEST", 2)
     sentences = {}
     for method in ("lm", "sri"):
         run = new_run(method, method, **PLAN, validation={"share": 0.5})
         run.train()
         sentences[method] = {record["sentences"] for record in run.load().metrics}
-    assert len(sentences["sri"]) == 1, "before z and after"
+    assert len(sentences["sri"]) == 1, "the two stages differ"
     assert min(sentences["lm"]) > max(sentences["sri"])

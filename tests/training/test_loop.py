@@ -1,4 +1,4 @@
-"""The training loop: limits, the optimiser's settings, validation, the best model, early stopping, warnings."""
+"""The training loop: limits, clipping, validation, the best model, early stopping, halvings, warnings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 
 from sritool.analysis.info import describe_checkpoint
 from sritool.config.settings import RunConfig
@@ -22,24 +22,23 @@ from sritool.evaluation.measure import Measured
 from sritool.evaluation.metrics import Estimate
 from sritool.methods.registry import METHODS, build_method
 from sritool.runs.folder import BEST, CONFIG, LAST, METRICS
-from sritool.runs.metrics_log import read_metrics
 from sritool.runs.stage import Stage
 from sritool.training import events, validation
 from sritool.training.deadline import Deadline
+from training.helpers import NewRun, assert_same_weights, equal_weights, records_of
 
-NewRun = Callable[..., Any]
 FIXED = {"steps": 3, "step_sizes": [0.1], "temperature": 0.3}
 
 
 @pytest.fixture
 def fake_nll(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Make validation find these figures, one an epoch."""
+    """Make validation return these figures, one per epoch."""
 
     def fake(values: list[float], permuted: float = 5.0) -> None:
-        left = iter(values)
+        remaining = iter(values)
 
         def measured(*_: Any) -> Measured:
-            found = {"nll": next(left), "permuted": permuted}
+            found = {"nll": next(remaining), "permuted": permuted}
             return Measured([Estimate(k, v, 0.1, "", 5, 4, "") for k, v in found.items()], {}, [])
 
         monkeypatch.setattr(validation, "measure", measured)
@@ -48,18 +47,18 @@ def fake_nll(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_time_at_all_still_leaves_a_run(method: str, new_run: NewRun) -> None:
+def test_time_limit_of_zero_still_leaves_a_run(method: str, new_run: NewRun) -> None:
     run = new_run(method)
     outcome = run.train(deadline=Deadline(0))
     assert (outcome.reason, outcome.steps) == ("max-time", 0)
-    # What is still the autoencoder that a method begins with is no model of its own.
+    # While a method is still pretrained as an autoencoder there is no model to evaluate.
     best = set() if outcome.stage is Stage.AUTOENCODER else {BEST}
     assert {path.name for path in run.folder.iterdir()} == {LAST, CONFIG, METRICS} | best
     initial = run.trainer.state.method.modules.state_dict()
     assert all(torch.equal(tensor, initial[name]) for name, tensor in run.load(LAST).weights.items())
 
 
-def test_steps_are_counted_towards_what_will_be_run(new_run: NewRun) -> None:
+def test_total_steps_respect_the_limit(new_run: NewRun) -> None:
     run = new_run("lm")
     run.train(max_steps=2)
     assert {event.steps for event in run.told(events.Step)} == {2}
@@ -77,7 +76,7 @@ def test_files_of_a_run(new_run: NewRun) -> None:
     assert run.load(LAST).trainer is not None
     corpus = run.load(BEST).corpus
     assert corpus["content_hash"] == run.corpus.info.content_hash
-    epochs = [record for record in read_metrics(run.folder / METRICS) if record["kind"] == "epoch"]
+    epochs = records_of(run)
     assert all(0 < record["validation_seconds"] < record["seconds"] for record in epochs)
     assert [record["epoch"] for record in epochs] == [1, 2]
     assert epochs == run.load().metrics
@@ -87,7 +86,7 @@ def test_files_of_a_run(new_run: NewRun) -> None:
     assert epochs[0]["nll"] != epochs[1]["nll"]
 
 
-def test_every_sentence_is_seen_once_an_epoch(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_sentence_is_seen_once_per_epoch(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run, seen = new_run("lm"), []
     original = METHODS["lm"].gradients
 
@@ -106,7 +105,7 @@ def test_every_sentence_is_seen_once_an_epoch(new_run: NewRun, monkeypatch: pyte
     assert [clock.progress for clock, _ in seen] == pytest.approx([k / 6 for k in range(6)])
 
 
-def test_what_is_told_of_a_step(new_run: NewRun) -> None:
+def test_reported_events(new_run: NewRun) -> None:
     run = new_run(training={"measure_every": 2})
     run.train()
     steps = run.told(events.Step)
@@ -125,24 +124,22 @@ def test_what_is_told_of_a_step(new_run: NewRun) -> None:
 
 
 @pytest.mark.parametrize("clip", [0.05, 0.0])
-def test_the_gradient_is_clipped_at_its_norm(new_run: NewRun, clip: float) -> None:
-    """With SGD at rate 1 a step is as long as the clipped gradient."""
+def test_gradient_norm_is_clipped(new_run: NewRun, clip: float) -> None:
+    """With SGD at rate 1, a step has the length of the clipped gradient."""
     run = new_run(optimizer={"name": "sgd", "learning_rate": 1.0, "clip": clip}, sampler=FIXED)
     trainer = run.make(max_steps=1)
-    before = flat(trainer.state.method)
+    parameters = trainer.state.method.modules.parameters
+    before = parameters_to_vector(parameters()).detach().clone()
     trainer.run()
     (step,) = run.told(events.Step)
     assert step.gradient_norm > 0.05
     expected = clip or step.gradient_norm
-    assert float((flat(trainer.state.method) - before).norm()) == pytest.approx(expected, rel=1e-3)
-
-
-def flat(method: Any) -> Tensor:
-    return torch.cat([parameter.detach().flatten().clone() for parameter in method.modules.parameters()])
+    moved = parameters_to_vector(parameters()).detach() - before
+    assert float(moved.norm()) == pytest.approx(expected, rel=1e-3)
 
 
 def test_training_learns(new_run: NewRun) -> None:
-    """The entropy of 27 equally likely sentences is ln 27; an untrained model is at some 12 nats."""
+    """The entropy of 27 equally likely sentences is ln 27; an untrained model has about 12 nats."""
     run = new_run(
         "lm",
         training={"epochs": 16, "save_every": 1000},
@@ -165,7 +162,7 @@ def test_best_is_the_epoch_with_the_lowest_nll(new_run: NewRun, fake_nll: Callab
 
 
 @pytest.mark.parametrize("method", ["sri", "lm"])
-def test_step_sizes_are_named_to_whom_has_them(
+def test_nan_validations_end_in_advice_for_the_method(
     new_run: NewRun, fake_nll: Callable[..., None], method: str
 ) -> None:
     fake_nll([math.nan] * 2)
@@ -174,9 +171,7 @@ def test_step_sizes_are_named_to_whom_has_them(
     assert ("step" in str(error).partition("try")[2]) == (method == "sri")
 
 
-def test_validation_looks_at_the_same_sentences_each_time(
-    new_run: NewRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_validation_always_uses_the_same_sentences(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, original = [], validation.measure
 
     def spied(method: Any, split: Any, examples: Any, settings: Any, *rest: Any) -> Measured:
@@ -200,13 +195,13 @@ CONSTANT_RATE: dict[str, Any] = {"optimizer": {"decay": 1.0}}
         ("lm", 1, CONSTANT_RATE, 3),
         ("lm", 2, CONSTANT_RATE, 4),
         ("lm", 0, CONSTANT_RATE, None),
-        # The usual rate is constant for 4 of the 8 epochs, and must have fallen for as many as patience counts.
+        # The default rate is constant for 4 of 8 epochs, and must then have been falling for `patience` epochs.
         ("lm", 1, {}, 5),
         ("lm", 2, {}, 6),
         ("lm", 1, {"optimizer": {"decay": {"start": 1.0, "end": 0.5, "begin": 0.5, "finish": 0.5}}}, 4),
         ("lm", 1, {"optimizer": {"decay": {"start": 0.5, "end": 1.0, "begin": 0.0, "finish": 0.75}}}, 6),
         ("lm", 1, {"optimizer": {"decay": 1.0, "warmup": 0.75}}, 6),
-        # What a method trains for must have been the same for as many too.
+        # The method's objective must have been constant for as many epochs too.
         ("sri", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 0.75}}}, 7),
         ("sri", 2, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 0.625}}}, 7),
         ("vae-cyclical", 1, {"cycles": {"count": 2, "ramp": 0.5}}, 7),
@@ -215,7 +210,7 @@ CONSTANT_RATE: dict[str, Any] = {"optimizer": {"decay": 1.0}}
         ("lm", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 1.0}}}, 5),
     ],
 )
-def test_early_stopping_waits_for_patience_and_for_every_schedule(
+def test_early_stopping_waits_for_patience_and_schedules(
     new_run: NewRun,
     fake_nll: Callable[..., None],
     method: str,
@@ -229,7 +224,7 @@ def test_early_stopping_waits_for_patience_and_for_every_schedule(
     assert outcome.reason == ("done" if stops_after is None else "early stop")
     assert len(run.told(events.Epoch)) == (stops_after or 8)
     assert run.load(BEST).progress["epoch"] == 2
-    assert run.train().reason == outcome.reason, "a resumed run does not go on past its end"
+    assert run.train().reason == outcome.reason, "a resumed run must not continue past its end"
     assert len(run.told(events.Epoch)) == (stops_after or 8)
 
 
@@ -237,55 +232,54 @@ def warnings(run: Any) -> list[str]:
     return [note.text for note in run.told(events.Note) if note.warning]
 
 
-def test_a_model_that_ignores_z_is_warned_of(new_run: NewRun) -> None:
-    """Parameters near 0 that hardly move: nothing depends on z."""
+def test_posterior_collapse_is_warned_of_once(new_run: NewRun) -> None:
+    """The parameters stay near 0, so nothing depends on z."""
     optimizer = {"learning_rate": 1e-9, "initial_scale": 1e-4}
     run = new_run(training={"epochs": 4, "batch_size": 22}, optimizer=optimizer)
     run.train()
-    (said,) = warnings(run)  # once, and not each epoch again
-    assert "posterior collapse" in said
+    (warning,) = warnings(run)
+    assert "posterior collapse" in warning
     kinds = [type(event) for event in run.events]
     assert kinds.index(events.Note) > [i for i, kind in enumerate(kinds) if kind is events.Epoch][2]
 
 
 @pytest.mark.parametrize(("permuted", "collapsed"), [(0.29, True), (0.31, False)])
-def test_collapse_is_beyond_twice_the_error(
+def test_collapse_bound_allows_two_standard_errors(
     new_run: NewRun, fake_nll: Callable[..., None], permuted: float, collapsed: bool
 ) -> None:
-    fake_nll([5.0] * 3, permuted)  # the bound is 0.1 nats and twice an error of 0.1
+    fake_nll([5.0] * 3, permuted)  # the bound is 0.1 nats plus twice the error of 0.1
     run = new_run(training={"epochs": 3, "batch_size": 22})
     run.train()
     assert len(warnings(run)) == collapsed
-    assert has_collapsed(run.load()) == collapsed  # from the record alone
+    assert has_collapsed(run.load()) == collapsed  # from the checkpoint's record alone
 
 
-def test_a_language_model_has_nothing_to_collapse(new_run: NewRun) -> None:
+def test_language_model_gets_no_collapse_warning(new_run: NewRun) -> None:
     run = new_run("lm", training={"epochs": 4, "batch_size": 22})
     run.train()
     assert warnings(run) == []
 
 
-def test_the_last_halving_ends_the_run(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
+def test_last_halving_ends_the_run(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
     fake_nll([5.0, 6.0, 6.0, 6.0, 6.0])
     run = new_run("lm", training={"epochs": 5}, optimizer={"halve_after": 1, "halvings": 2})
     assert run.train().reason == "halvings"
     assert run.load().progress["epoch"] == 3
-    assert run.train().reason == "halvings", "a resumed run does not go on past its end"
+    assert run.train().reason == "halvings", "a resumed run must not continue past its end"
 
 
 @pytest.mark.parametrize("back", [True, False])
-def test_a_halving_can_go_back_to_the_best_model(
+def test_halving_can_return_to_the_best_model(
     new_run: NewRun, fake_nll: Callable[..., None], back: bool
 ) -> None:
     fake_nll([5.0, 6.0])
     run = new_run("lm", training={"epochs": 2}, optimizer={"halve_after": 1, "return_to_best": back})
     run.train()
-    best, last = run.load(BEST).weights, run.load().weights
-    assert all(torch.equal(tensor, last[name]) for name, tensor in best.items()) == back
+    assert equal_weights(run.load(BEST), run.load()) == back
     assert run.load(BEST).progress["epoch"] == 1
 
 
-def test_a_run_that_went_back_is_resumed_bit_for_bit(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
+def test_run_that_returned_to_best_resumes_bitwise(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
     changes = {"training": {"epochs": 4}, "optimizer": {"halve_after": 1, "return_to_best": True}}
     figures = [5.0, 6.0, 4.0, 7.0]
     fake_nll(figures)
@@ -295,20 +289,21 @@ def test_a_run_that_went_back_is_resumed_bit_for_bit(new_run: NewRun, fake_nll: 
     for steps, rest in ((7, figures), (10, figures[2:]), (None, figures[3:])):
         fake_nll(rest)
         parts.train(max_steps=steps)
-    one, other = whole.load().weights, parts.load().weights
-    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    assert_same_weights(whole, parts)
 
 
-def test_the_last_model_can_be_the_one_to_keep(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
+def test_last_model_can_be_selected(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
     fake_nll([6.0, 5.0, 7.0])
     run = new_run("lm", training={"epochs": 3, "select": "last"})
     run.train()
-    assert [epoch.best for epoch in run.told(events.Epoch)] == [True, True, False], "of what validation says"
+    assert [epoch.best for epoch in run.told(events.Epoch)] == [True, True, False], (
+        "`best` must still follow the validation figures"
+    )
     assert run.load(BEST).progress["epoch"] == 3
     assert dict(describe_checkpoint(run.folder / BEST))["best validation epoch"] == 3
 
 
-def test_the_model_can_be_chosen_by_its_bound(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_best_model_can_be_selected_by_elbo(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = iter([(5.0, -7.0), (6.0, -5.0), (7.0, -6.0)])
 
     def measured(_method: Any, _split: Any, _chosen: Any, settings: Any, *_: Any) -> Measured:
@@ -325,7 +320,7 @@ def test_the_model_can_be_chosen_by_its_bound(new_run: NewRun, monkeypatch: pyte
     assert dict(describe_checkpoint(run.folder / BEST))["best validation elbo"] == -5.0
 
 
-def test_a_chains_bound_is_not_measured_after_every_epoch() -> None:
+def test_sri_is_never_selected_by_elbo() -> None:
     config = build(RunConfig, {"training": {"select": "elbo"}})
     method = build_method(config, 9)
     assert validation.chosen_by(method) == "nll"

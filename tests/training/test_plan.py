@@ -1,4 +1,4 @@
-"""Planning a run: what a resumed one changes is told, with what it was."""
+"""The plan of a resumed run: it lists the settings that change, with old and new values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sritool.runs.checkpoint import Checkpoint
 from sritool.training.plan import Plan, Start
 
 
-def test_what_a_resumed_run_changes_is_told_with_what_it_was() -> None:
+def test_changed_settings_are_listed_with_both_values() -> None:
     before = RunConfig()
     given = {
         "sampler": {"evaluation_temperature": 0.5, "temperature": {"start": 0.25}},

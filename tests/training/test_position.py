@@ -1,4 +1,4 @@
-"""When the learning rate is halved, against the rules of the released code, told step by step."""
+"""When the learning rate is halved, against the rules of two released implementations, written as loops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLANNED = 40
 
 
 def halvings(losses: list[float], plan: OptimizerConfig, every: int = 1) -> list[int]:
-    """How often it was halved after each epoch that has a validation."""
+    """Number of halvings so far after each validation."""
     position, counts = Position(), []
     for loss in losses:
         position.epoch += every - 1
@@ -27,10 +27,10 @@ def halvings(losses: list[float], plan: OptimizerConfig, every: int = 1) -> list
 
 
 def as_he(losses: list[float], after: int, first: int) -> list[int]:
-    """He et al.: worse than the reference so many times, and not in the first epochs; then the reference is reset."""
+    """He et al.: halve after `after` losses above the reference, not before epoch `first`; reset the reference."""
     reference, worse, done, counts = 1e4, 0, 0, []
     for epoch, loss in enumerate(losses):
-        if loss >= reference:  # theirs is >: no loss comes twice
+        if loss >= reference:  # theirs is >, as no loss occurs twice there
             worse += 1
             if worse >= after and epoch >= first:
                 reference, worse, done = loss, 0, done + 1
@@ -41,7 +41,7 @@ def as_he(losses: list[float], after: int, first: int) -> list[int]:
 
 
 def as_kim(losses: list[float], first: int) -> list[int]:
-    """Kim et al.: at every epoch from the first on that is not better, though not in the first ones."""
+    """Kim et al.: halve at every epoch, beginning with the earliest one from `first` on that is no new best."""
     best, decaying, done, counts = 1e5, False, 0, []
     for epoch, loss in enumerate(losses, 1):
         if loss < best:
@@ -54,27 +54,27 @@ def as_kim(losses: list[float], first: int) -> list[int]:
 
 
 @given(losses=LOSSES, after=st.integers(1, 4), first=st.integers(0, 12))
-def test_halved_as_he_et_al_do(losses: list[float], after: int, first: int) -> None:
+def test_halvings_match_he_et_al(losses: list[float], after: int, first: int) -> None:
     plan = OptimizerConfig(halve_after=after, halve_from=(first + 1) / PLANNED)
     assert halvings(losses, plan) == as_he(losses, after, first)
 
 
 @given(losses=LOSSES, first=st.integers(1, 12))
-def test_halved_as_kim_et_al_do(losses: list[float], first: int) -> None:
+def test_halvings_match_kim_et_al(losses: list[float], first: int) -> None:
     plan = OptimizerConfig(halve_after=1, halve_from=first / PLANNED, keep_halving=True)
     assert halvings(losses, plan) == as_kim(losses, first)
 
 
 @given(losses=LOSSES, every=st.integers(1, 4), after=st.integers(1, 8))
-def test_epochs_count_and_not_validations(losses: list[float], every: int, after: int) -> None:
+def test_halving_counts_epochs_not_validations(losses: list[float], every: int, after: int) -> None:
     plan = OptimizerConfig(halve_after=after)
     assert halvings(losses, plan, every) == as_he(losses, -(-after // every), 0)
 
 
-def test_never_halved_unless_asked() -> None:
+def test_no_halving_by_default() -> None:
     assert halvings([1.0] * 20, OptimizerConfig()) == [0] * 20
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_what_is_not_finite_does_not_count(loss: float) -> None:
+def test_losses_that_are_not_finite_do_not_count(loss: float) -> None:
     assert halvings([1.0, loss, loss, loss], OptimizerConfig(halve_after=1)) == [0] * 4

@@ -1,4 +1,4 @@
-"""Methods that begin as an autoencoder: one command, or from a run of `ae`; and what the other runs can be given."""
+"""Methods that are pretrained as an autoencoder, in one command or from a run of `ae`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,16 @@ import torch
 
 from sritool.analysis.info import describe_checkpoint
 from sritool.errors import CheckpointError, DataError, UsageError
-from sritool.runs.folder import AUTOENCODER, BEST, LAST, METRICS
-from sritool.runs.metrics_log import read_metrics
+from sritool.runs.folder import AUTOENCODER, BEST, LAST
 from sritool.runs.model import load_model
 from sritool.runs.stage import Stage
 from sritool.training import events
 from sritool.training.sources import sort_sources
 from sritool.training.state import RunState
+from training.helpers import Killed, NewRun, assert_same_weights, equal_weights, records_of
 
-NewRun = Callable[..., Any]
 METHODS = ("vae-fb", "vae-fbp")
-
-
-# Steps that become too large after two thirds of the plan: the second of three epochs is the best.
+# The steps become too large after two thirds of the plan, so that the second of three epochs is the best.
 UNSTEADY: dict[str, Any] = {
     "learning_rate": 3.0,
     "clip": 0.0,
@@ -33,7 +30,7 @@ UNSTEADY: dict[str, Any] = {
 
 @pytest.mark.parametrize("noise", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_given_encoder_is_the_stage_that_it_stands_for(new_run: NewRun, method: str, noise: bool) -> None:
+def test_given_encoder_replaces_the_pretraining_stage(new_run: NewRun, method: str, noise: bool) -> None:
     changes = {"optimizer": UNSTEADY, "autoencoder": {"noise": noise}}
     autoencoder = new_run("ae", "ae", training={"epochs": 3}, **changes)
     autoencoder.train()
@@ -47,21 +44,16 @@ def test_a_given_encoder_is_the_stage_that_it_stands_for(new_run: NewRun, method
         outcome = given.train()
         assert outcome.steps == 6
         assert (whole.folder / AUTOENCODER).is_file() == (keep == "best")
-        one, other = whole.load().weights, given.load().weights
-        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
-        encoders.append(one["encoder.embedding"])
+        assert equal_weights(whole.load(), given.load())
+        encoders.append(whole.load().weights["encoder.embedding"])
     assert not torch.equal(*encoders)
-    # Only to begin with: the run goes on though the autoencoder is gone.
+    # The autoencoder is needed only at the start: the run resumes without it.
     (autoencoder.folder / LAST).unlink()
     assert given.train().reason == "done"
 
 
-class _Killed(Exception):  # noqa: N818 - an end, and no error
-    """Stands for SIGKILL: nothing is saved on the way out."""
-
-
-@pytest.mark.parametrize("where", ["best told", "worse told", "best saved", "before it is taken"])
-def test_killed_around_the_best_autoencoder(
+@pytest.mark.parametrize("where", ["best reported", "worse reported", "best saved", "before it is used"])
+def test_killed_around_saving_the_best_autoencoder(
     new_run: NewRun, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     changes = {
@@ -74,54 +66,53 @@ def test_killed_around_the_best_autoencoder(
     whole.train()
 
     def kill_at(event: events.Event) -> None:
-        if isinstance(event, events.Epoch) and event.stage and event.epoch == 2 + (where == "worse told"):
-            raise _Killed
+        if isinstance(event, events.Epoch) and event.stage and event.epoch == 2 + (where == "worse reported"):
+            raise Killed
 
     def save_and_kill(self: RunState, name: str) -> None:
         save(self, name)
         if name == AUTOENCODER and self.position.epoch == 2:
-            raise _Killed
+            raise Killed
 
     def die(self: RunState) -> None:
-        raise _Killed
+        raise Killed
 
     with monkeypatch.context() as patched:
         if where == "best saved":
             patched.setattr(RunState, "save", save_and_kill)
-        if where == "before it is taken":
+        if where == "before it is used":
             patched.setattr(RunState, "end_pretraining", die)
-        run.stopped(_Killed, observer=kill_at if "told" in where else None)
+        run.stopped(Killed, observer=kill_at if "reported" in where else None)
     run.train()
-    for name in (LAST, BEST, AUTOENCODER):
-        one, other = whole.load(name).weights, run.load(name).weights
-        assert all(torch.equal(tensor, other[key]) for key, tensor in one.items()), name
+    assert_same_weights(run, whole, LAST, BEST, AUTOENCODER)
 
 
-def test_the_best_autoencoder_is_gone(new_run: NewRun) -> None:
+def test_missing_best_autoencoder_is_an_error(new_run: NewRun) -> None:
     run = new_run("vae-fb", optimizer=UNSTEADY, pretraining={"epochs": 3, "keep": "best"})
     run.train(max_steps=7)  # in the third epoch, which is not better
     (run.folder / AUTOENCODER).unlink()
     assert "autoencoder.pt" in str(run.stopped(CheckpointError))
-    assert run.load().progress["pretraining"], "it can go on once the file is back"
+    assert run.load().progress["pretraining"], "it cannot resume once the file is back"
 
 
-def test_stages_are_told_and_logged_apart(new_run: NewRun) -> None:
+def test_stages_are_reported_and_logged(new_run: NewRun) -> None:
     run = new_run("vae-fb", pretraining={"epochs": 2}, training={"epochs": 1})
     run.train()
-    told = [(event.epoch, event.epochs, event.stage == "autoencoder") for event in run.told(events.Epoch)]
-    assert told == [(1, 2, True), (2, 2, True), (1, 1, False)]
+    reported = [(event.epoch, event.epochs, event.stage) for event in run.told(events.Epoch)]
+    assert reported == [(1, 2, "autoencoder"), (2, 2, "autoencoder"), (1, 1, "")]
     assert {event.steps for event in run.told(events.Step)} == {9}
-    records = [record for record in read_metrics(run.folder / METRICS) if record["kind"] == "epoch"]
-    assert [(record["epoch"], record.get("stage") == "autoencoder") for record in records] == told_of(told)
+    records = records_of(run)
+    assert [(r["epoch"], r.get("stage")) for r in records] == [
+        (1, "autoencoder"),
+        (2, "autoencoder"),
+        (1, None),
+    ]
     assert ["nll" in record for record in records] == [False, False, True]
+    assert [record["stage"] for record in records_of(run, "step")] == ["autoencoder"]
     assert run.load(BEST).progress["epoch"] == 1
 
 
-def told_of(told: list[tuple[int, int, bool]]) -> list[tuple[int, bool]]:
-    return [(epoch, pretraining) for epoch, _, pretraining in told]
-
-
-def test_a_third_of_the_plan_where_nothing_is_said(new_run: NewRun) -> None:
+def test_pretraining_is_a_third_of_the_plan_by_default(new_run: NewRun) -> None:
     run = new_run("vae-fbp", training={"epochs": 4})
     run.train(max_steps=1)
     assert run.told(events.Step)[0].epochs == 2
@@ -129,7 +120,7 @@ def test_a_third_of_the_plan_where_nothing_is_said(new_run: NewRun) -> None:
     assert run.trainer.state.epochs == 2
 
 
-def test_what_is_still_an_autoencoder_is_not_evaluated(new_run: NewRun) -> None:
+def test_unfinished_autoencoder_is_not_evaluated(new_run: NewRun) -> None:
     run = new_run("vae-fb", pretraining={"epochs": 2})
     assert run.train(max_steps=4).stage is Stage.AUTOENCODER
     assert not (run.folder / BEST).exists()
@@ -141,18 +132,14 @@ def test_what_is_still_an_autoencoder_is_not_evaluated(new_run: NewRun) -> None:
     assert "stage" not in dict(describe_checkpoint(run.folder / LAST))
 
 
-def test_encoders_that_do_not_fit(new_run: NewRun, subword_corpus: Any) -> None:
+def test_unsuitable_encoders_are_refused(new_run: NewRun, subword_corpus: Any) -> None:
     def refused(source: Any, error: type[Exception], words: str, **changes: Any) -> None:
         given = {"encoder": str(source.folder / LAST)}
         run = new_run("vae-fb", f"from-{words}", pretraining=given, **changes)
         with pytest.raises(error, match=words):
             run.make()
 
-    language_model, autoencoder, variational = (
-        new_run("lm", "lm"),
-        new_run("ae", "ae"),
-        new_run("vae-anneal", "vae"),
-    )
+    language_model, autoencoder, variational = (new_run(name, name) for name in ("lm", "ae", "vae-anneal"))
     other = new_run("ae", "other")
     other.corpus = subword_corpus
     for run in (language_model, autoencoder, variational, other):
@@ -166,7 +153,7 @@ def test_encoders_that_do_not_fit(new_run: NewRun, subword_corpus: Any) -> None:
     refused(autoencoder, CheckpointError, "not a sritool checkpoint")
 
 
-def test_sources_are_told_apart(new_run: NewRun, tmp_path: Path) -> None:
+def test_arguments_are_sorted_into_runs_and_folders(new_run: NewRun, tmp_path: Path) -> None:
     run = new_run("ae", "ae")
     run.train(max_steps=1)
     folder, file = tmp_path / "texts", run.folder / LAST
@@ -180,46 +167,26 @@ def test_sources_are_told_apart(new_run: NewRun, tmp_path: Path) -> None:
     for resuming in (False, True):
         bundled, none = sort_sources([Path("tiny-sri")], runs, resuming)
         assert (bundled and bundled.name, none) == (BEST, None)
-    gone = tmp_path / "nothere"
-    assert sort_sources([gone], runs, resuming=True) == (gone, None)
+    missing = tmp_path / "nothere"
+    assert sort_sources([missing], runs, resuming=True) == (missing, None)
     with pytest.raises(CheckpointError, match="there is no such run"):
-        sort_sources([gone], runs)
+        sort_sources([missing], runs)
     for two in ([file, run.folder], [folder, tmp_path]):
         with pytest.raises(UsageError, match="give one"):
             sort_sources(two, runs)
 
 
-def test_an_encoder_and_epochs_for_one_are_one_too_many(settings: Callable[..., Any]) -> None:
+def test_encoder_and_pretraining_epochs_exclude_each_other(settings: Callable[..., Any]) -> None:
     with pytest.raises(UsageError, match="leave one out"):
         settings("vae-fb", pretraining={"epochs": 2, "encoder": "runs/mine-ae/best.pt"})
 
 
-def test_nobody_is_warned_of_an_autoencoders_collapse(new_run: NewRun) -> None:
-    run = new_run(
-        "vae-fb", pretraining={"epochs": 5}, optimizer={"learning_rate": 1e-9}
-    )  # which learns nothing
+def test_no_collapse_warning_during_pretraining(new_run: NewRun) -> None:
+    still = {"learning_rate": 1e-9}  # nothing is learnt
+    run = new_run("vae-fb", pretraining={"epochs": 5}, optimizer=still)
     assert run.train(max_steps=15).stage is Stage.METHOD
     assert len(run.told(events.Epoch)) == 5
     assert not run.told(events.Note)
-    other = new_run("vae-anneal", "other", training={"epochs": 5}, optimizer={"learning_rate": 1e-9})
+    other = new_run("vae-anneal", "other", training={"epochs": 5}, optimizer=still)
     other.train()
     assert "posterior collapse" in other.told(events.Note)[0].text
-
-
-def test_the_learning_rate_is_halved_when_validation_stalls(new_run: NewRun) -> None:
-    changes = {
-        "optimizer": {"name": "sgd", "learning_rate": 1e-12, "halve_after": 2},
-        "training": {"epochs": 6},
-    }
-    run = new_run("lm", **changes)  # which learns nothing, so that no epoch after the first is better
-    run.train()
-    assert run.load().trainer["position"]["halvings"] == 2
-    rates = [group["lr"] for group in run.trainer.state.optimizer.param_groups]
-    assert rates == [pytest.approx(1e-12 / 4)]
-
-
-def test_steps_of_the_autoencoder_are_marked(new_run: NewRun) -> None:
-    run = new_run("vae-fb", pretraining={"epochs": 1}, training={"epochs": 1})
-    run.train()
-    (first,) = [record for record in read_metrics(run.folder / METRICS) if record["kind"] == "step"]
-    assert first["stage"] == "autoencoder"

@@ -1,4 +1,4 @@
-"""A run of two processes, or in parts, is a run of one but for the order of sums, for every method and sampler."""
+"""Two processes, or accumulated parts of a batch, train as one process does, up to the order of sums."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from support.runs import SMALL, MemoryCorpus
 STEPS = 50
 OURS: dict[str, Any] = {
     "generator": {"weight_drop": 0.2, "word_dropout": 0.1},
-    # 22 sentences: the last batch of an epoch has one, and one of two processes none.
+    # 22 sentences: the last batch of an epoch has one sentence, so one of two processes has none.
     "training": {"epochs": 14, "batch_size": 7, "measure_every": 5, "save_every": 1000},
     "validation": {"share": 1e-6},
     "lagging": {"updates": 3, "judge_every": 2},
@@ -55,24 +55,24 @@ def text() -> MemoryCorpus:
 def run(
     folder: Path, case: str, processes: Processes = ALONE, steps: int = STEPS, accumulate: int = 1
 ) -> dict[str, Any]:
-    """Begin the run of a case or go on with it; what it has at its end."""
+    """Begin or resume the run of a case; return its final state."""
     values = merge(merge(SMALL, OURS), merge(CASES[case], {"training": {"accumulate": accumulate}}))
     folder.mkdir(exist_ok=True)
     last = folder / LAST
     resume = load_checkpoint(last) if processes.is_first and last.is_file() else None
-    told: list[events.Event] = []
+    seen: list[events.Event] = []
     trainer = Trainer(
         text(),
         build(RunConfig, values),
         folder,
         torch.device("cpu"),
         Limits(steps),
-        told.append,
+        seen.append,
         resume,
         processes=processes,
     )
     outcome = trainer.run()
-    assert bool(told) == processes.is_first
+    assert bool(seen) == processes.is_first
     return {
         "weights": {n: w.numpy().copy() for n, w in trainer.state.method.modules.state_dict().items()},
         "position": {k: v for k, v in vars(trainer.state.position).items() if "seconds" not in k},
@@ -92,7 +92,7 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def both(processes: Processes, folder: Path) -> dict[str, Any]:
-    """Every case in these processes; some also on from one process, and on in parts."""
+    """Run every case in these processes; some cases also resume from one process, or stop half-way."""
     found = {case: run(folder / f"together {case}", case, processes) for case in CASES}
     for case in RESUMED:
         found[f"{case} from one"] = run(folder / f"from one {case}", case, processes)
@@ -138,7 +138,9 @@ def test_two_processes_train_what_one_does(
 ) -> None:
     first, second = (found[case] for found in together)
     assert_same(first, alone(case))
-    assert first["sentences"] + second["sentences"] == alone(case)["sentences"], "each times its own share"
+    assert first["sentences"] + second["sentences"] == alone(case)["sentences"], (
+        "each process must count its own share"
+    )
     for name, weight in first["weights"].items():
         assert np.array_equal(weight, second["weights"][name]), f"the processes differ in {name}"
     names = {path.name for path in (folder / f"together {case}").iterdir()}
@@ -147,20 +149,20 @@ def test_two_processes_train_what_one_does(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", RESUMED)
-def test_going_on_with_another_number_of_processes(
+def test_resume_with_another_number_of_processes(
     case: str, alone: Callable[[str], dict[str, Any]], together: list[dict[str, Any]], folder: Path
 ) -> None:
     assert_same(together[0][f"{case} from one"], alone(case))
     assert_same(run(folder / f"from two {case}", case), alone(case))
 
 
-def test_parts_cannot_share_a_bound_over_the_batch(tmp_path: Path) -> None:
+def test_clipping_over_the_batch_excludes_accumulation(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"clip_over=batch.*--accumulate"):
         run(tmp_path / "parts", "sa-vae", accumulate=2)
 
 
 @pytest.mark.parametrize("case", ["lm", "vae-anneal", "vae-lagging", "sri, preconditioned", "sri, authors"])
-def test_parts_one_after_another_are_one_batch(
+def test_accumulated_parts_train_as_one_batch(
     case: str, alone: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:
     assert_same(run(tmp_path / "parts", case, accumulate=3), alone(case))

@@ -1,4 +1,4 @@
-"""What a recipe may hold, and how it is resolved for a run."""
+"""What a recipe may contain, and how a run's settings are resolved with it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def recipe(tmp_path: Path) -> Any:
         ("description = 3", "description is not text"),
     ],
 )
-def test_a_mistake_in_a_recipe_is_refused_whatever_the_method(recipe: Any, text: str, words: str) -> None:
+def test_recipe_mistakes_are_refused_for_any_method(recipe: Any, text: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolved("vae-anneal", **recipe(text))
     assert words in str(caught.value)
@@ -56,7 +56,7 @@ def test_a_mistake_in_a_recipe_is_refused_whatever_the_method(recipe: Any, text:
 
 @pytest.mark.parametrize("name", bundled_recipes())
 @pytest.mark.parametrize("method", METHODS)
-def test_a_bundled_recipe_builds_and_reads_back_as_itself(name: str, method: str, tmp_path: Path) -> None:
+def test_bundled_recipe_round_trips(name: str, method: str, tmp_path: Path) -> None:
     for preset in PRESETS:
         config = resolved(method, preset, flags={"recipe": name})
         assert config.recipe == name
@@ -65,31 +65,30 @@ def test_a_bundled_recipe_builds_and_reads_back_as_itself(name: str, method: str
         assert resolved(corpus="mine", file=file) == config
 
 
-def test_a_configuration_from_ones_own_recipe_needs_it_no_more(recipe: Any, tmp_path: Path) -> None:
+def test_stored_configuration_no_longer_needs_its_recipe(recipe: Any, tmp_path: Path) -> None:
     config = resolved("lm", **recipe("[all.training]\nepochs = 7"))
     assert (config.recipe, config.training.epochs) == ("custom (mine)", 7)
     (tmp_path / "mine.toml").unlink()
     file = tmp_path / "config.toml"
     file.write_text(to_toml(plain(config)))
-    again = resolved(file=file)
-    assert again == config
+    assert resolved(file=file) == config
 
 
-def test_a_sampler_that_was_asked_for_is_not_the_recipes() -> None:
+def test_sampler_option_overrides_the_recipe() -> None:
     given = {"flags": {"recipe": "published", **nested("sampler.name", "tempered")}}
     config = resolved("sri", **given)
     assert (config.sampler.name, config.training.select) == ("tempered", "last")
     assert resolved("sri", flags={"recipe": "published"}).sampler.name == "authors"
 
 
-def test_the_authors_plan_for_yelp_is_another() -> None:
-    config = resolve_config("yelp", "sri", gather(flags={"recipe": "published"}))
+def test_published_recipe_has_its_own_plan_for_yelp() -> None:
+    config = resolved("sri", "yelp", flags={"recipe": "published"})
     assert (config.sampler.name, config.training.epochs, config.training.select) == ("yelp", 12, "last")
 
 
-def test_a_resumed_run_keeps_its_recipe() -> None:
-    under = resolved("sri", flags={"recipe": "published"})
-    same = resolve_config("captions", None, gather(flags={"recipe": "published"}), under)
-    assert same == under == resolve_config("captions", None, gather(), under)
+def test_resumed_run_keeps_its_recipe() -> None:
+    stored = resolved("sri", flags={"recipe": "published"})
+    same = resolve_config("captions", None, gather(flags={"recipe": "published"}), stored)
+    assert same == stored == resolve_config("captions", None, gather(), stored)
     with pytest.raises(UsageError, match="recipe published, not ours"):
-        resolve_config("captions", None, gather(flags={"recipe": "ours"}), under)
+        resolve_config("captions", None, gather(flags={"recipe": "ours"}), stored)

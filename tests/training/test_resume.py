@@ -1,4 +1,4 @@
-"""2N steps are N steps, a stop of any kind, and N steps: bitwise, for every method."""
+"""Interrupted runs, stopped in any way and resumed, match an uninterrupted run bit for bit, for every method."""
 
 from __future__ import annotations
 
@@ -20,27 +20,17 @@ from sritool.runs.folder import BEST, LAST, METRICS
 from sritool.runs.metrics_log import read_metrics
 from sritool.training import events, new_method, state
 from sritool.training.between_epochs import BetweenEpochs
+from support.tables import same
+from training.helpers import Killed, NewRun
 
-NewRun = Callable[..., Any]
 EPOCH = 3  # steps
+CLOCKS = {"validation_seconds", "seconds", "tokens_per_second"}
+QUICK = ("sri", "vae-fb")  # vae-fb is pretrained as an autoencoder
 
 
 def epochs(method: str) -> int:
-    """Planned, those of the autoencoder that some begin with among them."""
+    """Planned epochs, including those of pretraining."""
     return 2 + METHODS[method].pretrains
-
-
-CLOCKS = {"validation_seconds", "seconds", "tokens_per_second"}
-
-
-def same(left: Any, right: Any) -> bool:
-    if isinstance(left, torch.Tensor):
-        return torch.equal(left, right)
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, list):
-        return len(left) == len(right) and all(same(*pair) for pair in zip(left, right, strict=True))
-    return bool(left == right) or (left != left and right != right)
 
 
 def without_clocks(values: Any) -> Any:
@@ -52,7 +42,7 @@ def without_clocks(values: Any) -> Any:
 
 
 def assert_same_run(one: Any, other: Any) -> None:
-    """Weights, optimiser, position, validation figures and the records of the steps, but for the clock."""
+    """Compare weights, optimiser, position, validation figures and logged steps; measured times may differ."""
     for name in (LAST, BEST):
         left, right = one.load(name), other.load(name)
         assert same(dict(left.weights), dict(right.weights)), name
@@ -62,9 +52,6 @@ def assert_same_run(one: Any, other: Any) -> None:
     assert same(*logs)
     validations = [("epoch", EPOCH * (epoch + 1)) for epoch in range(epochs(one.config.method))]
     assert [(record["kind"], record["step"]) for record in logs[0]] == [("step", 1), *validations]
-
-
-QUICK = ("sri", "vae-fb")  # the latter begins as an autoencoder
 
 
 @pytest.fixture(
@@ -95,16 +82,16 @@ def test_stopped_by_max_steps(method: str, whole: Any, new_run: NewRun, stops: l
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_stopped_by_a_signal_inside_an_epoch(
+def test_stopped_by_a_signal_within_an_epoch(
     method: str, whole: Any, new_run: NewRun, number: int, code: int
 ) -> None:
     run = new_run(method)
 
-    def fifth() -> int | None:
-        told = run.told(events.Step)
-        return number if told and told[-1].step == 5 else None
+    def at_fifth_step() -> int | None:
+        steps = run.told(events.Step)
+        return number if steps and steps[-1].step == 5 else None
 
-    error = run.stopped(Interrupted, signal=fifth)
+    error = run.stopped(Interrupted, signal=at_fifth_step)
     assert error.exit_code == code
     assert "--resume" in str(error)
     assert run.load().progress["step"] == 5
@@ -112,24 +99,23 @@ def test_stopped_by_a_signal_inside_an_epoch(
     assert_same_run(run, whole)
 
 
-def test_stopped_while_the_encoder_catches_up(begin_run: NewRun, new_run: NewRun, tmp_path: Any) -> None:
+def test_stopped_during_encoder_only_updates(begin_run: NewRun, new_run: NewRun, tmp_path: Any) -> None:
     whole = begin_run(tmp_path / "apart", "vae-lagging")
     whole.train()
     run = new_run("vae-lagging")
-    for told in (2, 5):  # of four updates the first three are of the encoder alone
+    for updates in (2, 5):  # of each four updates the first three are of the encoder alone
         run.events.clear()
-        stop = lambda count=told: signal.SIGTERM if len(run.told(events.Step)) == count else None  # noqa: E731
+        stop = lambda count=updates: signal.SIGTERM if len(run.told(events.Step)) == count else None  # noqa: E731
         run.stopped(Interrupted, signal=stop)
         assert run.load().trainer["method"]["updates"] > 0, "not stopped in the inner loop"
     run.train()
     assert_same_run(run, whole)
 
 
-@pytest.mark.parametrize("measured", [3])
-def test_stopped_by_a_signal_in_validation(method: str, whole: Any, new_run: NewRun, measured: int) -> None:
+def test_stopped_by_a_signal_in_validation(method: str, whole: Any, new_run: NewRun) -> None:
     run = new_run(method)
     error = run.stopped(
-        Interrupted, signal=lambda: signal.SIGTERM if len(run.told(events.Measuring)) == measured else None
+        Interrupted, signal=lambda: signal.SIGTERM if len(run.told(events.Measuring)) == 3 else None
     )
     assert error.exit_code == 143
     position = run.load().trainer["position"]
@@ -138,56 +124,43 @@ def test_stopped_by_a_signal_in_validation(method: str, whole: Any, new_run: New
     assert_same_run(run, whole)
 
 
-def test_stopped_by_a_signal_while_the_method_judges_itself(
+def test_stopped_during_a_methods_own_validation(
     begin_run: NewRun, new_run: NewRun, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may go over all validation sentences; nothing is changed by a judgement that was not finished."""
+    """The lagging encoder's check may cover all validation sentences; an unfinished check changes nothing."""
     whole = begin_run(tmp_path, "vae-lagging", "whole")
     whole.train()
-    run, judging, judge = new_run("vae-lagging"), [], BetweenEpochs._after_epoch
+    run, checks, original = new_run("vae-lagging"), [], BetweenEpochs._after_epoch
 
     def watched(self: BetweenEpochs) -> dict[str, float]:
-        judging.append(1)
-        return judge(self)
+        checks.append(1)
+        return original(self)
 
     monkeypatch.setattr(BetweenEpochs, "_after_epoch", watched)
-    run.stopped(Interrupted, signal=lambda: signal.SIGTERM if judging else None)
-    assert len(judging) == 1
+    run.stopped(Interrupted, signal=lambda: signal.SIGTERM if checks else None)
+    assert len(checks) == 1
     run.train()
     assert_same_run(run, whole)
 
 
-class _Killed(Exception):  # noqa: N818 - an end, and no error
-    """Stands for SIGKILL: nothing is saved on the way out."""
-
-
-@pytest.mark.parametrize("where", [1, 4])
-def test_killed_at_a_step(method: str, whole: Any, new_run: NewRun, where: int) -> None:
-    def kill(event: events.Event) -> None:
-        if isinstance(event, events.Step) and event.step == where:
-            raise _Killed
-
-    run = new_run(method)
-    run.stopped(_Killed, observer=kill)
-    run.train()
-    assert_same_run(run, whole)
-
-
-def test_killed_after_a_validation_is_told_and_before_it_is_saved(
-    method: str, whole: Any, new_run: NewRun
-) -> None:
-    def kill(event: events.Event) -> None:
-        if isinstance(event, events.Epoch) and event.epoch == 1:
-            raise _Killed
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [(events.Step, 1), (events.Step, 4), (events.Epoch, 1)],
+    ids=["at step 1", "at step 4", "before a validation is saved"],
+)
+def test_killed_and_resumed(method: str, whole: Any, new_run: NewRun, kind: type, number: int) -> None:
+    def kill(event: Any) -> None:
+        if isinstance(event, kind) and (event.step if kind is events.Step else event.epoch) == number:
+            raise Killed
 
     run = new_run(method)
-    run.stopped(_Killed, observer=kill)
+    run.stopped(Killed, observer=kill)
     run.train()
     assert_same_run(run, whole)
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, kind: str, step: int) -> None:
-    """Let a value that is not finite appear at an update, as an overflow would."""
+    """Put a value that is not finite into one update, as an overflow would."""
     for owner in METHODS.values():
         original = owner.gradients
 
@@ -197,7 +170,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, kind: str, step: int) -> None:
                     self.generator.output_bias[0] = math.nan
             sums = original(self, batch, clock)
             if kind == "gradient" and clock.step == step:
-                module = getattr(self, "encoder", self.generator)  # which may be updated alone
+                module = getattr(self, "encoder", self.generator)  # the encoder may be updated alone
                 gradient = module.recurrent.grad
                 if gradient is not None:
                     gradient[0, 0] = math.inf
@@ -210,7 +183,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, kind: str, step: int) -> None:
 
 @pytest.mark.parametrize("kind", ["gradient", "loss", "weights"])
 @pytest.mark.parametrize("step", [0, 5])
-def test_what_is_not_finite_ends_with_a_good_checkpoint(
+def test_nonfinite_values_leave_a_good_checkpoint(
     method: str, whole: Any, new_run: NewRun, monkeypatch: pytest.MonkeyPatch, kind: str, step: int
 ) -> None:
     run = new_run(method)
@@ -227,12 +200,12 @@ def test_what_is_not_finite_ends_with_a_good_checkpoint(
     assert str(run.folder / LAST) in str(error)
     if kind != "weights":
         assert saved.progress["step"] == step
-    if kind == "loss":  # one of them goes on, to save time
+    if kind == "loss":  # resume in one case only, to save time
         run.train()
         assert_same_run(run, whole)
 
 
-def test_a_run_goes_on_on_its_own_corpus_only(new_run: NewRun, subword_corpus: Any) -> None:
+def test_run_cannot_resume_on_another_corpus(new_run: NewRun, subword_corpus: Any) -> None:
     run = new_run()
     run.train(max_steps=1)
     run.corpus = subword_corpus
@@ -240,7 +213,7 @@ def test_a_run_goes_on_on_its_own_corpus_only(new_run: NewRun, subword_corpus: A
         run.make()
 
 
-def test_best_is_no_place_to_go_on_from(new_run: NewRun) -> None:
+def test_best_cannot_be_resumed(new_run: NewRun) -> None:
     run = new_run()
     run.train(max_steps=4)
     shutil.copy(run.folder / BEST, run.folder / LAST)
@@ -248,39 +221,33 @@ def test_best_is_no_place_to_go_on_from(new_run: NewRun) -> None:
         run.make()
 
 
-def test_a_finished_plan_is_trained_no_further(new_run: NewRun) -> None:
+def test_finished_plan_is_not_trained_further(new_run: NewRun) -> None:
     run = new_run("lm", training={"epochs": 1})
     assert run.train().steps == 3
     assert run.train().steps == 3
     assert len(run.told(events.Step)) == 3
 
 
-def test_a_longer_plan_goes_on(new_run: NewRun) -> None:
+def test_longer_plan_continues(new_run: NewRun) -> None:
     run = new_run("lm", training={"epochs": 1})
     run.train()
     trainer = run.make()
-    trainer.state.config = replace(
-        trainer.state.config, training=replace(trainer.state.config.training, epochs=2)
-    )
+    config = trainer.state.config
+    trainer.state.config = replace(config, training=replace(config.training, epochs=2))
     assert trainer.run().steps == 6
 
 
-def test_precision_is_settled_once_and_kept(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precision_is_chosen_once_and_kept(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = new_run("lm", training={"precision": "auto"})
-    monkeypatch.setattr(
-        new_method, "resolve_precision", lambda asked, *_: "bfloat16" if asked == "auto" else asked
-    )
-    run.train(max_steps=1)
-    assert run.trainer.state.method.precision == "bfloat16"
-    monkeypatch.setattr(
-        new_method, "resolve_precision", lambda asked, *_: "float32" if asked == "auto" else asked
-    )
-    run.train(max_steps=2)
-    assert run.trainer.state.method.precision == "bfloat16"
+    for step, fastest in enumerate(("bfloat16", "float32"), 1):
+        resolve = lambda asked, *_, fastest=fastest: fastest if asked == "auto" else asked  # noqa: E731
+        monkeypatch.setattr(new_method, "resolve_precision", resolve)
+        run.train(max_steps=step)
+        assert run.trainer.state.method.precision == "bfloat16"
     assert run.load().config.training.precision == "bfloat16"
 
 
-def test_bfloat16_trains_near_float32(new_run: NewRun) -> None:
+def test_bfloat16_trains_close_to_float32(new_run: NewRun) -> None:
     weights = []
     for precision in ("float32", "bfloat16"):
         run = new_run("lm", precision, training={"precision": precision})
@@ -291,10 +258,10 @@ def test_bfloat16_trains_near_float32(new_run: NewRun) -> None:
 
 
 @pytest.mark.parametrize("ours_first", [True, False])
-def test_a_resumed_run_with_another_sampler_keeps_the_statistics_that_it_wants(
+def test_switching_sampler_on_resume_fits_the_statistics(
     new_run: NewRun, settings: Callable[..., Any], ours_first: bool
 ) -> None:
-    """Those of a chain that has none yet begin anew; those that nothing reads any more are left out."""
+    """Statistics that the new sampler needs start at zero; those that it does not read are dropped."""
     ours, plain = ({"preconditioned": True, "words": 4}, {"preconditioned": False, "words": 0})
     before, after = (ours, plain) if ours_first else (plain, ours)
     run = new_run("sri", sampler=before)

@@ -1,9 +1,8 @@
-"""`--tune-step-every`: the choice takes effect, is logged with its cost, and survives any stop bit by bit."""
+"""`--tune-step-every`: the chosen step sizes take effect, are logged with their cost, and survive any stop."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,22 +10,25 @@ import torch
 
 from sritool.config.values import build, read_toml
 from sritool.errors import Interrupted
-from sritool.runs.folder import CONFIG, LAST, METRICS
-from sritool.runs.metrics_log import read_metrics
+from sritool.runs.folder import CONFIG, LAST
 from sritool.training import between_epochs as module
 from sritool.training import events, retuning
+from training.helpers import Killed, NewRun, assert_same_weights, records_of
 
-NewRun = Callable[..., Any]
 PLAN = {"training": {"epochs": 3, "tune_step_every": 1}}
-BEGIN = [0.2, 0.1, 0.1]
-
-
-def tunings(run: Any) -> list[dict[str, Any]]:
-    return [record for record in read_metrics(run.folder / METRICS) if record["kind"] == "tune"]
+INITIAL = [0.2, 0.1, 0.1]
 
 
 def choices(run: Any) -> list[Any]:
-    return [(record["epoch"], record["step"], record["step_sizes"]) for record in tunings(run)]
+    return [(record["epoch"], record["step"], record["step_sizes"]) for record in records_of(run, "tune")]
+
+
+def assert_same(run: Any, whole: Any) -> None:
+    assert_same_weights(run, whole, LAST)
+    ours, theirs = run.load(LAST), whole.load(LAST)
+    assert ours.config == theirs.config
+    assert choices(run) == choices(whole)
+    assert [entry["nll"] for entry in ours.metrics] == [entry["nll"] for entry in theirs.metrics]
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +39,10 @@ def whole(begin_run: NewRun, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return run
 
 
-def test_choice_takes_effect_and_is_kept(whole: Any, new_run: NewRun) -> None:
-    found = tunings(whole)
+def test_choice_takes_effect_and_is_saved(whole: Any, new_run: NewRun) -> None:
+    found = records_of(whole, "tune")
     assert [(record["epoch"], record["step"]) for record in found] == [(1, 3), (2, 6)]
-    assert found[0]["step_sizes"] != BEGIN, "an unfit schedule that stays shows nothing"
+    assert found[0]["step_sizes"] != INITIAL, "the test needs a schedule that changes"
     last = whole.load()
     assert last.config.sampler.schedule() == found[-1]["step_sizes"]
     assert (
@@ -50,13 +52,13 @@ def test_choice_takes_effect_and_is_kept(whole: Any, new_run: NewRun) -> None:
     plain = new_run(training={"epochs": 3})
     plain.train()
     assert not torch.equal(plain.load().weights["generator.output"], last.weights["generator.output"])
-    assert plain.load().config.sampler.schedule() == BEGIN
+    assert plain.load().config.sampler.schedule() == INITIAL
 
 
-def test_choice_and_cost_are_told(whole: Any) -> None:
+def test_choice_and_cost_are_reported(whole: Any) -> None:
     notes = [event.text for event in whole.told(events.Note) if event.text.startswith("step sizes ")]
     assert len(notes) == 2
-    for record, note in zip(tunings(whole), notes, strict=True):
+    for record, note in zip(records_of(whole, "tune"), notes, strict=True):
         assert "% of training" in note
         assert record["choice"] in note or note.startswith("step sizes stay")
         assert record["tuning_seconds"] > 0
@@ -67,7 +69,7 @@ def test_choice_and_cost_are_told(whole: Any) -> None:
 
 @pytest.mark.parametrize("stops", [[3], [2, 4], [6]])
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_as_if_it_had_not(whole: Any, new_run: NewRun, stops: list[int]) -> None:
+def test_resumed_run_matches_an_uninterrupted_one(whole: Any, new_run: NewRun, stops: list[int]) -> None:
     run = new_run(**PLAN)
     for steps in stops:
         assert run.train(max_steps=steps).reason == "max-steps"
@@ -75,7 +77,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(whole: Any, new_run: NewRun, sto
     assert_same(run, whole)
 
 
-def test_a_signal_inside_a_search_leaves_it_to_the_next(
+def test_signal_during_a_search_repeats_it_on_resume(
     whole: Any, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searching: list[int] = []
@@ -90,15 +92,12 @@ def test_a_signal_inside_a_search_leaves_it_to_the_next(
     run.stopped(Interrupted, signal=lambda: signal.SIGTERM if searching else None)
     position = run.load().trainer["position"]
     assert (position["epoch"], position["batch"], position["tuned"]) == (1, 0, 0)
-    assert not tunings(run)
+    assert not records_of(run, "tune")
     run.train()
     assert_same(run, whole)
 
 
-def test_a_kill_after_a_search_repeats_nothing(whole: Any, new_run: NewRun) -> None:
-    class Killed(Exception):  # noqa: N818 - an end, and no error
-        pass
-
+def test_kill_after_a_search_does_not_repeat_it(whole: Any, new_run: NewRun) -> None:
     def kill(event: events.Event) -> None:
         if isinstance(event, events.Note) and event.text.startswith("step sizes "):
             raise Killed
@@ -109,29 +108,21 @@ def test_a_kill_after_a_search_repeats_nothing(whole: Any, new_run: NewRun) -> N
     assert_same(run, whole)
 
 
-def assert_same(run: Any, whole: Any) -> None:
-    ours, theirs = run.load(LAST), whole.load(LAST)
-    assert all(torch.equal(ours.weights[name], value) for name, value in theirs.weights.items())
-    assert ours.config == theirs.config
-    assert choices(run) == choices(whole)
-    assert [entry["nll"] for entry in ours.metrics] == [entry["nll"] for entry in theirs.metrics]
-
-
-def test_a_language_model_has_nothing_to_tune(new_run: NewRun) -> None:
+def test_language_model_has_nothing_to_tune(new_run: NewRun) -> None:
     run = new_run("lm", **PLAN)
     assert run.train().reason == "done"
-    assert not tunings(run)
+    assert not records_of(run, "tune")
 
 
-def test_every_second_epoch(new_run: NewRun) -> None:
+def test_search_after_every_second_epoch(new_run: NewRun) -> None:
     run = new_run(training={"epochs": 5, "tune_step_every": 2})
     run.train()
-    assert [record["epoch"] for record in tunings(run)] == [2, 4]
+    assert [record["epoch"] for record in records_of(run, "tune")] == [2, 4]
 
 
-def test_the_gain_is_told_by_the_objective_that_chose(new_run: NewRun) -> None:
+def test_gain_is_measured_by_the_chosen_objective(new_run: NewRun) -> None:
     run = new_run(training={"epochs": 2, "tune_step_every": 1, "tune_objective": "given-noise"})
     run.train()
-    (record,) = tunings(run)
+    (record,) = records_of(run, "tune")
     assert record["gain"] >= 0
     assert record["upper"] is None or record["upper"] >= record["lower"]

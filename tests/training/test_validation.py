@@ -1,4 +1,4 @@
-"""The budget of validation: within its share of the work of training, never above what is set, fixed for a run."""
+"""The budget of validation: a share of the training work, at most the configured level, fixed for a run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from sritool.evaluation.measure import Measured
 from sritool.evaluation.metrics import Estimate
 from sritool.methods.registry import METHODS, build_method
 from sritool.runs.bundled import bundled_run
-from sritool.runs.folder import BEST, METRICS
-from sritool.runs.metrics_log import read_metrics
+from sritool.runs.folder import BEST
 from sritool.runs.model import load_model
 from sritool.training import events, validation
 from sritool.training.validation import (
@@ -31,14 +30,14 @@ from sritool.training.validation import (
     rungs,
     summary_line,
 )
+from training.helpers import NewRun, records_of
 
-NewRun = Callable[..., Any]
 SET = LikelihoodConfig(samples=50, pilots=64, rounds=3)
 SECOND = Level(5, LikelihoodConfig(4, 6, 1, 1), every=2)
 
 
-def test_the_cheapest_validation_is_near_a_thorough_one(invoke: Callable[..., Any]) -> None:
-    """It is 0.15 nats too high, and with one round of pilots 0.38."""
+def test_cheapest_validation_is_close_to_a_thorough_one(invoke: Callable[..., Any]) -> None:
+    """It is 0.15 nats too high; with one round of pilots it would be 0.38."""
     invoke("preprocess", "tiny")
     split, folder = load_corpus(Path("data/tiny")).split("valid"), bundled_run("tiny-sri")
     assert folder is not None
@@ -52,7 +51,7 @@ def test_the_cheapest_validation_is_near_a_thorough_one(invoke: Callable[..., An
 
 
 class Sentences:
-    """A split of so many sentences, as far as the budget looks at it."""
+    """A stand-in for a split, with the parts that the budget reads."""
 
     def __init__(self, count: int, length: int = 12) -> None:
         self.lengths = np.full(count, length)
@@ -62,7 +61,7 @@ class Sentences:
 
 
 def spent(method: Any, level: Level, train: Any) -> float:
-    """Share of the work of training that validation at this level takes."""
+    """Work of validation at this level as a share of the training work."""
     each = passes_of(method, metrics_of(method), level.likelihood, float(train.lengths.mean()))
     return level.sentences * each / (level.every * len(train) * method.work().training)
 
@@ -82,14 +81,16 @@ def test_validation_stays_within_its_share(name: str, pretraining: bool) -> None
         assert spent(method, level, train) <= 0.1
         assert FEWEST <= level.sentences <= 256
         rate = level.sentences * level.likelihood.samples / level.every
-        assert rate >= before, "a larger corpus affords no less"
+        assert rate >= before, "a larger corpus affords less"
         before = rate
-    assert level == Level(256, config.validation.likelihood), "and in the end all that is set"
+    assert level == Level(256, config.validation.likelihood), (
+        "a large corpus does not get the configured level"
+    )
 
 
 @pytest.mark.parametrize("hidden", [64, 512])
 @pytest.mark.parametrize("count", [3000, 10_000, 40_000, 100_000])
-def test_a_method_that_takes_more_is_validated_as_a_plain_vae(count: int, hidden: int) -> None:
+def test_costly_methods_are_validated_as_a_plain_vae(count: int, hidden: int) -> None:
     train: Any = Sentences(count)
     levels = []
     for name in ("vae-anneal", "sri", "sa-vae", "vae-lagging", "vae-fb"):
@@ -101,7 +102,7 @@ def test_a_method_that_takes_more_is_validated_as_a_plain_vae(count: int, hidden
     assert len(set(levels)) == 1
 
 
-def test_without_a_share_nothing_is_bounded() -> None:
+def test_share_of_zero_means_no_bound() -> None:
     config = RunConfig("vae-anneal")
     config = replace(config, validation=replace(config.validation, share=0.0))
     method = build_method(config, 3000)
@@ -112,7 +113,7 @@ def test_without_a_share_nothing_is_bounded() -> None:
     assert summary_line(level, method, config, valid, 8) is None
 
 
-def test_first_draws_and_then_sentences_are_fewer() -> None:
+def test_draws_are_reduced_before_sentences() -> None:
     def cost(likelihood: LikelihoodConfig) -> float:
         return likelihood.samples + 2 * likelihood.pilots * likelihood.rounds
 
@@ -125,7 +126,7 @@ def test_first_draws_and_then_sentences_are_fewer() -> None:
     assert found[-1].sentences == FEWEST
 
 
-def test_what_is_set_is_never_exceeded() -> None:
+def test_configured_samples_are_never_exceeded() -> None:
     few = LikelihoodConfig(samples=5, pilots=70, rounds=2)
     for candidate in rungs(few):
         assert (candidate.samples, candidate.rounds) <= (5, 2)
@@ -133,7 +134,7 @@ def test_what_is_set_is_never_exceeded() -> None:
         assert (candidate.modes, candidate.degrees) == (few.modes, few.degrees)
 
 
-def test_the_last_epoch_is_validated_and_none_too_early() -> None:
+def test_validation_is_due_every_n_epochs_and_at_the_end() -> None:
     for every in range(1, 9):
         for planned in range(1, 20):
             level = Level(64, SET, every)
@@ -151,18 +152,15 @@ def every_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, "level_of", lambda *_: SECOND)
 
 
-def records(run: Any) -> list[dict[str, Any]]:
-    return [record for record in read_metrics(run.folder / METRICS) if record["kind"] == "epoch"]
-
-
 @pytest.mark.parametrize("method", ["sri", "lm", "vae-lagging"])
 @pytest.mark.slow
-def test_epochs_without_validation(method: str, every_second: None, new_run: NewRun) -> None:
+def test_validation_after_every_second_epoch(method: str, every_second: None, new_run: NewRun) -> None:
     run = new_run(method, training={"epochs": 5})
     assert run.train().reason == "done"
-    assert [record["epoch"] for record in records(run)] == [3, 5] == [e.epoch for e in run.told(events.Epoch)]
+    records = records_of(run)
+    assert [record["epoch"] for record in records] == [3, 5] == [e.epoch for e in run.told(events.Epoch)]
     draws = 0 if method == "lm" else 4
-    assert {(record["sentences"], record["draws"]) for record in records(run)} == {(5, draws)}
+    assert {(record["sentences"], record["draws"]) for record in records} == {(5, draws)}
     assert run.load(BEST).progress["epoch"] in (3, 5)
     to_come = [step.validations for step in run.told(events.Step)]
     assert (to_come[0], to_come[-1]) == (2, 1)
@@ -171,18 +169,17 @@ def test_epochs_without_validation(method: str, every_second: None, new_run: New
     halves = new_run(method, "halves", training={"epochs": 5})
     for steps in (2, 6, 8, None):
         halves.train(max_steps=steps)
-    clocks = {"seconds", "validation_seconds"}
-    assert [{k: v for k, v in record.items() if k not in clocks} for record in records(halves)] == [
-        {k: v for k, v in record.items() if k not in clocks} for record in records(run)
-    ]
+    ours, theirs = (
+        [{k: v for k, v in record.items() if not k.endswith("seconds")} for record in records_of(each)]
+        for each in (halves, run)
+    )
+    assert ours == theirs
 
 
-def test_the_autoencoder_that_comes_first_is_validated_at_its_end(
-    every_second: None, new_run: NewRun
-) -> None:
+def test_pretraining_ends_with_a_validation(every_second: None, new_run: NewRun) -> None:
     run = new_run("vae-fb", training={"epochs": 2}, pretraining={"epochs": 3})
     run.train()
-    assert [(r["epoch"], r.get("stage")) for r in records(run)] == [(3, "autoencoder"), (2, None)]
+    assert [(r["epoch"], r.get("stage")) for r in records_of(run)] == [(3, "autoencoder"), (2, None)]
 
 
 @pytest.mark.parametrize(("patience", "ends"), [(1, 4), (2, 4), (3, 6), (4, 6), (5, 8)])

@@ -1,4 +1,4 @@
-"""Figures in what commands print."""
+"""Figures read from the output of commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sritool.analysis.reproduction import measures
 from sritool.analysis.reproduction.published import accuracy_from, recon_after
 
 
-def test_deviations_and_peaks_are_those_of_the_draws() -> None:
+def test_deviations_and_peaks_match_the_draws() -> None:
     rng = np.random.default_rng(0)
     narrow = 0.5 * rng.standard_normal(4000)
     two = np.concatenate([rng.normal(-2, 0.4, 2000), rng.normal(2, 0.4, 2000)])
@@ -29,7 +29,7 @@ def test_deviations_and_peaks_are_those_of_the_draws() -> None:
     assert (found["dimensions with one peak"], found["dimensions"]) == (1, 2)
 
 
-def test_lines_are_told_apart_by_their_sentences() -> None:
+def test_interpolation_figures() -> None:
     lines = [["a", "a", "b"], ["c", "d", "e"]]
     edits = [[None, 0, 4], [None, 2, 2]]
     rows = [
@@ -41,7 +41,7 @@ def test_lines_are_told_apart_by_their_sentences() -> None:
     assert found["edits between neighbours"] == 2
     assert found["neighbours that repeat"] == 25
     errors = {figure.metric: figure.standard_error for figure in measures.INTERPOLATION.read(rows)}
-    assert errors["neighbours that repeat"] == 25, "of the two lines' means, 50 and 0"
+    assert errors["neighbours that repeat"] == 25, "the means of the two lines are 50 and 0"
     assert found["distinct sentences of a line"] == pytest.approx(100 * (2 / 3 + 1) / 2)
 
 
@@ -56,7 +56,7 @@ def test_losses_by_the_number_of_swaps() -> None:
     ]
 
 
-def test_accuracies_are_of_codes_alone_and_in_percent() -> None:
+def test_accuracies_are_of_codes_in_percent() -> None:
     row = {
         "labels": 100,
         "accuracy": 0.8,
@@ -70,4 +70,4 @@ def test_accuracies_are_of_codes_alone_and_in_percent() -> None:
     rows = [{**row, "method": "sri"}, {**row, "method": None}, {**row, "method": "sri", "labels": None}]
     (found,) = measures.classification().read(rows)
     assert (found.metric, found.value) == (accuracy_from(100), 80)
-    assert found.standard_error == pytest.approx(5), "of test sentences 3, of draws of labels 4"
+    assert found.standard_error == pytest.approx(5), "3 from test sentences, 4 from draws of labels"

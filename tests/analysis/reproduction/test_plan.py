@@ -1,4 +1,4 @@
-"""Plans: names of runs, what is the same for all methods, and the words of commands."""
+"""Plans: run names, what all methods share, and the commands to run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALL = tuple(METHODS)
 
 @pytest.mark.parametrize("recipe", ["ours", "regularised", "large"])
 @pytest.mark.parametrize("corpus", [*PRESETS, "mine"])
-def test_all_methods_get_the_same_generator_plan_and_data(recipe: str, corpus: str) -> None:
+def test_all_methods_share_generator_plan_and_data(recipe: str, corpus: str) -> None:
     plan = make_plan(Request("table1", corpus, ALL, recipe=recipe))
     configs = [flat(plain(run.config)) for run in plan.runs]
     shared = ("generator.", "optimizer.", "validation.", "training.")
@@ -34,7 +34,7 @@ def test_all_methods_get_the_same_generator_plan_and_data(recipe: str, corpus: s
     } == {32}
     assert len({run.words[1] for run in plan.runs}) == 1
     commands = {run.method: " ".join(run.measures[0].words) for run in plan.runs}
-    assert "kl" not in commands["sri"].split()[-1].split(","), "of a chain that forgets where it began"
+    assert "kl" not in commands["sri"].split()[-1].split(","), "a short chain has no kl"
     assert {commands[name].replace(",kl,", ",") for name in commands} == {commands["sri"]}  # one estimator
     same, left_out, language_model = fairness(plan)
     assert same.startswith("the same for all methods")
@@ -43,13 +43,13 @@ def test_all_methods_get_the_same_generator_plan_and_data(recipe: str, corpus: s
     assert "ae 0.0, " in language_model
 
 
-def test_a_recipe_that_sets_methods_apart_says_so() -> None:
-    told = fairness(make_plan(Request("table1", "ptb", ("lm", "sri"), recipe="published")))
+def test_recipe_differences_between_methods_are_noted() -> None:
+    notes = fairness(make_plan(Request("table1", "ptb", ("lm", "sri"), recipe="published")))
     for each in ("training.epochs by method: lm 100, sri 60", "optimizer.name by method: lm sgd, sri adam"):
-        assert any(each in line for line in told), each
+        assert any(each in note for note in notes), each
 
 
-def test_names_are_stable_and_differ_where_runs_do() -> None:
+def test_run_names_are_stable_and_unique() -> None:
     names = [run.name for run in make_plan(Request("k-ablation", "mine", seeds=(0, 1), steps=(2,))).runs]
     assert names[:3] == ["mine-sri-ours-s0", "mine-sri-k2-ours-s0", "mine-sri-tau0.2-ours-s0"]
     assert len(names) == len({*names}) == 12
@@ -59,7 +59,7 @@ def test_names_are_stable_and_differ_where_runs_do() -> None:
     assert changed.config.training.epochs == 2
 
 
-def test_ones_own_recipe_names_its_runs_by_what_stands_in_it(tmp_path: Path) -> None:
+def test_own_recipe_names_runs_by_its_content(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     found = []
     for epochs in (2, 3):
@@ -77,26 +77,26 @@ def test_steps_and_temperatures_are_varied_one_at_a_time() -> None:
     assert tau.evaluation_temperature == 0.5
 
 
-def test_what_is_no_part_of_the_outcome_does_not_tell_runs_apart() -> None:
+def test_irrelevant_settings_do_not_distinguish_runs() -> None:
     first, other = (
         make_plan(Request("table1", "tiny", ("lm",), settings=(text,))).runs[0].config
         for text in ("validation.sentences=9", "training.minutes=1")
     )
     assert differing(first, other) == []
     without_share = replace(first, training=replace(first.training, language_model=0.0))
-    assert differing(without_share, first) == [], "a language model does not read it"
+    assert differing(without_share, first) == [], "a language model does not use it"
     assert config_hash(first) != config_hash(other)
     longer = make_plan(Request("table1", "tiny", ("lm",), settings=("training.epochs=9",))).runs[0].config
     assert differing(longer, other) == ["training.epochs 9, planned 8"]
 
 
-def test_a_table_about_z_is_not_made_of_a_language_model() -> None:
+def test_table_about_z_refuses_a_language_model() -> None:
     with pytest.raises(UsageError, match="lm has no z, which table5 is about"):
         make_plan(Request("table5", "tiny", ("lm", "sri")))
     assert len(make_plan(Request("cost", "tiny", ("lm",))).runs) == 1
 
 
-def test_a_sampler_is_known_by_its_settings_and_not_by_the_name_that_it_was_stored_with() -> None:
+def test_sampler_is_identified_by_settings_not_name() -> None:
     planned = make_plan(Request("table1", "tiny", ("sri",))).runs[0].config
     stored = replace(planned, sampler=replace(planned.sampler, name="custom (exponential)"))
     assert differing(stored, planned) == []
@@ -106,7 +106,7 @@ def test_a_sampler_is_known_by_its_settings_and_not_by_the_name_that_it_was_stor
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_command_of_a_plan_is_one_that_the_parser_takes(table: str) -> None:
+def test_parser_accepts_every_command_of_a_plan(table: str) -> None:
     from sritool.cli.app import CommandGroup, with_resume_spelled_out
     from sritool.cli.commands.plot import KindGroup
 
@@ -121,7 +121,7 @@ def test_every_command_of_a_plan_is_one_that_the_parser_takes(table: str) -> Non
             group.build(name).make_context(name, with_resume_spelled_out(given))
 
 
-def test_what_decides_first_is_trained_first() -> None:
+def test_methods_are_trained_by_importance() -> None:
     found = [run.method for run in make_plan(Request("table1")).runs]
     assert (found[:3], found[-1]) == (["lm", "vae-fb", "sri"], "sa-vae")
     assert sorted(found) == sorted(TABLES["table1"].methods)

@@ -1,4 +1,4 @@
-"""The paper's figures, against cells and the sums of its columns."""
+"""The paper's figures, against single cells and column sums."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sritool.methods.registry import METHODS
         ("table5", "yelp", "sri", accuracy_from(1000), 89.6, "Table 5, SRI, 1,000 labels"),
     ],
 )
-def test_a_figure_and_its_place(
+def test_figure_and_its_source(
     table: str, corpus: str, method: str, metric: str, value: float, source: str
 ) -> None:
     assert published(table, corpus, method, metric) == (value, source)
@@ -66,9 +66,9 @@ def test_columns_add_up(table: str, corpus: str, metrics: tuple[str, ...], total
         ("table2", "snli", "sri", "ppl"),
     ],
 )
-def test_what_the_paper_has_not(table: str, corpus: str, method: str, metric: str) -> None:
+def test_missing_figures(table: str, corpus: str, method: str, metric: str) -> None:
     assert published(table, corpus, method, metric) is None
 
 
-def test_names_are_of_methods() -> None:
+def test_names_belong_to_methods() -> None:
     assert NAMES.keys() <= METHODS.keys()

@@ -1,4 +1,4 @@
-"""`sritool classify`: accuracies by model and number of labels, from a labelled corpus or files; what is refused."""
+"""`sritool classify`: accuracies by model and number of labels, from a labelled corpus or from files."""
 
 from __future__ import annotations
 
@@ -6,25 +6,20 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from sritool.analysis import classifiers as classification
-from sritool.cli.app import app
+from support.program import sritool
 from support.tables import Run, json_rows, output, rows
 
-CALM = ("heron", "lantern", "mason")  # the others are busy
+CALM = ("heron", "lantern", "mason")  # subjects of the class calm; the others are busy
 HEADER = (
     "run method classifier labels used draws accuracy se low high sd least most sentences of classes data".split()  # noqa: SIM905
 )
 
 
-def sritool(*args: object, stdin: str | None = None) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, prog_name="sritool")
-
-
 @pytest.fixture(scope="module")
 def polls(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home folder, the labelled corpus polls with its files, and the runs polls-ae and polls-vae-anneal."""
+    """The home folder with the labelled corpus polls, its files, and the runs polls-ae and polls-vae-anneal."""
     folder = tmp_path_factory.mktemp("polls") / "home"
     shutil.copytree(home, folder)
     lines = (folder / "mine.txt").read_text().splitlines()
@@ -50,13 +45,11 @@ def run(polls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     folder = tmp_path / "here"
     shutil.copytree(polls, folder)
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(
-        classification, "COSTS", {"linear": (1.0,)}
-    )  # most of the time goes into choosing one
+    monkeypatch.setattr(classification, "COSTS", {"linear": (1.0,)})  # choosing one takes most of the time
     return sritool
 
 
-def test_draws_of_the_models_own_corpus(run: Run) -> None:
+def test_accuracies_on_the_models_own_corpus(run: Run) -> None:
     found = rows(run("classify", "polls-ae", "--labels", "0,20", "--draws", 2, "-q"))
     assert list(found[0]) == HEADER
     assert [(row["run"], row["method"], row["labels"], row["draws"]) for row in found] == [
@@ -69,8 +62,8 @@ def test_draws_of_the_models_own_corpus(run: Run) -> None:
         ("40", "40", "2", "polls test")
     }
     test = [line.split("\t")[0] for line in Path("test.tsv").read_text().splitlines()]
-    most = max(test.count("calm"), test.count("busy")) / 40
-    assert float(found[0]["accuracy"]) == pytest.approx(most)
+    majority = max(test.count("calm"), test.count("busy")) / 40
+    assert float(found[0]["accuracy"]) == pytest.approx(majority)
     for row in found:
         assert 0 <= float(row["accuracy"]) <= 1
         assert float(row["low"]) <= float(row["accuracy"]) <= float(row["high"])
@@ -79,7 +72,7 @@ def test_draws_of_the_models_own_corpus(run: Run) -> None:
             assert float(row["least"]) <= float(row["accuracy"]) <= float(row["most"])
 
 
-def test_files_give_the_same_as_the_corpus_that_was_made_of_them(run: Run) -> None:
+def test_files_give_the_same_as_their_corpus(run: Run) -> None:
     files = ("--train", "train.tsv", "--valid", "valid.tsv", "--test", "test.tsv")
     args = ("classify", "polls-ae", "--labels", "0,20", "--draws", 2, "-q")
     own, given = rows(run(*args)), rows(run(*args, *files))
@@ -87,7 +80,7 @@ def test_files_give_the_same_as_the_corpus_that_was_made_of_them(run: Run) -> No
     assert [{**row, "data": ""} for row in given] == [{**row, "data": ""} for row in own]
 
 
-def test_several_files_after_one_option_and_several_models(run: Run) -> None:
+def test_several_labelled_files_and_models(run: Run) -> None:
     lines = Path("train.tsv").read_text().splitlines()
     Path("few.tsv").write_text("\n".join(lines[::8][:10]) + "\n")
     Path("more.tsv").write_text("\n".join(lines[:30]) + "\n")
@@ -102,12 +95,12 @@ def test_several_files_after_one_option_and_several_models(run: Run) -> None:
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert table[0] == ["", "0", "10", "30"]
     assert [row[0] for row in table[2:]] == ["majority class", "bag of words", *models]
-    assert table[3][1] == "–"  # words without labels
+    assert table[3][1] == "–"  # a bag of words needs labels
     assert all(any("**" in row[column] for row in table[4:]) for column in (1, 2, 3))
     assert "over 5 draws (0: seeds)" in result.stderr
 
 
-def test_percentages_for_people(run: Run) -> None:
+def test_printed_table_is_in_percent(run: Run) -> None:
     args = ("classify", "polls-ae", "--labelled", "train.tsv", "--no-zero", "-q")
     exact = rows(run(*args))[-1]
     table = output(run(*args, "-f", "table")).splitlines()
@@ -117,7 +110,7 @@ def test_percentages_for_people(run: Run) -> None:
     assert line.split(maxsplit=1)[1].strip() == f"{share:.1f} ({low:.1f}–{high:.1f})"
 
 
-def test_confusion(run: Run) -> None:
+def test_confusion_counts_match_the_accuracies(run: Run) -> None:
     args = ("classify", "polls-ae", "--labels", "0,20", "--draws", 2, "-q")
     accuracy = {row["labels"]: float(row["accuracy"]) for row in rows(run(*args))[2:]}
     counts = rows(run(*args, "--confusion"))
@@ -133,7 +126,7 @@ def test_confusion(run: Run) -> None:
     assert [str(row["sentences"]) for row in found] == [row["sentences"] for row in counts]
 
 
-def test_what_is_left_out_is_said(run: Run) -> None:
+def test_left_out_sentences_are_reported(run: Run) -> None:
     test = Path("test.tsv").read_text().splitlines()
     with Path("valid.tsv").open("a") as file:
         file.write("\n".join(test[:3]) + "\n")
@@ -147,7 +140,7 @@ def test_what_is_left_out_is_said(run: Run) -> None:
     assert "3 of 43 sentences of valid.tsv recur in polls test, and are left out" in again
 
 
-def test_chains_and_seed_reach_the_codes(run: Run) -> None:
+def test_chains_and_seed_affect_the_accuracies(run: Run) -> None:
     files = ("--train", "train.tsv", "--valid", "valid.tsv", "--test", "test.tsv")
 
     def accuracies(*args: object) -> list[str]:

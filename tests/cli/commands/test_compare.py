@@ -1,4 +1,4 @@
-"""`sritool compare`: one table of several runs, in every format, at every width."""
+"""`sritool compare`: a table of several runs, their best values and differences, against `evaluate`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from support.tables import Run, options, rows
 FEW = ["--samples", 6, "--limit", 4, "-q"]
 METRICS = DEFAULT_COLUMNS[:8]
 WITHOUT_Z = ["ppl", "recon", "nll"]
-"""Columns whose differences to a language model are not the figures themselves."""
+"""Columns that a language model has too, and that therefore have differences to it."""
 
 
-def test_a_row_a_run_with_the_figures_of_evaluate(run: Run) -> None:
+def test_one_row_per_run_with_the_figures_of_evaluate(run: Run) -> None:
     compared = run("compare", "mine-sri", "mine-lm", *FEW)
     found = rows(compared)
     assert [(row["run"], row["method"]) for row in found] == [("mine-sri", "sri"), ("mine-lm", "lm")]
@@ -37,7 +37,7 @@ def test_a_row_a_run_with_the_figures_of_evaluate(run: Run) -> None:
     assert shown[:5] == ["run", "method", "corpus", "ppl", "ppl se"]
     assert [name for name in shown if name in NEEDS] == list(METRICS)
     assert shown[-5:] == ["parameters", "tokens/s", "seconds", "epochs", "planned epochs"]
-    assert "*" not in compared.stdout  # nothing is marked for programs
+    assert "*" not in compared.stdout  # the best values are marked only for people
     evaluated = run("evaluate", "mine-sri", "mine-lm", "--metrics", ",".join(METRICS), *FEW)
     assert "measured before" in evaluated.stderr
     for mine, theirs in zip(found, rows(evaluated), strict=True):
@@ -49,25 +49,25 @@ def test_a_row_a_run_with_the_figures_of_evaluate(run: Run) -> None:
         assert math.isfinite(float(mine["seconds"]))
 
 
-def test_what_is_on_record_is_not_measured_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recorded_figures_are_not_measured_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from sritool.evaluation.stages import Stages
 
     given = ["compare", "mine-sri", "mine-lm", "--metrics", "ppl,au", *FEW]
-    first, original, told = run(*given), Stages.run, []
-    monkeypatch.setattr(Stages, "run", lambda stages: told.append(stages) or original(stages))
+    first, original, measured = run(*given), Stages.run, []
+    monkeypatch.setattr(Stages, "run", lambda stages: measured.append(stages) or original(stages))
     second = run(*given)
-    assert (second.stdout, told) == (first.stdout, [])
+    assert (second.stdout, measured) == (first.stdout, [])
     more = run(*given[:4], "ppl,recon", *FEW)
-    assert [stages.settings.metrics for stages in told] == [("recon",)] * 2
+    assert [stages.settings.metrics for stages in measured] == [("recon",)] * 2
     assert [row["ppl"] for row in rows(more)] == [row["ppl"] for row in rows(first)]
     assert run(*given, "--again").stdout == first.stdout
-    assert len(told) == 4
+    assert len(measured) == 4
 
 
-def test_without_runs_those_on_the_newest_corpus(run: Run, train_small: Run) -> None:
+def test_default_runs_are_those_on_the_newest_corpus(run: Run) -> None:
     small = ("--config", "small.toml", "--threads", 1, "--no-summary", "--method", "lm", "--epochs", 1, "-q")
     assert run("train", "other", *small).exit_code == 0
-    # A second later, as two saves within one tick of the clock have no order.
+    # Two saves within one tick of the clock have no order.
     later = max(path.stat().st_mtime for path in Path("runs").glob("*/*.pt")) + 1
     for name in ("best.pt", "last.pt"):
         os.utime(Path("runs/mine-lm", name), (later, later))
@@ -81,7 +81,7 @@ def test_without_runs_those_on_the_newest_corpus(run: Run, train_small: Run) -> 
     assert [(row["corpus"], row["data"]) for row in mixed] == [("mine", "mine test"), ("other", "other test")]
     shown = run(*given, "--mixed", "-f", "table").stdout
     assert shown.startswith("On test of each run's own corpus\n")
-    assert "*" not in shown  # none is the best
+    assert "*" not in shown  # none is marked as the best
 
 
 def test_columns_and_order(run: Run) -> None:
@@ -100,7 +100,7 @@ def test_columns_and_order(run: Run) -> None:
         assert shown("--sort", column)[0] == wanted, column
 
 
-def test_settings_of_the_measurement_matter(run: Run) -> None:
+def test_measurement_options_change_the_figures(run: Run) -> None:
     def nll(*args: object) -> str:
         given = options({"--limit": 4}, *args)
         return rows(run("compare", "mine-sri", "--metrics", "nll", "-q", *given))[0]["nll"]
@@ -114,7 +114,7 @@ def test_settings_of_the_measurement_matter(run: Run) -> None:
     assert [(row["estimator"], row["draws"]) for row in rows(own)] == [("sri", "10"), ("exact", "0")]
 
 
-def test_the_same_run_twice_and_none(run: Run) -> None:
+def test_duplicate_runs_and_no_runs(run: Run) -> None:
     twice = run("compare", "mine-lm", "runs/mine-lm", "runs/mine-lm/best.pt", "--metrics", "nll", *FEW)
     assert [row["run"] for row in rows(twice)] == ["mine-lm"]
     shutil.rmtree("runs")
@@ -122,7 +122,7 @@ def test_the_same_run_twice_and_none(run: Run) -> None:
 
 
 @pytest.mark.parametrize("width", [60, 120, 200])
-def test_a_wide_table_stands_in_parts(run: Run, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wide_table_is_split_into_parts(run: Run, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     original = render.data_console
 
     def console() -> Console:
@@ -165,7 +165,7 @@ def comparison(*runs: list[Estimate], one_corpus: bool = True, one_estimator: bo
         ("nll", [(31.2, 0.4), (30.1, 0.4), (33.0, 0.4)], "1"),
         ("nll", [(30.141, 0.4), (30.138, 0.4), (33.0, 0.4)], "01"),  # both are shown as 30.14
         ("nll", [(30.141, 0.04), (30.138, 0.04)], "1"),
-        ("nll", [(30.138, 0.4), (30.141, 0.4)], ""),  # all alike
+        ("nll", [(30.138, 0.4), (30.141, 0.4)], ""),  # all are shown alike
         ("nll", [(math.inf, math.nan), (30.0, 0.4), (31.0, 0.4)], "1"),
         ("nll", [(30.0, 0.4)], ""),
         ("mi", [(3.0, 0.1), (4.0, 0.1)], "1"),
@@ -175,14 +175,14 @@ def comparison(*runs: list[Estimate], one_corpus: bool = True, one_estimator: bo
         ("au", [(3.0, 0.0), (4.0, 0.0)], ""),
     ],
 )
-def test_what_is_best(metric: str, figures: list[tuple[float, float]], best: str) -> None:
+def test_best_value_is_marked(metric: str, figures: list[tuple[float, float]], best: str) -> None:
     found = comparison(*([estimate(metric, *pair)] for pair in figures))
     assert tables.best_of(found, metric) == set(best)
     cells = tables.for_people(found, [metric])
     assert {str(row["run"]) for row in cells if isinstance(row[metric], Best)} == set(best)
 
 
-def test_what_does_not_compare_has_no_best() -> None:
+def test_no_best_value_among_incomparable_runs() -> None:
     runs = [[estimate("nll", value, 0.1), estimate("recon", value, 0.1)] for value in (1.0, 2.0)]
     assert tables.best_of(comparison(*runs), "nll") == {"0"}
     assert tables.best_of(comparison(*runs, one_corpus=False), "nll") == set()
@@ -190,7 +190,7 @@ def test_what_does_not_compare_has_no_best() -> None:
     assert (tables.best_of(different, "nll"), tables.best_of(different, "recon")) == (set(), {"0"})
 
 
-def test_differences_are_to_the_language_model_or_the_run_asked_for(run: Run) -> None:
+def test_differences_to_the_language_model_or_given_run(run: Run) -> None:
     def figures(*args: object) -> dict[str, dict[str, str]]:
         result = run("compare", "mine-sri", "mine-lm", "--metrics", "nll,ppl,recon,au", *FEW, *args)
         return {row["run"]: row for row in rows(result)}
@@ -219,7 +219,7 @@ def test_differences_are_to_the_language_model_or_the_run_asked_for(run: Run) ->
     assert run("compare", "mine-sri", "--against", "nothing", *FEW).exit_code == 3
 
 
-def test_a_star_stands_beside_what_is_beyond_two_errors() -> None:
+def test_star_marks_differences_beyond_two_errors() -> None:
     found = comparison(
         [estimate("nll", 30.0, 0.4)], [estimate("nll", 30.05, 0.4)], [estimate("nll", 29.0, 0.4)]
     )
@@ -231,7 +231,7 @@ def test_a_star_stands_beside_what_is_beyond_two_errors() -> None:
     assert tables.differences_table(different, ["nll"]) is None
 
 
-def test_half_the_draws_are_told_where_the_weights_are_poor() -> None:
+def test_poor_weights_show_the_estimate_at_half_the_draws() -> None:
     good = Reliability(80.0, 70.0, 0.2, 0.4, ((50, 30.1), (100, 30.0)))
     for poor, shown in (
         (good._replace(pareto_k_decile=0.9), "+0.100"),
@@ -244,7 +244,7 @@ def test_half_the_draws_are_told_where_the_weights_are_poor() -> None:
         assert ("half the draws" in row) == (shown is not None)
 
 
-def test_a_figure_that_could_not_be_measured_is_a_gap(run: Run) -> None:
+def test_unmeasured_figure_is_a_gap() -> None:
     found = comparison([estimate("nll", 3.0, 0.1)], [estimate("nll", 2.0, 0.1), estimate("kl", 1.0, 0.1)])
     assert tables.for_people(found, ["nll", "kl"])[0]["kl"] is None
     assert tables.for_programs(found, ["nll", "kl"])[0]["kl"] is None

@@ -1,4 +1,4 @@
-"""`sritool decode`: a sentence for every code, whatever form the codes come in."""
+"""`sritool decode`: one sentence per code, in every input format, against the library."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ LINES = ["the otter finds the kettle at noon", "", "a mason", "the zebra sings a
 
 @pytest.fixture
 def codes(run: Run) -> np.ndarray:
-    """Codes far from one another, in codes.npy."""
+    """Codes far apart from one another, also in codes.npy."""
     found = np.float32(3) * load(Path("runs/mine-sri")).prior(7, seed=2)
     np.save("codes.npy", found)
     return found
 
 
-def test_encode_and_decode_in_a_pipe_keep_lines(run: Run) -> None:
+def test_encode_piped_into_decode_keeps_lines(run: Run) -> None:
     encoded = output(run("encode", "mine-sri", "-q", stdin="\n".join(LINES)))
     decoded = output(run("decode", "mine-sri", "-q", stdin=encoded)).split("\n")
     model = load(Path("runs/mine-sri"))
@@ -32,7 +32,7 @@ def test_encode_and_decode_in_a_pipe_keep_lines(run: Run) -> None:
         assert output(run("decode", "mine-sri", "-q", stdin=result.stdout_bytes)).split("\n") == decoded
 
 
-def test_options_of_decoding_reach_the_library(run: Run, codes: np.ndarray) -> None:
+def test_decoding_options_match_the_library(run: Run, codes: np.ndarray) -> None:
     model = load(Path("runs/mine-sri"))
 
     def decoded(*args: object) -> list[str]:

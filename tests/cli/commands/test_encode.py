@@ -1,4 +1,4 @@
-"""`sritool encode`: a row of codes for every line, in every format; what `Model` gives, to the bit."""
+"""`sritool encode`: one row of codes per line, in every format, bit for bit as the library gives them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def codes_of(text: str) -> NDArray[np.float32]:
     return np.array([[float(x) for x in row.split("\t")[first:]] for row in rows], dtype=np.float32)
 
 
-def test_a_row_for_every_line_as_the_library_has_it(run: Run) -> None:
+def test_one_row_per_line_equal_to_the_library(run: Run) -> None:
     text = output(run("encode", "mine-sri", "-q", stdin=TEXT))
     assert text.splitlines()[0] == "z1\tz2\tz3\tz4"
     assert codes_of(text).shape == (6, 4)
@@ -51,16 +51,14 @@ def test_every_format_has_the_same_codes(run: Run) -> None:
     assert run("encode", "mine-sri", "-q", "-f", "plain", "-o", "named.tsv", stdin=TEXT).exit_code == 0
 
 
-def test_a_files_ending_tells_its_format_whatever_is_usual_for_stdout(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_ending_beats_the_default_format(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SRITOOL_FORMAT", "json")
     assert run("encode", "mine-sri", "-q", "-o", "codes.npy", stdin=TEXT).exit_code == 0
     assert np.load("codes.npy").shape == (len(LINES), 4)
     assert output(run("encode", "mine-sri", "-q", stdin=TEXT)).startswith("{")
 
 
-def test_several_chains_are_rows_and_their_mean_is_one(run: Run) -> None:
+def test_chains_are_rows_and_mean_averages_them(run: Run) -> None:
     def encoded(*args: object) -> Result:
         return run("encode", "mine-sri", "-q", "--seed", 5, *args, stdin=TEXT)
 
@@ -76,7 +74,7 @@ def test_several_chains_are_rows_and_their_mean_is_one(run: Run) -> None:
     assert codes_of(output(encoded())) == pytest.approx(every[:, 0], abs=1e-6)
 
 
-def test_noise_does_not_depend_on_the_batch_and_does_on_the_seed(run: Run) -> None:
+def test_codes_depend_on_the_seed_not_on_the_batch_size(run: Run) -> None:
     def codes(*args: object) -> NDArray[np.float32]:
         return codes_of(output(run("encode", "mine-sri", "-q", "--chains", 2, *args, stdin=TEXT)))
 
@@ -86,7 +84,7 @@ def test_noise_does_not_depend_on_the_batch_and_does_on_the_seed(run: Run) -> No
     assert np.abs(codes("--seed", 1) - usual).max() > 0.1
 
 
-def test_people_see_the_first_dimensions(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_printed_table_shows_the_first_dimensions(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sritool.cli.commands.encode, "SHOWN", 2)
     result = run("encode", "mine-sri", "-q", "-f", "markdown", stdin=TEXT)
     lines = output(result).splitlines()[2:]

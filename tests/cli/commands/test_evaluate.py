@@ -1,4 +1,4 @@
-"""`sritool evaluate`: tables that add up, the same in every format, over what was asked for."""
+"""`sritool evaluate`: metrics, splits, texts, estimators and the record, against the figures per sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT = ["ppl", "nll", "posterior-kl", "recon", "permuted", "au"]
 FEW = ["--samples", 8, "--pilots", 8, "-q"]
 
 
-def test_a_single_run_is_a_long_table(run: Run) -> None:
+def test_single_run_is_a_table_of_metrics(run: Run) -> None:
     found = rows(run("evaluate", "mine-sri", *FEW))
     assert [row["metric"] for row in found] == DEFAULT
     for row in found:
@@ -30,7 +30,7 @@ def test_a_single_run_is_a_long_table(run: Run) -> None:
 
 
 @pytest.mark.parametrize("method", ["lm", "sri"])
-def test_figures_are_those_of_the_sentences(run: Run, method: str) -> None:
+def test_figures_average_those_of_the_sentences(run: Run, method: str) -> None:
     table = {row["metric"]: float(row["value"]) for row in rows(run("evaluate", f"mine-{method}", *FEW))}
     sentences = rows(run("evaluate", f"mine-{method}", "--per-sentence", *FEW))
     nll = [float(row["nll"]) for row in sentences]
@@ -42,7 +42,7 @@ def test_figures_are_those_of_the_sentences(run: Run, method: str) -> None:
     assert table["recon"] == pytest.approx(sum(recon) / len(recon), rel=1e-6)
 
 
-def test_several_runs_are_one_row_each(run: Run) -> None:
+def test_several_runs_have_one_row_each(run: Run) -> None:
     few = ["--limit", 5, *FEW]
     found = rows(run("evaluate", "mine-sri", "runs/mine-lm/best.pt", "--metrics", "ppl,au,kl", *few))
     assert [(row["run"], row["method"]) for row in found] == [("mine-sri", "sri"), ("mine-lm", "lm")]
@@ -51,10 +51,10 @@ def test_several_runs_are_one_row_each(run: Run) -> None:
     assert list(found[0])[2:] == names.split(",")
     assert [(row["sentences"], row["of"]) for row in found] == [("5", "16")] * 2
     alone = rows(run("evaluate", "mine-lm", "--metrics", "ppl", *few))[0]
-    assert found[1]["ppl"] == alone["value"]  # the same sentences as beside another run
+    assert found[1]["ppl"] == alone["value"]  # on the same sentences as beside another run
 
 
-def test_kl_says_on_how_many_sentences(run: Run) -> None:
+def test_kl_reports_its_number_of_sentences(run: Run) -> None:
     given = ["--split", "train", "--metrics", "nll,recon,kl", *FEW]
     by_name = {row["metric"]: row for row in rows(run("evaluate", "mine-sri", *given))}
     assert (by_name["kl"]["sentences"], by_name["nll"]["sentences"]) == ("64", "128")
@@ -62,7 +62,7 @@ def test_kl_says_on_how_many_sentences(run: Run) -> None:
     assert "mine-sri: kl on 64" in run("evaluate", "mine-sri", "mine-lm", *given).stderr
 
 
-def test_limit_shows_and_takes_the_same_sentences_again(run: Run) -> None:
+def test_limit_always_takes_the_same_sentences(run: Run) -> None:
     def sentences(name: str, *args: object) -> list[dict[str, str]]:
         return rows(run("evaluate", name, "--per-sentence", *args, *FEW))
 
@@ -75,7 +75,7 @@ def test_limit_shows_and_takes_the_same_sentences_again(run: Run) -> None:
         assert rows(run("evaluate", "mine-lm", "--limit", limit, *FEW))[0]["sentences"] == counted
 
 
-def test_split_is_measured_whole(run: Run) -> None:
+def test_whole_split_is_measured(run: Run) -> None:
     corpus = load_corpus(Path("data/mine"))
     figures = {}
     for split in ("train", "valid", "test"):
@@ -86,7 +86,7 @@ def test_split_is_measured_whole(run: Run) -> None:
     assert rows(run("evaluate", "mine-lm", "--metrics", "ppl", *FEW))[0]["value"] == figures["test"]
 
 
-def test_text_of_a_file_or_stdin_in_its_order(run: Run) -> None:
+def test_text_from_file_or_stdin_keeps_its_order(run: Run) -> None:
     lines = ["upstairs a mason", "", "the zebra", "the otter finds the kettle at noon"]
     Path("text.txt").write_text("\r\n".join(lines) + "\r\n")
     found = rows(run("evaluate", "mine-lm", "--text", "text.txt", "--per-sentence", *FEW))
@@ -105,7 +105,7 @@ def test_text_needs_no_corpus(run: Run) -> None:
     assert len(rows(run("evaluate", "mine-sri", "mine-lm", "--text", "mine.txt", "--limit", 3, *FEW))) == 2
 
 
-def test_options_of_the_estimator_and_the_seed_matter(run: Run) -> None:
+def test_estimator_options_and_seed_change_the_figures(run: Run) -> None:
     def values(*args: object) -> dict[str, float]:
         given = options({"--samples": 8, "--pilots": 8}, *args)
         found = rows(run("evaluate", "mine-sri", "-q", *given))
@@ -121,7 +121,7 @@ def test_options_of_the_estimator_and_the_seed_matter(run: Run) -> None:
 
 
 @pytest.mark.parametrize("estimator", ["adaptive", "sri", "ais"])
-def test_estimators_and_their_weights(run: Run, estimator: str) -> None:
+def test_estimators_report_their_weights(run: Run, estimator: str) -> None:
     given = ["mine-sri", "--metrics", "ppl,au", "--limit", 4, "--estimator", estimator, "--samples", 30]
     own = {"adaptive": ("--pilots", 8), "ais": ("--rungs", 5)}.get(estimator, ())
     found = rows(run("evaluate", *given, *own, "-q"))
@@ -134,7 +134,7 @@ def test_estimators_and_their_weights(run: Run, estimator: str) -> None:
     assert [row["metric"] for row in found] == ["ppl", *(["ppl-signed"] if estimator == "sri" else []), "au"]
 
 
-def test_perplexity_against_the_number_of_draws(run: Run) -> None:
+def test_curve_of_perplexity_by_number_of_draws(run: Run) -> None:
     few = ["--samples", 16, "--limit", 4, "-q"]
     found = rows(run("evaluate", "mine-sri", "mine-lm", "--curve", *few))
     assert [(row["run"], row["draws"]) for row in found] == [
@@ -147,7 +147,7 @@ def test_perplexity_against_the_number_of_draws(run: Run) -> None:
     assert re.search(r"4 of 16 sentences, \d+ predictions \(with </s>\), by draws per sentence", drawn)
 
 
-def test_the_bracket_is_printed(run: Run) -> None:
+def test_certify_prints_lower_and_upper_bounds(run: Run) -> None:
     given = ["evaluate", "mine-sri", "--certify", 4, "--rungs", 10, *FEW]
     result = run(*given)
     found = rows(result)
@@ -161,25 +161,23 @@ def test_the_bracket_is_printed(run: Run) -> None:
     assert other[0]["value"] != found[0]["value"]
 
 
-def test_the_same_again_is_answered_from_the_record(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeated_measurement_is_read_from_the_record(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from sritool.evaluation.stages import Stages
 
     given = ["evaluate", "mine-sri", "--metrics", "ppl,au", *FEW]
-    first, original, told = run(*given), Stages.run, []
-    monkeypatch.setattr(Stages, "run", lambda stages: told.append(stages) or original(stages))
-    second = run(*given, "--batch-size", 3)  # which changes rounding and nothing else
-    assert (second.stdout, told) == (first.stdout, [])
+    first, original, measured = run(*given), Stages.run, []
+    monkeypatch.setattr(Stages, "run", lambda stages: measured.append(stages) or original(stages))
+    second = run(*given, "--batch-size", 3)  # changes nothing but rounding
+    assert (second.stdout, measured) == (first.stdout, [])
     assert "measured before" in second.stderr
     assert "measured before" not in first.stderr
     assert run(*given, "--again").stdout == first.stdout
     for instead in (["--per-sentence"], ["--curve"]):
         assert len(run("evaluate", "mine-sri", *FEW, *instead).stdout.splitlines()) > 2
-    assert len(told) == 3
+    assert len(measured) == 3
 
 
-def test_two_runs_stand_side_by_side_where_a_row_each_is_too_wide(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_narrow_table_has_runs_side_by_side(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     given = ["evaluate", "mine-sri", "mine-lm", "--limit", 4, *FEW, "-f", "table"]
     wide = run(*given).stdout
     monkeypatch.setattr("sritool.cli.commands.evaluate.fits", lambda _: False)
@@ -190,7 +188,7 @@ def test_two_runs_stand_side_by_side_where_a_row_each_is_too_wide(
     assert all(line.split()[1] in wide for line in table[2:-1])
 
 
-def test_counts_say_whether_the_end_of_a_sentence_is_in_them(run: Run) -> None:
+def test_predictions_include_the_end_of_sentence(run: Run) -> None:
     Path("text.txt").write_text("the otter finds .\n\n")
     row, empty = rows(run("evaluate", "mine-lm", "--text", "text.txt", "--per-sentence", *FEW))
     assert (row["words"], row["predictions"]) == ("4", "5")
@@ -198,7 +196,7 @@ def test_counts_say_whether_the_end_of_a_sentence_is_in_them(run: Run) -> None:
 
 
 @pytest.mark.parametrize("given", [["mine-lm"], ["mine-lm", "mine-sri"], ["mine-lm", "--curve"]])
-def test_predictions_stand_beside_every_perplexity(run: Run, given: list[str]) -> None:
+def test_every_perplexity_has_its_predictions(run: Run, given: list[str]) -> None:
     counted = load_corpus(Path("data/mine")).split("test").predictions
     found = rows(run("evaluate", *given, "--metrics", "ppl", *FEW)) if "--curve" not in given else []
     found += rows(run("evaluate", *given, *FEW))
@@ -209,7 +207,7 @@ def test_predictions_stand_beside_every_perplexity(run: Run, given: list[str]) -
     assert f"{counted:,} predictions (with </s>)" in drawn
 
 
-def test_runs_of_different_tokenizers_tell_their_predictions_one_by_one() -> None:
+def test_different_tokenizers_list_predictions_per_run() -> None:
     from sritool.cli.tables.metrics import notes_of, shared_title
     from sritool.evaluation.evaluate import Evaluation
     from sritool.evaluation.metrics import Estimate

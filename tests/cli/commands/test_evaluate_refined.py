@@ -1,4 +1,4 @@
-"""`sritool evaluate --refine-steps`: each option has its effect, and is refused where it has none."""
+"""`sritool evaluate --refine-steps`: the effect of each option."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def figures(result: Result) -> dict[str, float]:
     return {row["metric"]: float(row["value"]) for row in rows(result)}
 
 
-def test_every_option_has_its_effect(run: Run, train_small: Run) -> None:
+def test_every_refinement_option_has_an_effect(run: Run, train_small: Run) -> None:
     assert train_small("--method", "vae-anneal").exit_code == 0
 
     def measured(*args: object) -> Result:

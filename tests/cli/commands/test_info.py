@@ -1,4 +1,4 @@
-"""`sritool info`: what a checkpoint says of itself."""
+"""`sritool info`: the fields of a checkpoint, against the checkpoint itself; the default checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def fields(run: Run, *args: object) -> dict[str, object]:
     return {row["field"]: row["value"] for row in found}
 
 
-def test_what_is_in_a_checkpoint(run: Run) -> None:
+def test_fields_of_a_checkpoint(run: Run) -> None:
     shown = fields(run, "runs/mine-sri")
     stored = load_checkpoint(Path("runs/mine-sri/best.pt"))
     assert shown["file"] == "runs/mine-sri/best.pt"
@@ -32,7 +32,7 @@ def test_what_is_in_a_checkpoint(run: Run) -> None:
     assert shown["optimizer.learning_rate"] == stored.config.optimizer.learning_rate
 
 
-def test_a_run_can_be_resumed_while_it_has_its_last(run: Run, tmp_path: Path) -> None:
+def test_only_a_run_with_last_pt_can_be_resumed(run: Run, tmp_path: Path) -> None:
     assert fields(run, "runs/mine-sri")["can be resumed"] is True
     assert fields(run, "runs/mine-sri/last.pt")["can be resumed"] is True
     alone = tmp_path / "model.pt"
@@ -40,8 +40,8 @@ def test_a_run_can_be_resumed_while_it_has_its_last(run: Run, tmp_path: Path) ->
     assert fields(run, alone)["can be resumed"] is False
 
 
-def test_a_language_model_has_no_chain_to_show(run: Run) -> None:
-    shown = fields(run, "mine-lm")  # the name of a run in runs/ will do
+def test_language_model_shows_no_sampler(run: Run) -> None:
+    shown = fields(run, "mine-lm")  # a run in runs/ by its name
     assert shown["method"] == "lm"
     assert shown["generator.latent"] == 0
     assert not [name for name in shown if name.startswith("sampler.")]
@@ -58,13 +58,13 @@ def test_a_language_model_has_no_chain_to_show(run: Run) -> None:
         "encode --text mine.txt",
     ],
 )
-def test_the_newest_run_is_taken_and_named_unless_a_variable_names_another(
+def test_newest_run_is_the_default_checkpoint(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     result = run(*command.split())
     assert result.exit_code == 0
     assert result.stderr.splitlines()[0].endswith(" runs/mine-sri/best.pt")
-    if command.startswith("encode"):
+    if command.startswith("encode"):  # mine-lm has no z
         return
     monkeypatch.setenv("SRITOOL_CHECKPOINT", "runs/mine-lm")
     other = run(*command.split())

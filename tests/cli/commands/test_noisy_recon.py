@@ -1,4 +1,4 @@
-"""`sritool noisy-recon`: the figures of evaluate at k = 0, a row a run, one noisy text for all."""
+"""`sritool noisy-recon`: its table, against `evaluate` at k = 0, and the noisy text it writes and reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from support.tables import Run, rows
 
 
-def test_without_noise_it_is_what_evaluate_measures(run: Run) -> None:
+def test_without_noise_figures_equal_evaluate(run: Run) -> None:
     options = ["mine-sri", "--split", "valid", "--limit", 7, "--seed", 3, "-q"]
     found = rows(run("noisy-recon", *options))
     measured = {row["metric"]: row for row in rows(run("evaluate", "--metrics", "recon,permuted", *options))}
@@ -21,7 +21,7 @@ def test_without_noise_it_is_what_evaluate_measures(run: Run) -> None:
         assert found[0][name] == measured["recon"][name]
 
 
-def test_a_row_each_run_and_number_of_changes(run: Run) -> None:
+def test_one_row_per_run_and_k(run: Run) -> None:
     result = run("noisy-recon", "mine-sri", "mine-lm", "--k", "2,4-5", "--noise", "drop", "-q")
     found = rows(result)
     assert [(row["run"], row["noise"], row["k"]) for row in found] == [
@@ -35,7 +35,7 @@ def test_a_row_each_run_and_number_of_changes(run: Run) -> None:
     assert "mine-lm: left out, as lm has no z" in result.stderr
 
 
-def test_people_get_the_papers_row_and_the_increase_below(run: Run) -> None:
+def test_printed_tables_are_recon_and_its_increase(run: Run) -> None:
     shown = run("noisy-recon", "--format", "markdown", "-q").stdout
     first, second = (block for block in shown.strip().split("\n\n") if block.startswith("|"))
     assert "**" in shown.splitlines()[0]
@@ -46,7 +46,7 @@ def test_people_get_the_papers_row_and_the_increase_below(run: Run) -> None:
     assert f"{long[0]['recon']:.1f}" in first
 
 
-def test_one_noisy_text_for_all(run: Run) -> None:
+def test_noisy_text_is_written_and_read_back(run: Run) -> None:
     made = rows(run("noisy-recon", "mine-sri", "--limit", 6, "--write-noisy", "noisy.tsv", "-q"))
     lines = Path("noisy.tsv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "k\tindex\tnoisy\tclean"
@@ -65,7 +65,7 @@ def test_one_noisy_text_for_all(run: Run) -> None:
     assert Path("other.tsv").read_bytes() != Path("noisy.tsv").read_bytes()
 
 
-def test_text_from_stdin_that_is_too_short(run: Run) -> None:
+def test_sentences_too_short_for_k_swaps(run: Run) -> None:
     result = run("noisy-recon", "--text", "-", "-q", "--k", "1", stdin="heron\n\nan otter\n")
     found = rows(result)
     assert [(row["sentences"], row["of"], row["data"]) for row in found] == [("3", "3", "standard input")] * 2

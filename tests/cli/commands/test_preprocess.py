@@ -1,4 +1,4 @@
-"""`sritool preprocess` as a user meets it: the table, stdin, exit codes and one-line errors."""
+"""`sritool preprocess`: the table against a plain count, sources, every option, warnings and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROUNDS = [(noun, verb, n) for noun in ("cart", "mule") for verb in ("waits", "tu
 TEXT = "".join(f"the {noun} {verb} number {n}\n" for noun, verb, n in ROUNDS)
 
 
-def test_tiny_in_a_pipe_is_tab_separated(invoke: Run) -> None:
+def test_piped_table_of_tiny(invoke: Run) -> None:
     result = invoke("preprocess", "tiny")
     header, *table = [line.split("\t") for line in output(result).splitlines()]
     assert ",".join(header) == "split,sentences,words,predictions,OOV share,empty,dropped,truncated,longest"
@@ -62,13 +62,14 @@ def test_files_of_a_repeated_option_are_joined(invoke: Run) -> None:
     assert {split.sentences for split in splits.values()} == {72}
 
 
-def test_frequent_words_and_prepared_sentences_are_shown(invoke: Run) -> None:
+def test_frequent_words_and_a_sentence_are_shown(invoke: Run) -> None:
     Path("t.txt").write_text(TEXT)
     shown = invoke("preprocess", "t.txt", "--name", "shown", "--lowercase").stderr
     frequent = next(line for line in shown.splitlines() if line.startswith("most frequent: ")).split()[2:]
     assert (len(frequent), set(frequent[:2])) == (10, {"the", "number"})
     assert shown.splitlines()[-1].strip() in TEXT
-    assert "most frequent" in invoke("preprocess", "t.txt", "--name", "shown", "--lowercase").stderr
+    again = invoke("preprocess", "t.txt", "--name", "shown", "--lowercase")
+    assert "most frequent" in again.stderr
 
 
 def clauses(count: int) -> str:
@@ -77,7 +78,7 @@ def clauses(count: int) -> str:
     return "".join(f"{''.join(signs[(n * k + k) % 16] for k in range(1, 14))}{n}。\n" for n in range(count))
 
 
-def test_text_without_spaces_is_told_to_take_pieces(invoke: Run) -> None:
+def test_text_without_spaces_suggests_subwords(invoke: Run) -> None:
     Path("zh.txt").write_text(clauses(200), encoding="utf-8")
     refused = invoke("preprocess", "zh.txt", "--name", "zh")
     assert refused.exit_code == 3
@@ -90,7 +91,7 @@ def test_text_without_spaces_is_told_to_take_pieces(invoke: Run) -> None:
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
-def test_too_few_pieces_are_refused_in_our_words(invoke: Run, kind: str) -> None:
+def test_too_small_vocabulary_names_the_least_size(invoke: Run, kind: str) -> None:
     Path("zh.txt").write_text(clauses(200), encoding="utf-8")
     few = ("preprocess", "zh.txt", "--name", "zh", "--tokenizer", kind, "--vocab-size")
     refused = invoke(*few, 10)

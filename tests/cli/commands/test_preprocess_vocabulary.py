@@ -1,4 +1,4 @@
-"""`sritool preprocess` with a vocabulary that is there already: --like and --vocab."""
+"""`sritool preprocess` with an existing vocabulary: --like and --vocab."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def prepare(run: Run, *args: object, name: str = "alike") -> str:
 
 
 @pytest.mark.parametrize("like", ["mine", "data/mine", "mine-sri", "runs/mine-sri/best.pt"])
-def test_a_text_in_the_vocabulary_of_a_corpus_or_run(run: Run, like: str) -> None:
+def test_like_takes_the_vocabulary_of_a_corpus_or_run(run: Run, like: str) -> None:
     prepare(run, "--like", like)
     other, mine = load_corpus(Path("data/alike")), load_corpus(Path("data/mine"))
     assert other.tokenizer.state() == mine.tokenizer.state()
@@ -34,7 +34,7 @@ def test_a_text_in_the_vocabulary_of_a_corpus_or_run(run: Run, like: str) -> Non
     assert other.info.splits["train"].oov_share > 0
 
 
-def test_a_run_in_another_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_like_finds_a_run_in_the_runs_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("runs").rename("elsewhere")
     monkeypatch.setenv("SRITOOL_RUNS_DIR", "elsewhere")
     prepare(run, "--like", "mine-sri")
@@ -43,28 +43,26 @@ def test_a_run_in_another_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("how", "otherwise"),
+    ("first", "second"),
     [
         (["--chunk", 3], ["--drop"]),
         (["--max-length", 3, "--drop"], ["--chunk", 3]),
         (["--chunk", 3], ["--truncate"]),
     ],
 )
-def test_long_lines_are_cut_as_in_the_other_corpus(
-    run: Run, how: list[object], otherwise: list[object]
-) -> None:
+def test_like_cuts_long_lines_in_the_same_way(run: Run, first: list[object], second: list[object]) -> None:
     def cut(name: str) -> tuple[int, bool, bool]:
         info = load_corpus(Path("data") / name).info
         return info.max_length, info.chunk, info.drop_long
 
-    prepare(run, *how, name="first")
+    prepare(run, *first, name="first")
     prepare(run, "--like", "first")
-    assert cut("alike") == cut("first") == (3, "--chunk" in how, "--drop" in how)
-    prepare(run, "--like", "first", *otherwise, name="another")
-    assert cut("another") == (3, "--chunk" in otherwise, "--drop" in otherwise)
+    assert cut("alike") == cut("first") == (3, "--chunk" in first, "--drop" in first)
+    prepare(run, "--like", "first", *second, name="another")
+    assert cut("another") == (3, "--chunk" in second, "--drop" in second)
 
 
-def test_pieces_of_another_corpus(run: Run) -> None:
+def test_like_takes_the_subwords_of_a_corpus(run: Run) -> None:
     prepare(run, "--tokenizer", "bpe", "--vocab-size", 40, name="pieces")
     prepare(run, "--like", "pieces", "--max-length", 9)
     one, other = (load_corpus(Path("data") / name) for name in ("pieces", "alike"))
@@ -72,7 +70,7 @@ def test_pieces_of_another_corpus(run: Run) -> None:
     assert (other.info.tokenizer, other.info.max_length) == ("bpe", 9)
 
 
-def test_words_of_a_file_are_the_vocabulary(run: Run) -> None:
+def test_vocab_takes_the_words_of_a_file(run: Run) -> None:
     Path("words.txt").write_text("<unk> 9\nnoon 4\n\nthe\t3\n</s>\n")
     prepare(run, "--vocab", "words.txt")
     corpus = load_corpus(Path("data/alike"))
@@ -82,7 +80,7 @@ def test_words_of_a_file_are_the_vocabulary(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "code", "said"),
+    ("given", "code", "message"),
     [
         ("--like mine --vocab words.txt", 2, "leave one of them out"),
         ("--like mine --min-count 3", 2, "--like uses a vocabulary as it is; leave --min-count out"),
@@ -94,7 +92,7 @@ def test_words_of_a_file_are_the_vocabulary(run: Run) -> None:
         ("--vocab escape.txt", 3, "escape.txt has a word with control characters"),
     ],
 )
-def test_what_cannot_be_is_refused(run: Run, given: str, code: int, said: str) -> None:
+def test_vocabulary_options_that_are_refused(run: Run, given: str, code: int, message: str) -> None:
     Path("lines.txt").write_text("".join(f"{line}\n" for line in LINES))
     Path("words.txt").write_text("a\na\n")
     Path("empty.txt").write_text("<unk>\n")
@@ -102,14 +100,14 @@ def test_what_cannot_be_is_refused(run: Run, given: str, code: int, said: str) -
     Path("escape.txt").write_text("a\n\x1b[31m\n")
     result = run("preprocess", *SPLITS, "--name", "alike", *given.split())
     assert (result.exit_code, result.stdout) == (code, "")
-    assert said in result.stderr
+    assert message in result.stderr
     assert not Path("data/alike").exists()
 
 
-def test_the_same_figures_for_the_same_text(run: Run) -> None:
-    """A language model scores a text alike, as its own corpus and as one prepared like it."""
+def test_text_and_prepared_corpus_count_alike(run: Run) -> None:
+    """A text has as many predictions in `evaluate --text` as in a corpus prepared with --like."""
     prepare(run, "--like", "mine-lm")
-    texts = load_corpus(Path("data/alike"))
-    counted = json_rows(run("evaluate", "mine-lm", "--text", "lines.txt", "--format", "json", "-q"))
-    total = texts.info.splits["test"].predictions
-    assert next(row["predictions"] for row in counted if row["metric"] == "ppl") == total
+    corpus = load_corpus(Path("data/alike"))
+    measured = json_rows(run("evaluate", "mine-lm", "--text", "lines.txt", "--format", "json", "-q"))
+    total = corpus.info.splits["test"].predictions
+    assert next(row["predictions"] for row in measured if row["metric"] == "ppl") == total

@@ -1,4 +1,4 @@
-"""`sritool push`, and `hf://user/name` for a checkpoint, against a stand-in of the hub."""
+"""`sritool push`, and `hf://user/name` as a checkpoint, against a stand-in for the hub."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import Result
 
 from sritool.data.preprocess import tiny_in_memory
 from sritool.runs.checkpoint import load_checkpoint
 from support.hub import COMMIT, TOKEN, Hub
+from support.tables import Run
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
 NAME = "me/tiny"
@@ -20,7 +20,7 @@ NAME = "me/tiny"
 
 @pytest.fixture
 def program(hub: Hub, run_program: Program, tmp_path: Path) -> Program:
-    """Run the program with that hub for its hub; by default as somebody whom it knows."""
+    """Run the program against the stand-in hub, by default with a valid token."""
 
     def run(*args: object, token: str = TOKEN, env: dict[str, str] | None = None) -> Any:
         cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
@@ -30,7 +30,7 @@ def program(hub: Hub, run_program: Program, tmp_path: Path) -> Program:
 
 
 def one_line(result: subprocess.CompletedProcess[str]) -> str:
-    """The error, which ends what is said and is its only line of the kind."""
+    """Return the error: the last line of stderr, and the only one of its kind."""
     assert result.stdout == ""
     lines = [line for line in result.stderr.splitlines() if line.startswith("error")]
     assert lines == result.stderr.splitlines()[-1:], result.stderr
@@ -38,7 +38,7 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.slow
-def test_what_is_pushed_is_what_others_fetch(hub: Hub, program: Program, tmp_path: Path) -> None:
+def test_pushed_model_is_what_others_fetch(hub: Hub, program: Program, tmp_path: Path) -> None:
     measured = program("evaluate", "tiny-sri", "--limit", 4, "--samples", 8, "--metrics", "nll,permuted")
     assert measured.returncode == 0, measured.stderr
     pushed = program("push", "tiny-sri", NAME)
@@ -54,18 +54,16 @@ def test_what_is_pushed_is_what_others_fetch(hub: Hub, program: Program, tmp_pat
     assert sampled.stdout == program("sample", "tiny-sri", "-n", 3).stdout
     assert f"{NAME} from the Hugging Face hub, revision {COMMIT[:12]}" in sampled.stderr
     assert program("info", f"hf://{NAME}@{COMMIT}").returncode == 0
-    kept = program("sample", f"hf://{NAME}", "-n", 3, env={"HF_HUB_OFFLINE": "1"})
-    assert kept.stdout == sampled.stdout
+    offline = program("sample", f"hf://{NAME}", "-n", 3, env={"HF_HUB_OFFLINE": "1"})
+    assert offline.stdout == sampled.stdout
 
 
-def test_the_card_has_the_figures_on_record(
-    invoke: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_card_has_the_recorded_figures(invoke: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    asked = ["push", "tiny-sri", NAME, "--dry-run"]
-    assert "| nll | " not in invoke(*asked).stdout
+    command = ["push", "tiny-sri", NAME, "--dry-run"]
+    assert "| nll | " not in invoke(*command).stdout
     invoke("evaluate", "tiny-sri", "--limit", 4, "--metrics", "nll,permuted")
-    card = invoke(*asked).stdout
+    card = invoke(*command).stdout
     assert "| nll | " in card
     assert " ± " in card
     assert "\nlicense:" not in card
@@ -74,9 +72,7 @@ def test_the_card_has_the_figures_on_record(
 
 
 @pytest.mark.slow
-def test_neither_the_training_text_nor_a_folder_of_this_machine_is_sent(
-    hub: Hub, program: Program, tmp_path: Path
-) -> None:
+def test_training_text_and_local_paths_are_not_sent(hub: Hub, program: Program, tmp_path: Path) -> None:
     assert program("push", "tiny-sri", NAME).returncode == 0
     sent = b"".join(hub.models[NAME].values())
     corpus = tiny_in_memory()
@@ -88,7 +84,7 @@ def test_neither_the_training_text_nor_a_folder_of_this_machine_is_sent(
 
 
 @pytest.mark.slow
-def test_a_private_model_is_hidden_from_others(hub: Hub, program: Program) -> None:
+def test_private_model_is_hidden_from_others(hub: Hub, program: Program) -> None:
     assert program("push", "tiny-sri", NAME, "--private").returncode == 0
     assert hub.private == {NAME}
     refused = program("info", f"hf://{NAME}", token="")
@@ -99,7 +95,7 @@ def test_a_private_model_is_hidden_from_others(hub: Hub, program: Program) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("address", ["hf://me/other", f"hf://{NAME}@other", "hf://me/empty"])
-def test_what_is_not_there_is_one_line(address: str, hub: Hub, program: Program) -> None:
+def test_missing_model_is_a_one_line_error(address: str, hub: Hub, program: Program) -> None:
     hub.models |= {NAME: {"best.pt": b""}, "me/empty": {}}
     result = program("sample", address)
     assert result.returncode == 3
@@ -107,7 +103,7 @@ def test_what_is_not_there_is_one_line(address: str, hub: Hub, program: Program)
 
 
 @pytest.mark.slow
-def test_a_strangers_file_is_read_like_any_other(hub: Hub, program: Program) -> None:
+def test_malicious_file_is_not_executed(hub: Hub, program: Program) -> None:
     hub.models[NAME] = {"best.pt": b"cos\nsystem\n(S'echo harm'\ntR."}
     result = program("sample", f"hf://{NAME}")
     assert result.returncode == 3
@@ -116,7 +112,7 @@ def test_a_strangers_file_is_read_like_any_other(hub: Hub, program: Program) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("token", ["", "hf_of_somebody_else"])
-def test_who_may_not_push_is_told_to_log_in(token: str, hub: Hub, program: Program) -> None:
+def test_push_without_permission_suggests_logging_in(token: str, hub: Hub, program: Program) -> None:
     result = program("push", "tiny-sri", NAME, token=token)
     assert result.returncode == 1
     assert "hf auth login" in one_line(result)
@@ -125,11 +121,10 @@ def test_who_may_not_push_is_told_to_log_in(token: str, hub: Hub, program: Progr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "offline", [pytest.param("0", marks=pytest.mark.at_length), "1"]
-)  # its client tries again for half a minute
+# Online, the hub's client retries for half a minute.
+@pytest.mark.parametrize("offline", [pytest.param("0", marks=pytest.mark.at_length), "1"])
 @pytest.mark.parametrize("command", [("sample", f"hf://{NAME}"), ("push", "tiny-sri", NAME)])
-def test_without_a_network_it_says_so_in_one_line(
+def test_missing_network_is_a_one_line_error(
     command: tuple[str, ...], offline: str, program: Program
 ) -> None:
     result = program(*command, env={"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": offline})
@@ -138,32 +133,26 @@ def test_without_a_network_it_says_so_in_one_line(
 
 
 @pytest.mark.parametrize("name", ["tiny", "me/", "me/tiny/x", "../x", "me/a b"])
-def test_a_name_that_is_none_is_refused_before_anything_is_asked(
-    name: str, invoke: Callable[..., Result]
-) -> None:
+def test_invalid_name_is_refused(name: str, invoke: Run) -> None:
     assert invoke("push", "tiny-sri", name).exit_code == 2
     assert invoke("info", f"hf://{name}").exit_code == 2
 
 
-def test_the_environment_may_name_a_model_of_the_hub(
-    invoke: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_checkpoint_variable_may_name_a_hub_model(invoke: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SRITOOL_CHECKPOINT", f"hf://{NAME}")
     assert f"asking the Hugging Face hub for hf://{NAME}\n" in invoke("evaluate", "--limit", 2).stderr
 
 
-def test_a_dry_run_sends_nothing(
-    invoke: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dry_run_sends_nothing(invoke: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sritool.runs.hub.push_folder", lambda *_: pytest.fail("sent"))
-    asked = ["push", "tiny-sri", NAME, "--license", "mit"]
-    shown = invoke(*asked, "--dry-run")
+    command = ["push", "tiny-sri", NAME, "--license", "mit"]
+    shown = invoke(*command, "--dry-run")
     assert shown.exit_code == 0, shown.stderr
-    written = invoke(*asked, "-o", "card")
+    written = invoke(*command, "-o", "card")
     assert written.exit_code == 0, written.stderr
     assert (tmp_path / "card" / "README.md").read_text("utf-8") == shown.stdout
     assert {path.name for path in (tmp_path / "card").iterdir()} == {"best.pt", "config.toml", "README.md"}
-    assert invoke(*asked, "-o", "card").exit_code == 2
+    assert invoke(*command, "-o", "card").exit_code == 2
     assert invoke("push", "tiny-sri", NAME, "--license", "a\nb: c").exit_code == 2
     again = invoke("train", "tiny", "--config", "card/config.toml", "--print-config")
     assert again.stdout.strip() == (tmp_path / "card" / "config.toml").read_text("utf-8").strip()

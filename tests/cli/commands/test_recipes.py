@@ -1,10 +1,9 @@
-"""`sritool recipes`: which there are, and where methods differ."""
+"""`sritool recipes`: the list of recipes, and where methods differ by a recipe."""
 
 from __future__ import annotations
 
 import csv
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,7 @@ from typer.testing import Result
 
 from sritool.cli.commands.recipes import recipes
 from sritool.methods.registry import METHODS
-from support.tables import Terminal
-
-Run = Callable[..., Result]
+from support.tables import Run, Terminal
 
 
 def table(result: Result) -> dict[str, dict[str, str]]:
@@ -24,19 +21,14 @@ def table(result: Result) -> dict[str, dict[str, str]]:
     return {row.pop("setting"): row for row in rows}
 
 
-def test_the_list_names_what_comes_with_sritool(run: Run) -> None:
+def test_list_of_bundled_recipes(run: Run) -> None:
     lines = run("recipes").stdout.splitlines()
-    assert [line.partition("\t")[0] for line in lines] == [
-        "recipe",
-        "ours",
-        "large",
-        "published",
-        "regularised",
-    ]
+    names = ["recipe", "ours", "large", "published", "regularised"]
+    assert [line.partition("\t")[0] for line in lines] == names
     assert all(line.partition("\t")[2] for line in lines)
 
 
-def test_by_the_default_recipe_methods_differ_only_in_what_is_their_own(run: Run) -> None:
+def test_default_recipe_differs_only_in_method_settings(run: Run) -> None:
     shown = table(run("recipes", "ours"))
     training = ["training.epochs", "training.language_model"]
     assert list(shown) == ["generator.latent", *training, "kl.start", "free_bits.target"]
@@ -46,16 +38,16 @@ def test_by_the_default_recipe_methods_differ_only_in_what_is_their_own(run: Run
     assert list(shown["kl.start"]) == list(METHODS)
 
 
-def test_published_plans_side_by_side(run: Run) -> None:
+def test_published_recipe_by_method(run: Run) -> None:
     shown = table(run("recipes", "published", "--preset", "ptb"))
     assert (shown["optimizer.name"]["vae-anneal"], shown["optimizer.name"]["sri"]) == ("sgd", "adam")
     assert shown["sampler.name"] == {method: "authors" if method == "sri" else "" for method in METHODS}
-    assert {*shown["training.batch_size"].values()} == {"32"}, "the same for all, and not usual"
-    assert "optimizer.clip" not in shown, "the same for all, and usual"
+    assert {*shown["training.batch_size"].values()} == {"32"}  # the same for all methods, but not the default
+    assert "optimizer.clip" not in shown  # the same for all methods, and the default
     assert "training.batch_size" in table(run("recipes", "published", "--all"))
 
 
-def test_a_terminal_shows_methods_side_by_side(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_splits_methods_over_several_tables(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = table(run("recipes", "published"))
     with monkeypatch.context() as patch:
         patch.setattr("sys.stdout", screen := Terminal())
@@ -67,24 +59,14 @@ def test_a_terminal_shows_methods_side_by_side(run: Run, monkeypatch: pytest.Mon
     assert len(screen.getvalue().splitlines()) < 2 * len(heads) * len(settings)
 
 
-def test_a_recipe_of_ones_own(run: Run) -> None:
+def test_recipe_from_a_file(run: Run) -> None:
     Path("mine.toml").write_text("[lm.training]\nepochs = 3\n")
     assert table(run("recipes", "mine.toml"))["training.epochs"]["lm"] == "3"
     result = run("train", "mine", "--recipe", "mine.toml", "--method", "lm", "--print-config")
     assert tomllib.loads(result.stdout)["recipe"] == "custom (mine)"
 
 
-@pytest.mark.parametrize(
-    ("args", "words"),
-    [(["publishd"], "did you mean published?"), (["ours", "--preset", "pbt"], "did you mean ptb?")],
-)
-def test_unknown_names(run: Run, args: list[str], words: str) -> None:
-    result = run("recipes", *args)
-    assert result.exit_code == 2
-    assert words in result.stderr
-
-
-def test_a_run_tells_its_recipe(run: Run, train_small: Run) -> None:
+def test_info_shows_the_recipe_of_a_run(run: Run, train_small: Run) -> None:
     result = train_small("--method", "lm", "--recipe", "published", "--max-steps", 1, "--name", "published")
     assert result.exit_code == 0, result.stderr
     assert "\nrecipe\tpublished\n" in run("info", "runs/published").stdout

@@ -1,4 +1,4 @@
-"""`sritool reproduce`: every table from runs of a second, what is not done twice, and what is refused."""
+"""`sritool reproduce`: every table from tiny runs, against `evaluate` and `compare`; slices and refusals."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import pytest
 
 from sritool.analysis.reproduction.tables import TABLES
 from sritool.cli import plan_worker
-from sritool.cli.child import Children, Done
+from sritool.cli.child import Done
 from sritool.cli.reproduction_page import BEGIN, END
 from sritool.runs.checkpoint import load_checkpoint
 from support.program import small_settings
@@ -29,33 +27,33 @@ METHODS = {"table1": "lm,sri", "table4": "ae,sri", "table5": "ae,sri", "cost": "
 
 
 @pytest.fixture
-def commands(run: Run, monkeypatch: pytest.MonkeyPatch) -> Commands:
-    """A labelled corpus `polls` and a recipe of small sizes here; the plan's commands run in this process."""
+def commands(run: Run, commands: Commands) -> Commands:
+    """The fixture of tests/cli/conftest.py, with a labelled corpus `polls` prepared too."""
     lines = Path("mine.txt").read_text(encoding="utf-8").splitlines()
     labelled = [f"{'ab'[number % 2]}\t{line}\n" for number, line in enumerate(lines)]
     for name, part in {"train": labelled[:90], "valid": labelled[90:120], "test": labelled[120:]}.items():
         Path(f"{name}.tsv").write_text("".join(part), encoding="utf-8")
     output(run("preprocess", "train.tsv", "valid.tsv", "test.tsv", "--name", "polls"))
-    Path(RECIPE).write_text(small_settings(epochs=1).replace("[", "[all."), encoding="utf-8")
-    found = Commands(run)
-    monkeypatch.setattr(Children, "run", lambda *given, **named: found(*given, **named))
-    return found
+    return commands
 
 
-def given(table: str, *more: object) -> list[object]:
-    methods = ["--methods", METHODS[table]] if table in METHODS else []
+def given(table: str, *more: object, methods: str = "") -> list[object]:
+    """The command line for a table of small runs on polls."""
+    methods = methods or METHODS.get(table, "")
+    chosen = ["--methods", methods] if methods else []
     ablation = ["--steps", "2", "--temperatures", "0.3"] if table == "k-ablation" else []
-    return ["reproduce", table, "--corpus", "polls", *methods, *ablation, *SMALL, *more]
+    return ["reproduce", table, "--corpus", "polls", *chosen, *ablation, *SMALL, *more]
 
 
 def document(table: str = "table1") -> dict[str, Any]:
+    """The JSON file that a table was written to."""
     (path,) = Path("results/reproduction").glob(f"{table}-*.json")
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_table_has_its_figures_and_does_nothing_twice(run: Run, commands: Commands, table: str) -> None:
+def test_every_table_is_complete_and_not_run_twice(run: Run, commands: Commands, table: str) -> None:
     first = rows(run(*given(table, "--limit", 24)))
     methods = METHODS.get(table, ",".join(TABLES[table].methods)).split(",")
     assert list(dict.fromkeys(row["method"] for row in first)) == methods
@@ -74,7 +72,7 @@ def test_every_table_has_its_figures_and_does_nothing_twice(run: Run, commands: 
     assert (commands.given, document(table)) == ([], written)
 
 
-def test_figures_are_those_of_evaluate_and_differences_those_of_compare(run: Run, commands: Commands) -> None:
+def test_figures_and_differences_match_evaluate_and_compare(run: Run, commands: Commands) -> None:
     run(*given("table1"))
     found = document()["rows"]
     runs = [f"runs/{row['run']}" for row in found]
@@ -92,7 +90,7 @@ def test_figures_are_those_of_evaluate_and_differences_those_of_compare(run: Run
     assert commands.names() == ["train", "evaluate"] * 2
 
 
-def test_the_plan_is_plain_commands_that_do_the_same(run: Run, commands: Commands) -> None:
+def test_dry_run_lists_equivalent_commands(run: Run, commands: Commands) -> None:
     shown = json_rows(run(*given("table1", "--dry-run", "-f", "json")))
     assert commands.given == []
     assert not Path("results").exists()
@@ -106,8 +104,8 @@ def test_the_plan_is_plain_commands_that_do_the_same(run: Run, commands: Command
     assert commands.given == []
 
 
-def test_what_is_there_is_shown_when_the_rest_is_not_run(run: Run, commands: Commands) -> None:
-    run(*given("table1", "--methods", "lm")[:4], "--methods", "lm", *SMALL)
+def test_no_run_shows_what_is_there(run: Run, commands: Commands) -> None:
+    run(*given("table1", methods="lm"))
     commands.given.clear()
     found = rows(run(*given("table1", "--no-run")))
     assert commands.given == []
@@ -123,7 +121,7 @@ def test_what_is_there_is_shown_when_the_rest_is_not_run(run: Run, commands: Com
     assert re.search(r"about \d+ s", shown)
 
 
-def test_a_plan_is_worked_off_in_slices(run: Run, commands: Commands) -> None:
+def test_plan_is_finished_in_slices(run: Run, commands: Commands) -> None:
     def stopped(words: Sequence[str]) -> Done | None:
         if words[0] == "evaluate":
             return Done(143, "", 1.0, False)
@@ -147,10 +145,10 @@ def test_a_plan_is_worked_off_in_slices(run: Run, commands: Commands) -> None:
     assert commands.names()[4:] == ["train", "evaluate"]
     assert {row["status"] for row in found} == {"done"}
     trained = load_checkpoint(Path("runs", document()["rows"][1]["run"], "last.pt"))
-    assert trained.progress["step"] == 6  # 90 sentences, 16 in a batch
+    assert trained.progress["step"] == 6  # 90 sentences in batches of 16
 
 
-def test_what_fails_does_not_end_the_plan(run: Run, commands: Commands) -> None:
+def test_failed_command_does_not_end_the_plan(run: Run, commands: Commands) -> None:
     commands.instead = lambda words: Done(4, "", 0.1, True) if "lm" in words else None
     result = run(*given("table1"))
     assert result.exit_code == 4
@@ -158,9 +156,9 @@ def test_what_fails_does_not_end_the_plan(run: Run, commands: Commands) -> None:
     assert result.stderr.strip().splitlines()[-1].count("exit code 4") == 1
 
 
-def test_runs_from_elsewhere_are_taken(run: Run, commands: Commands) -> None:
+def test_existing_runs_are_used(run: Run, commands: Commands) -> None:
     small = ("--recipe", RECIPE, "--threads", 1, "--no-summary", "-q")
-    output(run("train", "polls", "--method", "lm", *small))  # as planned, under the usual name
+    output(run("train", "polls", "--method", "lm", *small))  # as planned, under the planned name
     output(run("train", "polls", "--name", "elsewhere", "--epochs", 2, *small))
     found = rows(run(*given("table1", "--use", "sri=runs/elsewhere")))
     assert commands.names() == ["evaluate"] * 2
@@ -171,10 +169,10 @@ def test_runs_from_elsewhere_are_taken(run: Run, commands: Commands) -> None:
     assert "elsewhere" not in document()["command"]
 
 
-def test_rows_of_other_methods_stay(run: Run, commands: Commands) -> None:
-    lm = [*given("table1")[:4], "--methods", "lm", *SMALL]
+def test_rows_of_other_methods_are_kept(run: Run, commands: Commands) -> None:
+    lm = given("table1", methods="lm")
     run(*lm)
-    run(*given("table1")[:4], "--methods", "sri", *SMALL)
+    run(*given("table1", methods="sri"))
     assert [row["method"] for row in document()["rows"]] == ["lm", "sri"]
     assert {one["against"] for one in document()["rows"][1]["differences"]} == {"lm"}
     assert "--methods sri,lm" in document()["command"]
@@ -184,8 +182,8 @@ def test_rows_of_other_methods_stay(run: Run, commands: Commands) -> None:
     assert document()["rows"][1] == before
 
 
-def test_seeds_are_summed_up(run: Run, commands: Commands) -> None:
-    run(*given("table1", "--methods", "lm")[:4], "--methods", "lm", "--seeds", "0,1", *SMALL)
+def test_seeds_are_summarised(run: Run, commands: Commands) -> None:
+    run(*given("table1", "--seeds", "0,1", methods="lm"))
     found = document()
     assert [row["seed"] for row in found["rows"]] == [0, 1]
     values = [row["figures"][0]["value"] for row in found["rows"]]
@@ -194,32 +192,19 @@ def test_seeds_are_summed_up(run: Run, commands: Commands) -> None:
     assert ppl["mean"] == pytest.approx(sum(values) / 2)
 
 
-def test_the_published_estimator_stands_beside(run: Run, commands: Commands) -> None:
-    methods = "lm,vae-anneal,sri"
-    run(*given("table1")[:4], "--methods", methods, "--estimator", "own", "--limit", 6, *SMALL)
+def test_own_estimator_is_shown_beside_the_common_one(run: Run, commands: Commands) -> None:
+    command = given("table1", "--estimator", "own", "--limit", 6, methods="lm,vae-anneal,sri")
+    run(*command)
     own = {
         row["method"]: {f["estimator"] for f in row["figures"] if f["own"] and f["metric"] == "ppl"}
         for row in document()["rows"]
     }
-    shown = output(
-        run(
-            *given("table1")[:4],
-            "--methods",
-            methods,
-            "--estimator",
-            "own",
-            "--limit",
-            6,
-            *SMALL,
-            "-f",
-            "markdown",
-        )
-    )
+    shown = output(run(*command, "-f", "markdown"))
     assert all(f"{name}, own estimator" in shown for name in ("ppl", "nll", "au"))
     assert own == {"lm": set(), "vae-anneal": {"encoder"}, "sri": {"sri"}}
 
 
-def test_a_page_is_made_of_what_was_written(run: Run, commands: Commands) -> None:
+def test_page_is_made_from_the_results(run: Run, commands: Commands) -> None:
     Path("page.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
     assert run("reproduce", "page").exit_code == 3
     run(*given("table1"))
@@ -235,7 +220,7 @@ def test_a_page_is_made_of_what_was_written(run: Run, commands: Commands) -> Non
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "message"),
     [
         (("table9",), 2, "table"),
         (("table1", "--methods", "lm,srj"), 2, "sri"),
@@ -265,16 +250,16 @@ def test_a_page_is_made_of_what_was_written(run: Run, commands: Commands) -> Non
         (("page", "--out", "nowhere"), 3, "--no-run"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_a_line(
-    run: Run, commands: Commands, words: tuple[str, ...], code: int, told: str
+def test_refused_options(
+    run: Run, commands: Commands, words: tuple[str, ...], code: int, message: str
 ) -> None:
     result = run("reproduce", *words, *(("--threads", 1) if words[0] != "page" else ()))
     assert (result.exit_code, result.stdout, commands.given) == (code, "", [])
-    assert told in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_a_run_of_another_process_is_left_to_it(run: Run, commands: Commands, monkeypatch: Any) -> None:
+def test_run_held_by_another_process_is_skipped(run: Run, commands: Commands) -> None:
     from sritool.runs.folder import hold
 
     name = rows(run(*given("table1", "--no-run")))[0]["run"]
@@ -286,44 +271,23 @@ def test_a_run_of_another_process_is_left_to_it(run: Run, commands: Commands, mo
         assert [row["status"] for row in document()["rows"]] == ["training", "done"]
 
 
-def test_the_least_time_that_is_left_begins_no_command(run: Run, commands: Commands) -> None:
+def test_no_command_starts_with_too_little_time(run: Run, commands: Commands) -> None:
     found = rows(run(*given("table1", "--budget", f"{plan_worker.LEAST - 1:g}s")))
     assert commands.given == []
     assert all(row["status"] == "not run" and float(row["estimated seconds left"]) > 0 for row in found)
 
 
 @pytest.mark.slow
-def test_a_signal_saves_and_the_same_command_goes_on(run: Run) -> None:
+def test_signal_saves_and_the_same_command_resumes(run: Run, start_program: Any) -> None:
     Path(RECIPE).write_text(small_settings(epochs=200).replace("[", "[all."), encoding="utf-8")
-    words = [
-        "reproduce",
-        "table1",
-        "--corpus",
-        "mine",
-        "--methods",
-        "lm",
-        "--recipe",
-        RECIPE,
-        "--threads",
-        "1",
-    ]
-    root = str(Path(plan_worker.__file__).parents[2])
-    program = [
-        sys.executable,
-        "-P",
-        "-c",
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); from sritool.__main__ import main; main()",
-    ]
-    process = subprocess.Popen(
-        [*program, root, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
+    words = f"reproduce table1 --corpus mine --methods lm --recipe {RECIPE} --threads 1".split()
+    process = start_program("-m", "sritool", *words)
     for line in process.stderr:
         if line.startswith("epoch 2/200"):
             process.send_signal(signal.SIGTERM)
             break
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 143, told
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 143, stderr
     (folder,) = (path for path in Path("runs").iterdir() if RECIPE.partition(".")[0] in path.name)
     done = load_checkpoint(folder / "last.pt").progress["epoch"]
     assert 0 < done < 200
@@ -332,7 +296,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_table1_of_tiny_from_the_readme(run: Run, run_program: Any) -> None:
+def test_table1_of_tiny_as_in_the_readme(run_program: Any) -> None:
     words = ("reproduce", "table1", "--corpus", "tiny", "--methods", "lm,sri", "--threads", 1)
     few = ("--set", "training.epochs=1", "--set", "training.sentences=600", "--limit", 24)
     done = run_program("-m", "sritool", *words, *few, "-f", "json")

@@ -1,4 +1,4 @@
-"""`sritool sample`: sentences from the prior, the same for the same seed, ready for a pipe."""
+"""`sritool sample`: sentences from the prior, decoding options, metrics, and samples of a class."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from support.tables import Run, Terminal, json_rows, output
 
 
 def sentences(run: Run, *args: object) -> list[str]:
-    return output(run("sample", "mine-sri", *args)).split("\n")[:-1]  # alone in a pipe, without a header
+    return output(run("sample", "mine-sri", *args)).split("\n")[:-1]  # without a header in a pipe
 
 
-def test_same_seed_same_sentences_and_the_first_of_more_are_the_same(run: Run) -> None:
+def test_same_seed_gives_the_same_sentences(run: Run) -> None:
     drawn = ["--temperature", 1.5]
     ten = sentences(run, *drawn, "--seed", 3)
     assert (len(ten), sentences(run, *drawn, "--seed", 3)) == (10, ten)
@@ -28,7 +28,7 @@ def test_same_seed_same_sentences_and_the_first_of_more_are_the_same(run: Run) -
     assert sentences(run, *drawn, "--seed", 4) != ten
 
 
-def test_first_of_more_are_the_same_beyond_one_batch_and_none_is_too_long(run: Run) -> None:
+def test_sentences_beyond_one_batch(run: Run) -> None:
     many = sentences(run, "--ancestral", "-n", 600, "--max-length", 4)
     assert (len(many), max(len(text.split()) for text in many)) == (600, 4)
     assert sentences(run, "--ancestral", "-n", 520, "--max-length", 4) == many[:520]
@@ -43,7 +43,7 @@ def test_greedy_is_the_default(run: Run) -> None:
         assert sentences(run, *short, *other) != greedy, other
 
 
-def test_a_language_model_draws_its_words(run: Run) -> None:
+def test_language_model_samples_words_by_default(run: Run) -> None:
     drawn = run("sample", "mine-lm", "-n", 8).stdout
     assert drawn == run("sample", "mine-lm", "-n", 8, "--ancestral").stdout
     assert len(set(drawn.split("\n"))) > 5
@@ -52,7 +52,7 @@ def test_a_language_model_draws_its_words(run: Run) -> None:
     assert greedy.stderr.startswith("unique: 1 of 8")
 
 
-def test_what_is_unique_is_said_on_stderr(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unique_count_is_on_stderr(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SRITOOL_FORMAT", "plain")
     result = run("sample", "mine-sri", "-n", 2, "--ancestral")
     assert len(result.stdout.splitlines()) == 2
@@ -74,7 +74,7 @@ def table(run: Run, *args: object, name: str = "mine-sri") -> list[dict[str, Any
     return json_rows(run("sample", name, "--max-length", 8, "--ancestral", "--format", "json", "-q", *args))
 
 
-def test_figures_in_place_of_sentences(run: Run) -> None:
+def test_metrics_replace_the_sentences(run: Run) -> None:
     drawn = sentences(run, "--max-length", 8, "--ancestral", "-n", 30)
     pairs, unique = table(run, "--metrics", "distinct-2,unique", "-n", 30)[::-1]
     assert unique["value"] == len(set(drawn)) / 30
@@ -89,7 +89,7 @@ def test_figures_in_place_of_sentences(run: Run) -> None:
     assert " ± " in lines[1]
 
 
-def test_figures_of_real_sentences_beside(run: Run) -> None:
+def test_reference_adds_figures_of_real_sentences(run: Run) -> None:
     names = ["--metrics", "unique,nll", "--reference"]
     rows = table(run, *names, "-n", 12)
     assert [row["metric"] for row in rows] == ["unique", "nll", "nll-per-token"]
@@ -121,7 +121,7 @@ def test_figures_fit_a_narrow_terminal(width: int, columns: int, monkeypatch: py
     assert list(exact.rows[0]) == ["nll-per-token", 0.96901, 0.00123, 31.1234, 0.2345, 1000, how]
 
 
-def test_everything_of_a_language_model(run: Run) -> None:
+def test_all_metrics_of_a_language_model(run: Run) -> None:
     rows = table(run, "--metrics", "all", "-n", 30, name="mine-lm")
     assert [row["metric"] for row in rows] == [
         "unique", "distinct-1", "distinct-2", "self-bleu", "nll", "nll-per-token", "reverse-ppl"
@@ -135,21 +135,21 @@ def test_everything_of_a_language_model(run: Run) -> None:
 
 
 @pytest.mark.parametrize("how", [["--ancestral"], ["--beam", 3]])
-def test_what_is_cut_is_told_from_what_ended(run: Run, how: list[object]) -> None:
+def test_cut_sentences_are_marked_and_counted(run: Run, how: list[object]) -> None:
     drawn = ["-n", 60, *how, "--max-length"]
     longest = json_rows(run("sample", "mine-sri", *drawn, 200, "--format", "json"))
     result = run("sample", "mine-sri", *drawn, 3, "--format", "json")
     found = json_rows(result)
     ended = [len(row["sample"].split()) < 3 for row in found]
     assert [row["ended"] for row in found] == ended
-    if how == ["--ancestral"]:  # the same words are drawn, as far as they go
+    if how == ["--ancestral"]:  # the same words are drawn up to the cut
         assert [len(row["sample"].split()) < 3 for row in longest] == ended
     assert f"{ended.count(False)} of 60 sentences are cut at --max-length" in result.stderr
     assert all(row["ended"] for row in longest if len(row["sample"].split()) < 200)
 
 
 @pytest.mark.parametrize("command", ["sample", "decode", "interpolate"])
-def test_every_command_that_decodes_says_what_is_cut(run: Run, command: str) -> None:
+def test_every_decoding_command_counts_cut_sentences(run: Run, command: str) -> None:
     np.save("codes.npy", sritool.load("mine-sri").prior(9))
     given = {"sample": ["-n", 9], "decode": ["--codes", "codes.npy"], "interpolate": ["-n", 1, "--points", 9]}
     result = run(command, "mine-sri", *given[command], "--max-length", 1, "--ancestral", "--format", "csv")
@@ -159,7 +159,7 @@ def test_every_command_that_decodes_says_what_is_cut(run: Run, command: str) -> 
 
 
 @pytest.mark.parametrize("command", ["sample", "decode", "interpolate"])
-def test_the_unknown_word_can_be_banned(run: Run, command: str) -> None:
+def test_no_unk_bans_the_unknown_word(run: Run, command: str) -> None:
     np.save("codes.npy", sritool.load("mine-sri").prior(200))
     given = {"decode": ["--codes", "codes.npy"], "interpolate": ["-n", 20]}.get(command, ["-n", 200])
     drawn = [command, "mine-sri", *given, "--temperature", 3, "--format", "json"]
@@ -167,24 +167,24 @@ def test_the_unknown_word_can_be_banned(run: Run, command: str) -> None:
     assert "<unk>" not in output(run(*drawn, "--no-unk"))
 
 
-def test_samples_of_a_class_have_the_verdict_of_two_classifiers(
+def test_class_samples_are_judged_by_two_classifiers(
     invoke: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    asked = ["sample", "tiny-sri", "-n", 3, "--class", "positive"]
-    rows = json_rows(invoke(*asked, "--format", "json"))
+    command = ["sample", "tiny-sri", "-n", 3, "--class", "positive"]
+    rows = json_rows(invoke(*command, "--format", "json"))
     assert [set(row) for row in rows] == [{"sample", "ended", "class", "by codes", "by words"}] * 3
     assert {row["class"] for row in rows} == {"positive"}
     assert {row[name] for row in rows for name in ("by codes", "by words")} <= {"positive", "negative"}
-    alone = invoke(*asked)
+    alone = invoke(*command)
     assert alone.stdout.splitlines() == [row["sample"] for row in rows]
     assert "taken for positive by words" in alone.stderr
-    both = invoke(*asked, "--codes", "-", stdin="0\n")
-    assert both.exit_code == 2
+    with_codes = invoke(*command, "--codes", "-", stdin="0\n")
+    assert with_codes.exit_code == 2
 
 
-@pytest.mark.parametrize(("model", "said"), [("tiny-sri", "negative, positive"), ("mine-sri", "no labels")])
-def test_a_class_that_is_not_there_is_refused(model: str, said: str, run: Run) -> None:
+@pytest.mark.parametrize(("model", "words"), [("tiny-sri", "negative, positive"), ("mine-sri", "no labels")])
+def test_unknown_class_is_refused(model: str, words: str, run: Run) -> None:
     result = run("sample", model, "--class", "other")
     assert result.exit_code == 2
-    assert said in result.stderr.splitlines()[-1]
+    assert words in result.stderr.splitlines()[-1]

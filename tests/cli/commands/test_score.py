@@ -1,4 +1,4 @@
-"""`sritool score`: a row for every line, whatever the line, and the figure that `evaluate` has."""
+"""`sritool score`: one row per line, whatever the line, against `evaluate` and the library."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_order_and_number_of_lines_are_kept(run: Run, end: str, last: bool) -> N
 
 
 @pytest.mark.parametrize("method", ["lm", "sri"])
-def test_same_figures_as_evaluate_and_the_library(run: Run, method: str) -> None:
+def test_same_figures_as_evaluate_and_library(run: Run, method: str) -> None:
     Path("lines.txt").write_text("\n".join(LINES))
     found = rows(run("score", f"mine-{method}", "--text", "lines.txt", "--seed", 5, "-q"))
     given = ["--text", "lines.txt", "--seed", 5, "--per-sentence", "--metrics", "nll", "-q"]
@@ -47,31 +47,29 @@ def test_seed_and_samples_matter_and_batch_size_does_not(run: Run) -> None:
     assert values("--seed", 1) != usual != values("--samples", 7)
 
 
-def test_progress_is_said_on_stderr_unless_quiet(run: Run) -> None:
-    said = run("score", "mine-sri", stdin="the otter\n").stderr
-    assert said.startswith("inference and likelihood  0/1 sentences")
+def test_progress_is_on_stderr_unless_quiet(run: Run) -> None:
+    result = run("score", "mine-sri", stdin="the otter\n")
+    assert result.stderr.startswith("inference and likelihood  0/1 sentences")
     assert run("score", "mine-sri", "--quiet", stdin="the otter\n").stderr == ""
 
 
 @pytest.mark.parametrize("form", ["tsv", "csv", "json", "plain"])
-def test_rows_come_in_parts_and_are_those_of_the_whole(
-    run: Run, monkeypatch: pytest.MonkeyPatch, form: str
-) -> None:
+def test_rows_measured_in_parts_equal_the_whole(run: Run, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     whole = run("score", "mine-lm", "-q", "-f", form, stdin="\n".join(LINES)).stdout.splitlines()
     monkeypatch.setattr(task, "PART", 4)
     parts = run("score", "mine-lm", "-q", "-f", form, stdin="\n".join(LINES)).stdout.splitlines()
     assert len(parts) == len(whole) == len(LINES) + (form in ("tsv", "csv"))
     exact = [line for line, other in zip(parts, whole, strict=True) if line == other]
-    assert len(exact) >= len(whole) - 2  # another batch rounds otherwise
+    assert len(exact) >= len(whole) - 2  # another batch size rounds differently
 
 
-def test_what_is_known_is_out_before_the_rest_is_measured(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = task.measure
+def test_finished_rows_are_printed_before_a_failure(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = task.measure
 
     def measure(method: object, split: object, rows: Any, *rest: Any) -> Any:
         if rows[0] > 0:
             raise NumericalError("a chain exploded; take smaller steps")
-        return genuine(method, split, rows, *rest)  # type: ignore[arg-type]
+        return original(method, split, rows, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(task, "PART", 4)
     monkeypatch.setattr(task, "measure", measure)

@@ -1,8 +1,7 @@
-"""`sritool train`: where settings come from, run folders, limits, going on, and what it prints."""
+"""`sritool train`: dry runs, run folders, limits, resuming (against an uninterrupted run), and output."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, to_toml
 from sritool.training.configure import shown
-from support.tables import Run, rows, same
+from support.tables import Run, json_rows, rows, same
 
 
 def last(run: str) -> dict[str, Any]:
@@ -21,7 +20,7 @@ def last(run: str) -> dict[str, Any]:
 
 
 def assert_same_state(one: str, other: str) -> None:
-    """Two runs ended with the same weights, optimiser and position, but for the time they took."""
+    """Check that two runs ended with the same weights, optimiser and position, apart from the time taken."""
     first, second = last(one), last(other)
     for run in (first, second):
         run["trainer"]["position"].pop("seconds")
@@ -29,37 +28,39 @@ def assert_same_state(one: str, other: str) -> None:
     assert same(first["trainer"], second["trainer"])
 
 
-# What it writes
+# Dry runs and run folders
 
 
-def test_dry_run_says_what_a_run_would_take_and_trains_nothing(run: Run) -> None:
+def test_dry_run_estimates_costs_and_trains_nothing(run: Run) -> None:
     result = run("train", "mine", "--config", "small.toml", "--dry-run", "-f", "json")
-    assert result.exit_code == 0
-    rows = {row["quantity"]: row["value"] for row in map(json.loads, result.stdout.splitlines())}
-    assert rows["parameters"] == sum(weights.numel() for weights in last("mine-sri")["weights"].values())
-    assert rows["training sentences"] == 128
-    assert rows["steps in an epoch"] == 128 // 16
-    assert rows["time of an epoch, without validation"] >= 0
+    values = {row["quantity"]: row["value"] for row in json_rows(result)}
+    assert values["parameters"] == sum(weights.numel() for weights in last("mine-sri")["weights"].values())
+    assert values["training sentences"] == 128
+    assert values["steps in an epoch"] == 128 // 16
+    assert values["time of an epoch, without validation"] >= 0
     assert sorted(path.name for path in Path("runs").iterdir()) == ["mine-lm", "mine-sri"]
 
 
-def test_dry_run_counts_the_averaged_weights(run: Run) -> None:
+def test_dry_run_counts_the_averaged_weights(train_small: Run) -> None:
     memory, words = {}, ("--method", "lm", "--hidden", 600, "--dry-run", "-f", "json")
     for decay in (0, 0.9):
-        result = run(
-            "train", "mine", "--config", "small.toml", *words, "--set", f"optimizer.ema_decay={decay}"
-        )
-        rows = {row["quantity"]: row["value"] for row in map(json.loads, result.stdout.splitlines())}
-        memory[decay] = rows["memory for the model and a batch"]
-    assert memory[0.9] - memory[0] == pytest.approx(4 * rows["parameters"] / 2**20, abs=1.0)
+        result = train_small(*words, "--set", f"optimizer.ema_decay={decay}")
+        values = {row["quantity"]: row["value"] for row in json_rows(result)}
+        memory[decay] = values["memory for the model and a batch"]
+    assert memory[0.9] - memory[0] == pytest.approx(4 * values["parameters"] / 2**20, abs=1.0)
 
 
 @pytest.mark.parametrize(
     ("steps", "quantity", "epochs"),
-    [(None, "time of the plan", 3), (2, "time of the rest of the plan", 3), (8, "time of the rest of the plan", 2),
-     (19, "time of the rest of the plan", 1), (30, "time of the rest of the plan", 0)],
-)  # fmt: skip
-def test_dry_run_counts_the_epochs_to_come(
+    [
+        (None, "time of the plan", 3),
+        (2, "time of the rest of the plan", 3),
+        (8, "time of the rest of the plan", 2),
+        (19, "time of the rest of the plan", 1),
+        (30, "time of the rest of the plan", 0),
+    ],
+)
+def test_dry_run_counts_the_remaining_epochs(
     train_small: Run, steps: int | None, quantity: str, epochs: int
 ) -> None:
     command = ["--method", "vae-fb", "--pretraining-epochs", 1, "--name", "queue", "--resume"]
@@ -69,12 +70,6 @@ def test_dry_run_counts_the_epochs_to_come(
     (unit,) = (row["unit"] for row in printed if row["quantity"] == quantity)
     assert unit.startswith(f"min, {epochs} epochs")
     assert ("autoencoder" in unit) == (epochs == 3)
-
-
-def test_dry_run_refuses_what_training_would(run: Run) -> None:
-    result = run("train", "mine", "--config", "small.toml", "--freeze", "generator", "--dry-run")
-    assert result.exit_code == 2
-    assert "leaves nothing to train" in result.stderr
 
 
 def test_runs_are_numbered_and_never_overwritten(train_small: Run) -> None:
@@ -88,21 +83,21 @@ def test_runs_are_numbered_and_never_overwritten(train_small: Run) -> None:
 
 def test_name_and_folders_are_those_asked_for(train_small: Run) -> None:
     Path("data").rename("prepared")
-    result = train_small("--method", "lm", "--max-steps", 1, "--name", "first.try", "--runs-dir", "a/b", "--data-dir",
-                         "prepared")  # fmt: skip
+    folders = ("--name", "first.try", "--runs-dir", "a/b", "--data-dir", "prepared")
+    result = train_small("--method", "lm", "--max-steps", 1, *folders)
     assert result.exit_code == 0, result.stderr
     assert Path("a/b/first.try/last.pt").is_file()
     assert "saved in a/b/first.try" in result.stderr
 
 
-def test_config_of_the_run_is_that_of_the_command(run: Run, train_small: Run) -> None:
+def test_saved_config_equals_print_config(run: Run, train_small: Run) -> None:
     assert train_small("--max-steps", 1, "--seed", 9, "--latent", 3).exit_code == 0
     printed = run("train", "mine", "--config", "small.toml", "--seed", 9, "--latent", 3, "--print-config")
     assert Path("runs/mine-sri-2/config.toml").read_text() == printed.stdout
     assert to_toml(shown(build(RunConfig, last("mine-sri-2")["config"]))) == printed.stdout
 
 
-def test_precision_that_auto_chose_is_said(train_small: Run) -> None:
+def test_precision_chosen_by_auto_is_shown(train_small: Run) -> None:
     result = train_small("--method", "lm", "--max-steps", 1, "--precision", "auto")
     used = last("mine-lm-2")["config"]["training"]["precision"]
     assert f"training lm on mine, in runs/mine-lm-2, products in {used}\n" in result.stderr
@@ -110,10 +105,10 @@ def test_precision_that_auto_chose_is_said(train_small: Run) -> None:
     assert "products in" not in result.stderr
 
 
-# Stopping and going on
+# Stopping and resuming
 
 
-def test_max_steps_saves_and_any_resume_goes_on_bit_for_bit(train_small: Run) -> None:
+def test_every_form_of_resume_continues_bit_for_bit(train_small: Run) -> None:
     stopped = train_small("--max-steps", 5, "--name", "halves")
     assert stopped.exit_code == 0
     assert "stopped by --max-steps after 5 steps" in stopped.stderr
@@ -124,7 +119,7 @@ def test_max_steps_saves_and_any_resume_goes_on_bit_for_bit(train_small: Run) ->
         assert f"going on with sri on mine at step {step}, in runs/halves" in result.stderr
     assert train_small("--resume", "runs/halves", "--max-steps", 11).exit_code == 0
     assert train_small("--resume", "runs/halves/last.pt", "--max-steps", 12).exit_code == 0
-    result = train_small("--resume", "halves")  # a run in runs/ by its name
+    result = train_small("--resume", "halves")  # by its name in runs/
     assert "finished the plan after 16 steps" in result.stderr
     assert train_small("--name", "whole").exit_code == 0
     assert_same_state("halves", "whole")
@@ -143,7 +138,7 @@ def test_max_steps_saves_and_any_resume_goes_on_bit_for_bit(train_small: Run) ->
         "--embeddings vectors.txt --config whole.toml",
     ],
 )
-def test_the_same_command_goes_on_with_what_began_from_a_file(run: Run, train_small: Run, words: str) -> None:
+def test_same_command_resumes_a_warm_start(run: Run, train_small: Run, words: str) -> None:
     method = "vae-fb" if "vae-fb" in words else "sri"
     if method == "vae-fb":
         assert train_small("--method", "ae", "--max-steps", 1).exit_code == 0
@@ -162,7 +157,7 @@ def test_the_same_command_goes_on_with_what_began_from_a_file(run: Run, train_sm
         assert len(source["digest"]) == (64 if source["checkpoint"] or source["embeddings"] else 0)
 
 
-def test_bare_resume_takes_the_run_of_this_corpus_and_method(train_small: Run) -> None:
+def test_bare_resume_finds_the_run_by_corpus_and_method(train_small: Run) -> None:
     assert train_small("--method", "lm", "--epochs", 3, "--resume").exit_code == 0
     assert last("mine-lm")["progress"]["epoch"] == 3
     assert last("mine-sri")["progress"]["epoch"] == 2
@@ -170,7 +165,7 @@ def test_bare_resume_takes_the_run_of_this_corpus_and_method(train_small: Run) -
     assert last("mine-lm")["progress"]["epoch"] == 4
 
 
-def test_max_time_saves_and_ends_with_0(train_small: Run) -> None:
+def test_max_time_saves_and_exits_with_0(train_small: Run) -> None:
     result = train_small("--method", "lm", "--epochs", 100000, "--patience", 0, "--max-time", "0.2s")
     assert result.exit_code == 0
     step = last("mine-lm-2")["trainer"]["position"]["step"]
@@ -178,7 +173,7 @@ def test_max_time_saves_and_ends_with_0(train_small: Run) -> None:
     assert Path("runs/mine-lm-2/best.pt").is_file()
 
 
-def test_a_time_too_short_for_a_step_is_no_time_to_go_on_with(train_small: Run) -> None:
+def test_max_time_too_short_for_a_step(train_small: Run) -> None:
     train_small("--max-steps", "2")
     result = train_small("--resume", "--max-time", "0.001s")
     assert result.exit_code == 0
@@ -186,17 +181,17 @@ def test_a_time_too_short_for_a_step_is_no_time_to_go_on_with(train_small: Run) 
     assert "same command" not in result.stderr
 
 
-def test_words_that_a_small_vocabulary_has_no_use_for_are_said(train_small: Run) -> None:
+def test_words_beyond_the_vocabulary_has_no_effect(train_small: Run) -> None:
     assert "--words 1000 has no effect" in train_small("--words", "1000", "--max-steps", "1").stderr
 
 
-def test_minutes_of_a_file_limit_a_run_unless_max_time_does(train_small: Run) -> None:
+def test_training_minutes_limit_a_run_unless_max_time_does(train_small: Run) -> None:
     forever = ["--method", "lm", "--epochs", 100000, "--patience", 0, "--set", "training.minutes=0.005"]
     limited = train_small(*forever)
     assert limited.exit_code == 0
-    told = limited.stderr.splitlines()[-1]
-    assert "stopped by training.minutes" in told
-    assert "--resume" in told  # what to type for more
+    message = limited.stderr.splitlines()[-1]
+    assert "stopped by training.minutes" in message
+    assert "--resume" in message  # how to continue
     other = train_small(*forever[:-1], "training.minutes=9", "--max-time", "0.1s")
     assert "--max-time" in other.stderr
     ended = train_small("--method", "lm", "--set", "training.minutes=9")
@@ -204,7 +199,7 @@ def test_minutes_of_a_file_limit_a_run_unless_max_time_does(train_small: Run) ->
     assert "training.minutes" not in ended.stderr
 
 
-def test_the_same_command_again_and_again_ends_with_the_plan(train_small: Run) -> None:
+def test_repeating_the_command_finishes_the_plan(train_small: Run) -> None:
     command = ["--method", "lm", "--name", "queue", "--preset", "captions", "--seed", 3, "--resume", "auto"]
     first = train_small(*command, "--max-steps", 4)
     assert "no run to go on with yet; training lm on mine, in runs/queue" in first.stderr
@@ -219,7 +214,7 @@ def test_the_same_command_again_and_again_ends_with_the_plan(train_small: Run) -
     assert "after 24 steps" in train_small(*command, "--epochs", 3).stderr
 
 
-def test_not_finite_ends_with_4_and_the_last_good_state(run: Run, train_small: Run) -> None:
+def test_divergence_exits_with_4_and_keeps_the_last_state(run: Run, train_small: Run) -> None:
     explodes = "optimizer.decay={start = 1.0, end = 1e38, begin = 0.5}"  # in the second epoch
     result = train_small("--method", "lm", "--set", explodes, "--set", "optimizer.clip=0")
     line = result.stderr.splitlines()[-1]
@@ -228,60 +223,60 @@ def test_not_finite_ends_with_4_and_the_last_good_state(run: Run, train_small: R
     assert run("info", "runs/mine-lm-2/last.pt").exit_code == 0
 
 
-def test_not_finite_from_the_start_leaves_no_run(train_small: Run) -> None:
+def test_divergence_at_the_start_leaves_no_run(train_small: Run) -> None:
     result = train_small("--method", "lm", "--learning-rate", 1e38, "--set", "optimizer.clip=0")
     assert (result.exit_code, result.stderr.splitlines()[-1][:6]) == (4, "error:")
     assert not Path("runs/mine-lm-2").exists()
 
 
-def test_changed_settings_of_a_resumed_run_are_said(train_small: Run) -> None:
+def test_changed_settings_of_a_resumed_run_are_listed(train_small: Run) -> None:
     assert "changed settings" not in train_small("--method", "lm", "--resume").stderr
     changed = train_small("--method", "lm", "--resume", "--epochs", 9, "--learning-rate", 0.0123)
     (line,) = [line for line in changed.stderr.splitlines() if "changed settings" in line]
     assert ("→ 0.0123" in line, "training.epochs" in line, "hidden" in line) == (True, True, False)
 
 
-def test_resume_goes_on_with_the_run_of_that_very_name(train_small: Run) -> None:
+def test_resume_takes_the_run_of_that_exact_name(train_small: Run) -> None:
     for name in ("sig", "sig-2"):  # sig-2 is the newer one, and could be a second run of sig
         assert train_small("--method", "lm", "--name", name).exit_code == 0
     assert "in runs/sig\n" in train_small("--method", "lm", "--name", "sig", "--resume").stderr
 
 
-# What it prints
+# Output and the corpus
 
 
-def test_a_pipe_reads_one_table_and_the_rest_is_talk(run: Run) -> None:
+def test_stdout_has_one_table_and_stderr_the_rest(run: Run) -> None:
     result = run("train", "mine", "--config", "small.toml", "--epochs", 1)
     found = rows(result)
     assert [row["metric"] for row in found] == ["ppl", "nll", "posterior-kl", "recon", "permuted"]
     of = {(row["run"], row["data"], row["sentences"], row["of"]) for row in found}
     assert of == {("mine-sri-2", "mine test", "6", "16")}
-    talk = result.stderr.splitlines()
-    assert talk[0] == "training sri on mine, in runs/mine-sri-2"
-    assert talk[1].startswith("epoch 1/1  1/8 steps  recon ")
-    epoch = next(line for line in talk if line.startswith("epoch 1/1: "))
+    messages = result.stderr.splitlines()
+    assert messages[0] == "training sri on mine, in runs/mine-sri-2"
+    assert messages[1].startswith("epoch 1/1  1/8 steps  recon ")
+    epoch = next(line for line in messages if line.startswith("epoch 1/1: "))
     assert all(f"{name} " in epoch for name in ("nll", "posterior-kl", "permuted"))
-    samples, between = talk.index("Samples: greedy, codes from the prior:"), len(talk) - 8
-    assert talk[between].startswith("Interpolation: ")
+    samples, between = messages.index("Samples: greedy, codes from the prior:"), len(messages) - 8
+    assert messages[between].startswith("Interpolation: ")
     assert between == samples + 6
-    assert all(line.startswith("  ") for line in (*talk[samples + 1 : between], *talk[between + 1 :]))
+    assert all(line.startswith("  ") for line in (*messages[samples + 1 : between], *messages[between + 1 :]))
 
 
-def test_no_summary_prints_no_data_and_quiet_little_talk(train_small: Run) -> None:
+def test_no_summary_and_quiet_output(train_small: Run) -> None:
     result = train_small("--method", "lm", "--epochs", 1, "-q")
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 2
     assert result.stderr.startswith("training lm on mine, in runs/mine-lm-2\nfinished the plan after 8 steps")
 
 
-def test_files_of_a_prepared_corpus_are_not_read_again(train_small: Run) -> None:
+def test_source_files_of_a_prepared_corpus_are_not_read(train_small: Run) -> None:
     Path("texts").mkdir()
     result = train_small("--method", "lm", "--max-steps", 1, "--from", "texts")
     assert result.exit_code == 0
     assert "data/mine is prepared already; --from texts is not read" in result.stderr
 
 
-def test_named_corpus_is_prepared_first(run: Run, train_small: Run) -> None:
+def test_known_corpus_is_prepared_first(run: Run) -> None:
     Path("treebank").mkdir()
     for split in ("train", "valid", "test"):
         Path(f"treebank/ptb.{split}.txt").write_text(" the otter finds a kettle \n a mason sings \n" * 9)
@@ -292,7 +287,7 @@ def test_named_corpus_is_prepared_first(run: Run, train_small: Run) -> None:
     assert Path("data/ptb/corpus.json").is_file()
 
 
-def test_corpus_may_be_a_path(run: Run, train_small: Run) -> None:
+def test_corpus_may_be_a_path(run: Run) -> None:
     Path("data/mine").rename("elsewhere")
     result = run(
         "train", "./elsewhere", "--config", "small.toml", "-m", "lm", "--max-steps", 1, "--no-summary"

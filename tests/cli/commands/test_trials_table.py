@@ -1,4 +1,4 @@
-"""The table of a random search and its record."""
+"""The table of a random search, and the record made from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def search(*over: str) -> Search:
 
 
 def measured(found: Search) -> list[Result]:
-    """The last trial is the best and trial 0 is worse; trial 1 is not measured."""
+    """Results ranked: trial 2 is the best, trial 0 is worse, trial 1 is not measured."""
     trained = State(Path("runs/own"), None, epochs=2, steps=40, seconds=90.0)
     better, worse = (Estimate("nll", value, 1.0, "nats", 64, 100, "adaptive") for value in (29.0, 30.0))
     first, second, third = found.trials
@@ -30,7 +30,7 @@ def measured(found: Search) -> list[Result]:
     ]
 
 
-def test_for_people_the_best_stands_out_and_names_are_short() -> None:
+def test_printed_table_marks_the_best_and_shortens_names() -> None:
     found = search("generator.dropout=0.1..0.3", "sampler.steps=2..9")
     failed = {"own-001": Done(4, "it exploded; do less\n", 1.0, True)}
     table = trials_table(found, measured(found), failed, "table")
@@ -44,7 +44,7 @@ def test_for_people_the_best_stands_out_and_names_are_short() -> None:
     assert last[3:] == [None, None, None, None, None, "failed: it exploded"]
 
 
-def test_settings_of_one_name_keep_their_sections() -> None:
+def test_ambiguous_settings_keep_their_sections() -> None:
     found = search("generator.dropout=0.1..0.3", "optimizer.clip=1..2")
     assert "clip" in trials_table(found, measured(found), {}, "table").columns
     found = search("training.sentences=9..99", "validation.sentences=9..99")
@@ -54,7 +54,7 @@ def test_settings_of_one_name_keep_their_sections() -> None:
     ]
 
 
-def test_programs_get_numbers_in_full() -> None:
+def test_table_for_programs_has_full_numbers() -> None:
     found = search("generator.dropout=0.1..0.3")
     table = trials_table(found, measured(found), {}, "tsv")
     row = dict(zip(table.columns, table.rows[0], strict=True))
@@ -63,7 +63,7 @@ def test_programs_get_numbers_in_full() -> None:
     assert row["generator.dropout"] == float(found.trials[2].drawn["generator.dropout"])
 
 
-def test_the_record_has_what_one_needs_to_make_it_again() -> None:
+def test_record_has_what_is_needed_to_repeat_the_search() -> None:
     found = search("generator.dropout=0.1..0.3")
     table = trials_table(found, measured(found), {}, "markdown")
     text = "".join(record_lines(table, "sritool tune mine", {"processor": "an old one", "torch": "9"}))

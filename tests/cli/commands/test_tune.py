@@ -1,11 +1,8 @@
-"""`sritool tune`: searches with runs of a second, going on with them, and what is refused."""
+"""`sritool tune`: searches with tiny runs, against `compare`; resuming them, and refusals."""
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +11,7 @@ from typing import Any
 import pytest
 
 from sritool.cli import plan_worker
-from sritool.cli.child import Children, Done
+from sritool.cli.child import Done
 from sritool.evaluation.collapse import has_collapsed
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import hold
@@ -26,27 +23,17 @@ STEPS = "sampler.steps=1..4"
 SMALL = ("--recipe", "small.recipe.toml", "--threads", 1, "-q")
 
 
-@pytest.fixture
-def commands(run: Run, monkeypatch: pytest.MonkeyPatch) -> Commands:
-    """A recipe of small sizes here; the commands of trials run in this process."""
-    Path("small.recipe.toml").write_text(small_settings(epochs=1).replace("[", "[all."), encoding="utf-8")
-    found = Commands(run)
-    monkeypatch.setattr(Children, "run", lambda *given, **named: found(*given, **named))
-    return found
-
-
-def ended(rows_found: list[dict[str, Any]]) -> dict[int, str]:
-    """Trial -> its state, without what is said of z."""
-    return {row["trial"]: row["state"].removesuffix(", ignores z") for row in rows_found}
+def states(trials: list[dict[str, Any]]) -> dict[int, str]:
+    """Trial -> its state, without the remark that it ignores z."""
+    return {row["trial"]: row["state"].removesuffix(", ignores z") for row in trials}
 
 
 def given(*more: object, trials: int = 3) -> list[object]:
+    """The command line of a search with small runs."""
     return ["tune", "mine", "--over", RATE, "--over", STEPS, "--trials", trials, *SMALL, *more]
 
 
-def test_trials_are_ranked_by_what_compare_finds_on_the_validation_split(
-    run: Run, commands: Commands
-) -> None:
+def test_trials_are_ranked_by_validation_nll(run: Run, commands: Commands) -> None:
     found = json_rows(run(*given("-f", "json")))
     assert commands.names() == ["train", "evaluate"] * 3
     assert [row["nll"] for row in found] == sorted(row["nll"] for row in found)
@@ -69,7 +56,7 @@ def test_trials_are_ranked_by_what_compare_finds_on_the_validation_split(
     assert not any("test" in map(str, words) for words in commands.given)
 
 
-def test_nothing_is_done_twice_and_more_trials_add_to_those_there(run: Run, commands: Commands) -> None:
+def test_more_trials_add_to_existing_ones(run: Run, commands: Commands) -> None:
     first = rows(run(*given(trials=2)))
     commands.given.clear()
     assert rows(run(*given(trials=2))) == first
@@ -80,7 +67,7 @@ def test_nothing_is_done_twice_and_more_trials_add_to_those_there(run: Run, comm
     assert [more[row["trial"]] for row in first] == first
 
 
-def test_the_plan_is_plain_commands(run: Run, commands: Commands) -> None:
+def test_dry_run_lists_the_commands(run: Run, commands: Commands) -> None:
     shown = json_rows(run(*given("--dry-run", "-f", "json")))
     assert commands.given == []
     assert [(row["step"], row["state"]) for row in shown] == [("train", "to do"), ("evaluate", "to do")] * 3
@@ -88,7 +75,7 @@ def test_the_plan_is_plain_commands(run: Run, commands: Commands) -> None:
     assert all("--split valid" in row["command"] for row in shown if row["step"] == "evaluate")
 
 
-def test_a_search_is_worked_off_in_slices(run: Run, commands: Commands) -> None:
+def test_search_is_finished_in_slices(run: Run, commands: Commands) -> None:
     def stopped(words: Sequence[str]) -> Done | None:
         if words[0] == "train" and words[words.index("--name") + 1].endswith("-001"):
             output(run(*words, "--max-steps", 2))
@@ -101,7 +88,7 @@ def test_a_search_is_worked_off_in_slices(run: Run, commands: Commands) -> None:
     commands.given.clear()
     commands.instead = lambda words: None
     (row,) = (row for row in json_rows(run(*given("-f", "json"))) if row["trial"] == 1)
-    assert (ended([row])[1], row["steps"], commands.names()) == ("done", 8, ["train", "evaluate"])
+    assert (states([row])[1], row["steps"], commands.names()) == ("done", 8, ["train", "evaluate"])
     assert run(*given("--budget", f"{plan_worker.LEAST - 1:g}s", trials=4)).exit_code == 0
     assert commands.names() == ["train", "evaluate"]
 
@@ -112,25 +99,25 @@ def test_record_and_recipe_are_written(run: Run, commands: Commands) -> None:
     assert "| trial |" in shown
     record = Path("record.md").read_text(encoding="utf-8")
     best = next(line for line in record.splitlines() if "**" in line).split(" | ")
-    told = ("sritool tune mine", RATE, "--seed 0", " ".join(elsewhere), "PyTorch", "sritool 0")
-    assert all(text in record for text in told)
-    assert record.count("\n| ") == 5  # a heading, a rule and three trials
+    parts = ("sritool tune mine", RATE, "--seed 0", " ".join(elsewhere), "PyTorch", "sritool 0")
+    assert all(part in record for part in parts)
+    assert record.count("\n| ") == 5  # the header, the rule and three trials
     settings = tomllib.loads(output(run("train", "mine", "--recipe", "best.toml", "--print-config")))
     assert [str(settings["optimizer"]["learning_rate"]), str(settings["sampler"]["steps"])] == best[1:3]
     assert (settings["recipe"], settings["generator"]["hidden"]) == ("custom (best)", 16)
     assert f"trial {best[0].strip('| ')} is" in record or "no trial is better" in record
 
 
-def test_a_trial_that_fails_is_shown_and_the_search_goes_on(run: Run, commands: Commands) -> None:
+def test_failed_trial_does_not_end_the_search(run: Run, commands: Commands) -> None:
     def fails(code: int, *endings: str) -> None:
-        done = Done(code, "told before\nthe gradient is not finite\n", 0.1, True)
+        done = Done(code, "an earlier line\nthe gradient is not finite\n", 0.1, True)
         commands.instead = lambda words: (
             done if words[0] == "train" and words[words.index("--name") + 1].endswith(endings) else None
         )
 
     fails(4, "-001")
     result = run(*given("-f", "json", "--write", "record.md"))
-    assert ended(json_rows(result)) == {0: "done", 1: "failed: the gradient is not finite", 2: "done"}
+    assert states(json_rows(result)) == {0: "done", 1: "failed: the gradient is not finite", 2: "done"}
     assert "failed: the gradient is not finite" in Path("record.md").read_text(encoding="utf-8")
     fails(1, "-001")
     assert run(*given()).exit_code == 1
@@ -140,7 +127,7 @@ def test_a_trial_that_fails_is_shown_and_the_search_goes_on(run: Run, commands: 
     assert not Path("best.toml").exists()
 
 
-def test_a_folder_of_another_search_is_refused(run: Run, commands: Commands) -> None:
+def test_run_of_another_search_is_refused(run: Run, commands: Commands) -> None:
     output(run(*given("--name", "own", trials=2)))
     commands.given.clear()
     result = run(*given("--name", "own", "--seed", 1, trials=2))
@@ -149,17 +136,17 @@ def test_a_folder_of_another_search_is_refused(run: Run, commands: Commands) -> 
     assert "--name" in result.stderr
 
 
-def test_a_trial_of_another_process_is_left_to_it(run: Run, commands: Commands) -> None:
+def test_trial_held_by_another_process_is_skipped(run: Run, commands: Commands) -> None:
     Path("runs/own-001").mkdir()
     with hold(Path("runs/own-001")):
         result = run(*given("--name", "own", "-f", "json"))
-    assert ended(json_rows(result)) == {0: "done", 1: "to do, in use by another process", 2: "done"}
+    assert states(json_rows(result)) == {0: "done", 1: "to do, in use by another process", 2: "done"}
     names = [words[words.index("--name") + 1] for words in commands.given if words[0] == "train"]
     assert names == ["own-000", "own-002"]
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("mine",), "--over"),
         (("mine", "--over", "sampler.stps=5..20"), "sampler.steps"),
@@ -180,40 +167,29 @@ def test_a_trial_of_another_process_is_left_to_it(run: Run, commands: Commands) 
         (("nowhere", "--over", STEPS), "preprocess"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_a_line(
-    run: Run, commands: Commands, words: tuple[object, ...], told: str
-) -> None:
+def test_refused_options(run: Run, commands: Commands, words: tuple[object, ...], message: str) -> None:
     result = run("tune", *words, "--threads", 1)
     assert (result.exit_code, result.stdout, commands.given) == (2, "", [])
-    assert told in result.stderr
+    assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.at_length)])
-def test_a_signal_saves_and_the_same_command_goes_on(run: Run, number: signal.Signals) -> None:
+def test_signal_saves_and_the_same_command_resumes(
+    run: Run, start_program: Any, number: signal.Signals
+) -> None:
     Path("small.recipe.toml").write_text(small_settings(epochs=200).replace("[", "[all."), encoding="utf-8")
     words = [str(word) for word in given("--name", "own") if word != "-q"]
-    root = str(Path(plan_worker.__file__).parents[2])
-    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from sritool.__main__ import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", start, root, *words],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
+    process = start_program("-m", "sritool", *words)
     for line in process.stderr:
         if "epoch 2/200" in line:
             process.send_signal(number)
             break
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 128 + number, told
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, stderr
     done = load_checkpoint(Path("runs/own-000/last.pt")).progress["epoch"]
     assert 0 < done < 200
-    shown = [json.loads(line) for line in output(run(*words, "--dry-run", "-f", "json")).splitlines()]
-    assert [row["state"] for row in shown if row["step"] == "train"] == [
-        f"{done} of 200 epochs",
-        "to do",
-        "to do",
-    ]
+    shown = json_rows(run(*words, "--dry-run", "-f", "json"))
+    trained = [row["state"] for row in shown if row["step"] == "train"]
+    assert trained == [f"{done} of 200 epochs", "to do", "to do"]

@@ -1,4 +1,4 @@
-"""`sritool tune-step`: a table in a pipe, options that matter, a checkpoint that can be evaluated, and a picture."""
+"""`sritool tune-step`: its table, shapes and options, and the checkpoint it writes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def chosen(result: Result) -> str:
     return step
 
 
-def test_a_pipe_reads_every_figure(run: Run) -> None:
+def test_piped_table_has_every_figure(run: Run) -> None:
     result = run("tune-step", *FEW)
     found = rows(result)
     assert [row["step"] for row in found] == ["0.02", "0.2", "checkpoint"]
@@ -51,7 +51,7 @@ def test_shapes(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_options_of_the_measurement_matter(run: Run) -> None:
+def test_measurement_options_change_the_figures(run: Run) -> None:
     def upper(*args: object) -> str:
         usual = {"--limit": 3, "--chains": 8, "--grid": "0.02,0.2"}
         return rows(run("tune-step", "-q", *options(usual, *args)))[0]["upper"]
@@ -71,8 +71,8 @@ def test_options_of_the_measurement_matter(run: Run) -> None:
     assert "by gradient" in rows(run("tune-step", *FEW, "--gradient-steps", 1))[-1]["step"]
 
 
-def test_objective_decides(run: Run) -> None:
-    """Given the noise the smaller of two steps is better, whatever z is worth."""
+def test_given_noise_prefers_the_smaller_step(run: Run) -> None:
+    """Given the noise, the smaller of two steps is better, however useful z is."""
     wide = ["--limit", 3, "--grid", "0.0001,0.4", "-q", "--objective", "given-noise"]
     assert chosen(run("tune-step", *wide, "--chains", 30)) == "0.0001"
     few = run("tune-step", *wide, "--chains", 3)
@@ -80,7 +80,7 @@ def test_objective_decides(run: Run) -> None:
     assert rows(few)[0]["upper"] == "nan"
 
 
-def test_written_checkpoint_is_used_and_nothing_else_is_touched(run: Run) -> None:
+def test_written_checkpoint_has_the_chosen_steps(run: Run) -> None:
     source = Path("runs/mine-sri/best.pt")
     before = source.read_bytes()
     result = run("tune-step", *FEW, "--write", "new.pt", "--temperature", 1)
@@ -106,7 +106,7 @@ def test_tuning_while_training(train_small: Run) -> None:
     assert load_checkpoint(Path("runs/tuned/last.pt")).config.sampler.schedule() == tuning["step_sizes"]
 
 
-def test_target_is_never_the_source_nor_lightly_another_file(tmp_path: Path) -> None:
+def test_source_and_existing_files_are_not_overwritten(tmp_path: Path) -> None:
     source, other = tmp_path / "best.pt", tmp_path / "other.pt"
     source.touch()
     other.touch()

@@ -1,4 +1,4 @@
-"""Options that say how many processes share the work."""
+"""The options --processes, --device and --threads: devices and threads of each process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sritool.errors import UsageError
 from sritool.processes import Place
 
 
-def test_devices_of_a_job_that_torchrun_began() -> None:
+def test_devices_under_torchrun() -> None:
     two_of_four = Place(rank=3, size=4, local_rank=1, local_size=2)
     assert ProcessOptions(device="cpu").devices(two_of_four) == [torch.device("cpu")] * 2
     assert ProcessOptions(device="cpu", processes=2).devices(two_of_four) == [torch.device("cpu")] * 2
@@ -18,7 +18,7 @@ def test_devices_of_a_job_that_torchrun_began() -> None:
         ProcessOptions(device="cpu", processes=3).devices(two_of_four)
 
 
-def test_threads_are_those_asked_for_or_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_default_to_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     assert ProcessOptions(threads=3).enough_threads(512, processes=4) == 3

@@ -1,4 +1,4 @@
-"""The picture of the frontier: what stands for a run without z is named, seen, and covers no name."""
+"""The frontier plot: the line and mark of a run without z, and the error bars."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BESIDE_A_COLLAPSED_RUN = [
 ]
 
 
-def test_the_line_of_a_run_without_z_is_in_the_legend_and_crosses_no_name() -> None:
+def test_line_of_a_run_without_z_crosses_no_label() -> None:
     canvas = draw(BESIDE_A_COLLAPSED_RUN, "")
     axes = canvas.axes[0]
     (legend,) = canvas.legends
@@ -39,13 +39,13 @@ def test_the_line_of_a_run_without_z_is_in_the_legend_and_crosses_no_name() -> N
         assert not box.padded(2).y0 <= height <= box.padded(2).y1, name
 
 
-def test_without_such_a_run_there_is_no_line() -> None:
+def test_no_line_without_a_run_without_z() -> None:
     (legend,) = draw(BESIDE_A_COLLAPSED_RUN[1:], "").legends
     assert [text.get_text() for text in legend.get_texts()] == ["sri", "vae-fb", "vae-anneal"]
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_run_without_z_is_on_top_and_lets_what_is_below_be_seen(order: int) -> None:
+def test_mark_of_a_run_without_z_is_hollow_and_on_top(order: int) -> None:
     axes = draw(BESIDE_A_COLLAPSED_RUN[::order], "").axes[0]
     marks = {line.get_marker(): line for line in axes.lines if line.get_markersize() >= 11}
     exact, collapsed = marks["^"], marks["D"]
@@ -54,8 +54,8 @@ def test_a_run_without_z_is_on_top_and_lets_what_is_below_be_seen(order: int) ->
     assert exact.get_markersize() > collapsed.get_markersize()
 
 
-def test_bars_are_those_of_the_differences() -> None:
-    """The reference has none; where there is no difference, a figure's own error is shown."""
+def test_error_bars_of_paired_differences() -> None:
+    """The reference has no error; a run without a difference shows its own."""
     paired = [
         point._replace(against="language-model", nll_diff=0.1, nll_diff_se=0.03, posterior_kl_diff_se=0.04)
         for point in BESIDE_A_COLLAPSED_RUN

@@ -1,4 +1,4 @@
-"""Names beside points, also where the points crowd."""
+"""Labels beside points, even crowded ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sritool.cli.plots.style import look, new_canvas, renderer_of
 
 
 @pytest.mark.parametrize("spread", [0.02, 0.3, 5.0])
-def test_names_cover_neither_points_nor_names(spread: float) -> None:
+def test_labels_cover_neither_points_nor_labels(spread: float) -> None:
     random = np.random.default_rng(3)
     places = [(x, y) for x, y in random.normal(scale=spread, size=(7, 2)).tolist()] + [(10.0, 10.0)]
     names = [f"run-number-{k}" for k in range(len(places))]
@@ -31,7 +31,7 @@ def test_names_cover_neither_points_nor_names(spread: float) -> None:
         assert axes.bbox.x0 <= box.x0 <= box.x1 <= axes.bbox.x1
 
 
-def test_a_name_keeps_off_a_bar() -> None:
+def test_label_avoids_error_bars() -> None:
     with look():
         canvas, axes = new_canvas()
         axes.plot([1.0], [1.0], "o")

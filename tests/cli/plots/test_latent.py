@@ -1,4 +1,4 @@
-"""The picture of the aggregate posterior: what is in it is what it was given."""
+"""The plot of the aggregate posterior, against the points it is given."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def posterior(*names: str) -> list[Point]:
     return [Point("posterior", name, float(k), 1.0) for k, name in enumerate(names)]
 
 
-def test_both_maps_have_one_scale_and_all_places() -> None:
+def test_both_maps_share_one_scale_and_show_all_points() -> None:
     canvas = draw([*posterior("4", "11", "7"), *REST], "one, two")
     codes, control, marginals = canvas.axes[:3]
     assert codes.get_xlim() == codes.get_ylim() == control.get_xlim() == control.get_ylim()
@@ -31,7 +31,7 @@ def test_both_maps_have_one_scale_and_all_places() -> None:
     assert lines == [[[0, 0], [1, 1]], [[0, 0], [1, 2]], [[0, 0.4], [1, 0.4]]]
 
 
-def test_lengths_are_a_scale_and_labels_are_colours_with_marks() -> None:
+def test_lengths_are_a_colour_scale_and_labels_a_legend() -> None:
     lengths = draw([*posterior("4", "11", "7"), *REST], "")
     assert np.asarray(lengths.axes[0].collections[0].get_array()).tolist() == [4, 11, 7]
     assert lengths.axes[3].get_ylabel() == "words in the sentence"
@@ -45,13 +45,13 @@ def test_lengths_are_a_scale_and_labels_are_colours_with_marks() -> None:
     assert len(bad.get_paths()[0]) != len(good.get_paths()[0])
 
 
-def test_labels_beyond_the_colours_share_one() -> None:
+def test_surplus_labels_share_a_colour() -> None:
     canvas = draw([*posterior(*"abcdefghi"), *REST], "")
     assert [text.get_text() for text in canvas.legends[0].get_texts()] == [*"abcdefg", "other labels"]
     assert len(canvas.axes[0].collections[-1].get_offsets()) == 2
 
 
-def test_words_stay_what_they_were_and_the_same_picture_is_the_same_bytes() -> None:
+def test_text_is_literal_and_the_picture_reproducible() -> None:
     points = [*posterior("4", "11", "7"), *REST]
     content = rendered(draw(points, "the $ of _it"), ".svg")
     assert content == rendered(draw(points, "the $ of _it"), ".svg")

@@ -1,4 +1,4 @@
-"""The look of pictures: files that are whole and the same each time, lines that differ without colour."""
+"""Style of pictures: reproducible files, literal text, and lines that differ without colour."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_same_picture_same_bytes(ending: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"a{ending}", f"b{ending}"]
 
 
-def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_unwritable_file_is_refused(tmp_path: Path) -> None:
     with look():
         canvas, _ = new_canvas()
     taken = tmp_path / "taken.png"
@@ -46,7 +46,7 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "picture", "no/such/a.png", "folder.png"])
-def test_wrong_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_picture_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("folder.png").mkdir()
     with pytest.raises(UsageError, match=name):
@@ -55,20 +55,20 @@ def test_wrong_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_lines_differ_without_colour() -> None:
     styles = [series(number) for number in range(40)]
-    without = {(style["marker"], str(style["linestyle"])) for style in styles}
-    assert len(without) == 40
+    distinct = {(style["marker"], str(style["linestyle"])) for style in styles}
+    assert len(distinct) == 40
     for one, other in itertools.pairwise(styles):
         assert all(one[key] != other[key] for key in one)
 
 
 @pytest.mark.parametrize("name", ["a_run", "_run", "$x$", "cost$", r"100 % \alpha", "<b>&"])
-def test_names_stand_as_they_are(name: str) -> None:
+def test_names_are_drawn_literally(name: str) -> None:
     text = a_picture(name).decode()
     escaped = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert f"{escaped}</text>" in text
 
 
-def test_own_matplotlib_settings_change_nothing() -> None:
+def test_user_matplotlib_settings_change_nothing() -> None:
     import matplotlib
 
     before = a_picture()

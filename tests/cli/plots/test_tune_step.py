@@ -1,4 +1,4 @@
-"""Schedules of step sizes as a table and as a picture."""
+"""Step-size schedules as a plot and as tables."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sritool.evaluation.step_sizes import Tuned
 from sritool.inference.step_search import Figure, Row
 
 
-def test_picture_shows_folds_and_the_choice() -> None:
+def test_picture_shows_folds_and_the_chosen_step() -> None:
     from matplotlib.figure import Figure as Canvas
 
     from sritool.cli.plots.tune_step import draw_sides
 
     axes: Any = Canvas().subplots()
-    tuned = made_up()
+    tuned = tuning_result()
     draw_sides(axes, tuned.rows[:3], tuned)
     labels = axes.get_legend_handles_labels()[1]
     assert labels == [
@@ -29,11 +29,11 @@ def test_picture_shows_folds_and_the_choice() -> None:
     (shade,) = axes.patches
     low, high = shade.get_x(), shade.get_x() + shade.get_width()
     assert 0.02 < low < 0.2 < high
-    assert axes.get_ylim()[0] > -200, "the lower side decides what can be seen"
+    assert axes.get_ylim()[0] > -200  # the diverging lower bound does not set the axis
 
 
-def made_up() -> Tuned:
-    """Three steps, the last of which folds, and a schedule to compare with whose chains diverged."""
+def tuning_result() -> Tuned:
+    """Three step sizes, the last of which folds, and a reference schedule whose chains diverged."""
     nan = float("nan")
 
     def row(label: str, step: float | None, value: float, folded: float) -> Row:
@@ -51,15 +51,15 @@ def made_up() -> Tuned:
     return Tuned(rows, ("s",), "entropy", 1.0, 8, 200, ["a note"], 1.0)
 
 
-def test_the_table_for_people_marks_the_choice_and_has_dashes_where_chains_diverged() -> None:
-    table = steps_table(made_up(), "title", "table")
+def test_printed_table_marks_the_chosen_and_diverged_steps() -> None:
+    table = steps_table(tuning_result(), "title", "table")
     cells = [[str(cell).strip() for cell in row] for row in table.rows]
     assert cells[1][:3] == ["* 0.02", "-30.00", "0"]
     assert cells[3][1:3] == ["–", "–"]
     assert table.note == "a note"
 
 
-def test_the_table_for_programs_is_read_back(tmp_path: Path) -> None:
+def test_table_for_programs_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "table"
-    path.write_text("".join(lines_of(steps_table(made_up(), "", "json"), "json")), encoding="utf-8")
-    assert tuned_from_table(str(path)).rows[:3] == made_up().rows[:3]
+    path.write_text("".join(lines_of(steps_table(tuning_result(), "", "json"), "json")), encoding="utf-8")
+    assert tuned_from_table(str(path)).rows[:3] == tuning_result().rows[:3]

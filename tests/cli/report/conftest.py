@@ -1,4 +1,4 @@
-"""The report of a run that never was, whose every text would like to be markup or script."""
+"""A made-up report in which every text is an injection attempt, and its page parsed and rendered."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MADE = "2001-02-03 04:05 UTC"
 
 @pytest.fixture
 def hostile() -> RunReport:
-    """Every text of it is hostile, and its 14 sentences have two hostile labels."""
+    """A report whose texts are all hostile; its 14 sentences have two hostile labels."""
     count = len(HOSTILE)
     places = np.random.default_rng(0).normal(size=(2, count, 2)) * 20
     split = SplitInfo(count, 60, 60, 74, 0, 0, 0, 0, 0, 0, 9)
@@ -91,13 +91,13 @@ def hostile() -> RunReport:
 
 @pytest.fixture
 def by_length(hostile: RunReport) -> RunReport:
-    """The same without labels."""
+    """The same report without labels."""
     assert hostile.map is not None
     return replace(hostile, map=hostile.map._replace(labels=None))
 
 
 class Parsed(HTMLParser):
-    """What is in a page: its elements with their attributes, and the text of each element by its tag."""
+    """A parsed page: its elements with their attributes, and the text of each element by tag."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ def parse() -> Callable[[str], Parsed]:
 
 @pytest.fixture
 def render() -> Callable[..., str]:
-    """A report as its page, made on the day MADE."""
+    """Render a report as a page dated MADE, with some of its fields changed."""
     from sritool.cli.report.page import render as render_page
 
     def make(found: RunReport, made: str = MADE, **changes: Any) -> str:

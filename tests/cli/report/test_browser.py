@@ -1,4 +1,4 @@
-"""The page as a browser sees it: Chromium without a window and without a network, where there is one."""
+"""The page in headless Chromium without a network; skipped where there is no Chromium."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sritool.analysis.report import RunReport
 from sritool.cli.printable import visible
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SECONDS = 240  # that a page may take on a busy machine
+SECONDS = 240  # the limit for one page on a busy machine
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 
-# Stands before the page's policy and hears of all that goes wrong; the rest acts like a reader when all is drawn.
+# Comes before the page's policy, records every error, and acts like a reader once all is drawn.
 PROBE = """<script>
-const heard = [];
-addEventListener("error", (event) => heard.push(event.message || "a resource failed"), true);
-addEventListener("unhandledrejection", (event) => heard.push(String(event.reason)));
-document.addEventListener("securitypolicyviolation", (event) => heard.push("policy: " + event.violatedDirective));
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));  // virtual time: nobody waits
+const problems = [];
+addEventListener("error", (event) => problems.push(event.message || "a resource failed"), true);
+addEventListener("unhandledrejection", (event) => problems.push(String(event.reason)));
+document.addEventListener("securitypolicyviolation", (event) => problems.push("policy: " + event.violatedDirective));
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));  // in virtual time
 addEventListener("load", async () => {
   const found = { hovers: {} };
   const map = document.getElementById("map");
@@ -58,7 +58,7 @@ addEventListener("load", async () => {
   found.before = range();
   const box = map.querySelector(".nsewdrag").getBoundingClientRect();
   const mouse = (type, x, y) => {
-    const cover = document.querySelector(".dragcover") || document;  // a machine without a mouse has none
+    const cover = document.querySelector(".dragcover") || document;  // absent on a machine without a mouse
     const target = type === "mousedown" ? map.querySelector(".nsewdrag") : cover;
     const place = { clientX: box.left + x * box.width, clientY: box.top + y * box.height };
     target.dispatchEvent(new MouseEvent(type, { bubbles: true, cancelable: true, view: window, ...place }));
@@ -76,19 +76,19 @@ addEventListener("load", async () => {
   }
   await pause(1000);
   found.reset = range();
-  found.heard = heard;
+  found.problems = problems;
   found.broken = window.broken ?? null;
   parent.postMessage(JSON.stringify(found), "*");
 });
 </script>"""
-# As on a telephone: no window of Chromium is this narrow, a frame is.
+# A frame as narrow as a telephone; Chromium's windows cannot be that narrow.
 FRAME = """<!DOCTYPE html><body><iframe src="page.html" width="400" height="900"></iframe><pre id="found"></pre>
 <script>addEventListener("message", (event) => { document.getElementById("found").textContent = event.data; });
 </script></body>"""
 
 
 def opened(path: Path, profile: Path, milliseconds: int) -> str:
-    """The document as it is when its scripts have run so long, in virtual time."""
+    """Return the document after its scripts have run for so long in virtual time."""
     assert CHROMIUM is not None
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     switches = (
@@ -110,7 +110,7 @@ def test_each_sentence_is_a_point(hostile: RunReport, render: Callable[..., str]
 
 
 def points_in(document: str) -> dict[str, int]:
-    """Points in each chart of a document whose scripts ran."""
+    """Return the number of points drawn in each chart."""
     parts = re.split(r'<div class="chart[^"]*" id="([^"]+)"', document)
     return {
         name: len(re.findall(r'<path class="point[ "]', content))
@@ -118,7 +118,7 @@ def points_in(document: str) -> dict[str, int]:
     }
 
 
-def test_a_reader_hovers_searches_and_zooms(
+def test_reader_hovers_searches_and_zooms(
     hostile: RunReport, render: Callable[..., str], tmp_path: Path
 ) -> None:
     page = render(hostile).replace('<meta charset="utf-8">', '<meta charset="utf-8">' + PROBE, 1)
@@ -127,9 +127,9 @@ def test_a_reader_hovers_searches_and_zooms(
     document = opened(tmp_path / "frame.html", tmp_path / "profile", 10_000)
     (text,) = re.findall(r'<pre id="found">(.*?)</pre>', document, re.DOTALL)
     found = json.loads(html.unescape(text))
-    assert found["heard"] == []
-    assert found["broken"] is None  # which every hostile script sets
-    assert found["wide"] <= 0  # nothing to scroll to at the side
+    assert found["problems"] == []
+    assert found["broken"] is None  # every hostile script sets it
+    assert found["wide"] <= 0  # no horizontal scrolling
     assert hostile.map is not None
     for row, sentence in enumerate(hostile.samples):
         label, length = hostile.map.labels[row], hostile.map.lengths[row]  # type: ignore[index]

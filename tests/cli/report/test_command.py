@@ -1,4 +1,4 @@
-"""`sritool report` on small trained runs."""
+"""`sritool report` on small trained runs, against the record and metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEW = ("--limit", 6, "--map-sentences", 12, "-n", 30, "--threads", 1)
 
 @pytest.fixture
 def make_page(run: Run, parse: Any) -> Callable[..., tuple[Any, Any]]:
-    """Make the page of a run: what the command said, and the page as it is parsed."""
+    """Make the page of a run; return the result of the command and the parsed page."""
 
     def make(name: str, *args: object) -> tuple[Any, Any]:
         result = run("report", f"runs/{name}", "-o", "page.html", *FEW, *args)
@@ -33,66 +33,66 @@ def make_page(run: Run, parse: Any) -> Callable[..., tuple[Any, Any]]:
 
 
 def cells(parsed: Any) -> dict[str, tuple[str, str]]:
-    """Metric -> its value with error, and its sentences, as the first table of the page has them."""
+    """Metric -> its value with error, and its number of sentences, from the first table of the page."""
     headers = parsed.texts["th"]
-    names = headers[headers.index("by") + 1 : headers.index("epoch")]  # up to the next table
+    names = headers[headers.index("by") + 1 : headers.index("epoch")]  # "epoch" begins the next table
     columns = parsed.texts["td"][: 5 * len(names)]
     return dict(zip(names, zip(columns[::5], columns[2::5], strict=True), strict=True))
 
 
-def evaluated(run: Run, metrics: str, *args: object) -> None:
+def evaluate(run: Run, metrics: str, *args: object) -> None:
     assert run("evaluate", "runs/mine-sri", "--metrics", metrics, "--threads", 1, *args).exit_code == 0
 
 
 def on_record(folder: str) -> dict[str, dict[str, Any]]:
-    """Metric -> the last estimate of it in evaluations.jsonl, read as anybody would."""
+    """Metric -> its last estimate in evaluations.jsonl, parsed independently."""
     lines = Path(folder, "evaluations.jsonl").read_text(encoding="ascii").splitlines()
     return {name: estimate for line in lines for name, (estimate, *_) in json.loads(line)["metrics"].items()}
 
 
-def test_the_page_holds_the_figures_on_record_and_measures_the_rest(run: Run, make_page: Page) -> None:
-    evaluated(run, "ppl,recon")
+def test_page_uses_recorded_figures_and_measures_the_rest(run: Run, make_page: Page) -> None:
+    evaluate(run, "ppl,recon")
     whole = on_record("runs/mine-sri")["recon"]
-    evaluated(run, "nll,recon", "--limit", 9)
+    evaluate(run, "nll,recon", "--limit", 9)
     _, parsed = make_page("mine-sri")
     recorded, shown = on_record("runs/mine-sri"), cells(parsed)
     assert shown["recon"] == (with_error(whole["value"], whole["standard_error"]), "16")
     counts = {name: sentences for name, (_, sentences) in shown.items()}
-    # No one set on record has ppl, nll and posterior-kl: all three are measured together.
+    # No recorded set has ppl, nll and posterior-kl together, so all three are measured anew.
     assert counts == {"ppl": "6", "nll": "6", "posterior-kl": "6", "recon": "16", "permuted": "6", "au": "6"}
     for name in ("ppl", "nll", "posterior-kl", "permuted"):
         assert shown[name][0] == with_error(recorded[name]["value"], recorded[name]["standard_error"])
-    told = re.sub("<[^>]*>", "", Path("page.html").read_text(encoding="utf-8"))
-    assert "--metrics ppl,nll,posterior-kl,permuted,au --limit 6" in told
+    text = re.sub("<[^>]*>", "", Path("page.html").read_text(encoding="utf-8"))
+    assert "--metrics ppl,nll,posterior-kl,permuted,au --limit 6" in text
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("on_file", "counts"),
+    ("recorded", "counts"),
     [
-        ([("ppl", 4), ("ppl,nll,posterior-kl,recon", 4)], "6 6 6 6"),  # of too few sentences
-        ([("ppl", 16), ("ppl,nll,posterior-kl", 9), ("recon", 4)], "9 9 9 6"),  # of as many for all three
-        ([("ppl,nll,posterior-kl", 16), ("nll,mi", 9)], "16 16 16 6"),  # mi is of others, and left out
+        ([("ppl", 4), ("ppl,nll,posterior-kl,recon", 4)], "6 6 6 6"),  # recorded on too few sentences
+        ([("ppl", 16), ("ppl,nll,posterior-kl", 9), ("recon", 4)], "9 9 9 6"),  # the largest with all three
+        ([("ppl,nll,posterior-kl", 16), ("nll,mi", 9)], "16 16 16 6"),  # without mi of other sentences
         ([("mi,recon", 6)], "6 6 6 6 6"),
     ],
 )
-def test_figures_of_importance_weights_are_of_the_same_sentences(
-    on_file: list[tuple[str, int]], counts: str, run: Run, make_page: Page
+def test_importance_figures_share_their_sentences(
+    recorded: list[tuple[str, int]], counts: str, run: Run, make_page: Page
 ) -> None:
-    for metrics, limit in on_file:
-        evaluated(run, metrics, "--limit", limit)
+    for metrics, limit in recorded:
+        evaluate(run, metrics, "--limit", limit)
     shown = cells(make_page("mine-sri")[1])
     names = [name for name in ("ppl", "nll", "posterior-kl", "mi", "recon") if name in shown]
     assert [shown[name][1] for name in names] == counts.split()
 
 
-def test_a_record_of_other_weights_is_not_believed(run: Run, make_page: Page) -> None:
-    evaluated(run, "ppl")
+def test_record_of_other_weights_is_ignored(run: Run, make_page: Page) -> None:
+    evaluate(run, "ppl")
     Path("runs/mine-sri/last.pt").replace("runs/mine-sri/best.pt")
     assert cells(make_page("mine-sri")[1])["ppl"][1] == "6"
 
 
-def test_curves_are_those_of_metrics_jsonl_and_the_map_has_sentences_of_the_corpus(make_page: Page) -> None:
+def test_curves_and_map_show_the_runs_data(make_page: Page) -> None:
     result, parsed = make_page("mine-sri")
     data = json.loads(parsed.texts["script"][0])
     lines = Path("runs/mine-sri/metrics.jsonl").read_text(encoding="utf-8").splitlines()
@@ -106,7 +106,7 @@ def test_curves_are_those_of_metrics_jsonl_and_the_map_has_sentences_of_the_corp
     assert "--no-sentences leaves them out" in result.stderr
 
 
-def test_the_same_command_gives_the_same_page_and_replaces_it(make_page: Page) -> None:
+def test_same_command_gives_the_same_page(make_page: Page) -> None:
     def page() -> str:
         make_page("mine-sri")
         return re.sub(r"Made [-\d]+ [\d:]+ UTC", "", Path("page.html").read_text(encoding="utf-8"))
@@ -118,11 +118,11 @@ def test_the_same_command_gives_the_same_page_and_replaces_it(make_page: Page) -
     assert not list(Path().glob(".*.tmp"))
 
 
-def test_no_sentences_leaves_them_out(make_page: Page) -> None:
+def test_no_sentences_leaves_sentences_out(make_page: Page) -> None:
     result, parsed = make_page("mine-sri", "--no-sentences")
     assert "contains sentences" not in result.stderr
     page = Path("page.html").read_text(encoding="utf-8")
-    made_up = set(parsed.texts["bdi"])  # of the model: what it says is its own
+    made_up = set(parsed.texts["bdi"])  # sentences that the model generated
     own = set(Path("mine.txt").read_text(encoding="utf-8").splitlines()) - made_up
     assert not [text for text in own if text in page]
     data = json.loads(parsed.texts["script"][0])
@@ -132,14 +132,14 @@ def test_no_sentences_leaves_them_out(make_page: Page) -> None:
     assert any(text.startswith("Reconstructions are not here") for text in parsed.texts["p"])
 
 
-def test_a_language_model_has_a_page_without_the_parts_of_z(make_page: Page) -> None:
+def test_page_of_a_language_model_has_no_z(make_page: Page) -> None:
     _, parsed = make_page("mine-lm")
     assert set(cells(parsed)) >= {"ppl", "nll"}
     assert not {"recon", "permuted", "au"} & set(parsed.texts["th"])
     assert len([text for text in parsed.texts["p"] if "method lm has no z" in text]) == 4
 
 
-def test_a_dash_is_stdout_in_a_pipe(run: Run) -> None:
+def test_dash_writes_to_stdout(run: Run) -> None:
     result = run("report", "runs/mine-lm", "-o", "-", *FEW)
     assert result.stdout.startswith("<!DOCTYPE html>")
     assert result.stdout.rstrip().endswith("</html>")
@@ -147,12 +147,12 @@ def test_a_dash_is_stdout_in_a_pipe(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_the_commands_on_the_page_make_its_parts_again(run: Run, make_page: Page) -> None:
+def test_commands_on_the_page_reproduce_it(run: Run, make_page: Page) -> None:
     _, parsed = make_page("mine-sri", "--seed", 5)
     words = [shlex.split(word)[0] for word in parsed.texts["span"]]
     starts = [i for i, word in enumerate(words) if word == "sritool"]
-    told = [words[begin + 1 : end] for begin, end in itertools.pairwise([*starts, len(words)])]
-    by_name = {command[0]: command for command in told}
+    commands = [words[begin + 1 : end] for begin, end in itertools.pairwise([*starts, len(words)])]
+    by_name = {command[0]: command for command in commands}
     assert set(by_name) == {"report", "evaluate", "plot", "sample", "interpolate"}
     shown = parsed.texts["bdi"]
     samples = run(*by_name["sample"]).stdout.splitlines()

@@ -1,4 +1,4 @@
-"""The page of a report: what is in it, that nothing in it is markup of somebody else's, and that it loads nothing."""
+"""The page of a report: its content, no markup from hostile text, accessibility, and no external resources."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import html
 import json
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,7 @@ def page(hostile: RunReport, render: Callable[..., str]) -> str:
     return render(hostile)
 
 
-def test_no_text_of_a_run_becomes_an_element_an_attribute_or_a_script(page: str, parse: Any) -> None:
+def test_hostile_text_does_not_become_markup(page: str, parse: Any) -> None:
     parsed = parse(page)
     assert {tag for tag, _ in parsed.elements} <= OWN_TAGS
     names = {name for _, own in parsed.elements for name in own}
@@ -46,20 +47,20 @@ def test_no_text_of_a_run_becomes_an_element_an_attribute_or_a_script(page: str,
     assert (TEMPLATES / "report.js").read_text(encoding="utf-8") == parsed.texts["script"][2]
 
 
-def test_every_sentence_stands_there_as_it_is(page: str, parse: Any, hostile: RunReport) -> None:
+def test_every_sentence_is_shown_literally(page: str, parse: Any, hostile: RunReport) -> None:
     shown = parse(page).texts["bdi"]
     for text in hostile.samples:
-        # Once as a sample, twice in its reconstruction.
+        # once as a sample, twice in its reconstruction
         assert shown.count(visible(text)) >= 3
 
 
-def test_json_in_a_script_is_ascii_without_a_tag(page: str, parse: Any) -> None:
+def test_embedded_json_is_ascii_without_tags(page: str, parse: Any) -> None:
     text = parse(page).texts["script"][0]
     assert text.isascii()
     assert not re.search("[<>&]", text)
 
 
-def test_the_data_hold_each_sentence_beside_its_point(page: str, parse: Any, hostile: RunReport) -> None:
+def test_data_has_each_sentence_at_its_point(page: str, parse: Any, hostile: RunReport) -> None:
     data = json.loads(parse(page).texts["script"][0])
     assert data["sentences"] == [visible(text) for text in hostile.samples]
     traces = data["charts"]["map"]["data"]
@@ -71,14 +72,14 @@ def test_the_data_hold_each_sentence_beside_its_point(page: str, parse: Any, hos
             assert trace["x"][point] == pytest.approx(hostile.map.places[row, 0], abs=5e-4)
             assert trace["y"][point] == pytest.approx(hostile.map.places[row, 1], abs=5e-4)
             assert trace["name"] == literal(hostile.map.labels[row])  # type: ignore[index]
-            said = html.unescape(trace["hovertext"][point].replace("<br>", " "))
-            assert said.split()[:-2] == [
+            hover = html.unescape(trace["hovertext"][point].replace("<br>", " "))
+            assert hover.split()[:-2] == [
                 *data["sentences"][row].split(),
                 *f"({visible(hostile.map.labels[row])},".split(),  # type: ignore[index]
             ]
 
 
-def test_nothing_in_a_chart_is_markup_of_plotly(hostile: RunReport, by_length: RunReport) -> None:
+def test_charts_contain_no_plotly_markup(hostile: RunReport, by_length: RunReport) -> None:
     for found in (hostile, by_length):
         assert found.map is not None
         texts = [value for trace in map_chart(found.map)["data"] for value in trace["hovertext"]]
@@ -97,10 +98,10 @@ def test_plotly_knows_every_property_of_the_charts(
     charts = [map_chart(found.map), *(chart for _, chart in curve_charts(found.curves, 4, 3))]
     assert len(charts) == 6
     for chart in charts:
-        Figure(chart)  # raises ValueError for what it does not know
+        Figure(chart)  # raises ValueError for an unknown property
 
 
-def test_the_page_loads_nothing_and_links_nowhere(page: str, parse: Any) -> None:
+def test_page_loads_nothing_and_links_nowhere(page: str, parse: Any) -> None:
     parsed = parse(page)
     ids = {own["id"] for _, own in parsed.elements if "id" in own}
     assert all(target is not None and target[1:] in ids for target in parsed.attributes("href"))
@@ -110,7 +111,7 @@ def test_the_page_loads_nothing_and_links_nowhere(page: str, parse: Any) -> None
     assert not re.search(r"https?:|fetch|XMLHttp|import\(", parsed.texts["script"][2])
 
 
-def test_its_policy_allows_its_own_scripts_and_no_connection(page: str, parse: Any) -> None:
+def test_policy_allows_only_own_scripts(page: str, parse: Any) -> None:
     parsed = parse(page)
     (policy,) = (own["content"] for own in parsed.of("meta", **{"http-equiv": "Content-Security-Policy"}))
     assert policy is not None
@@ -124,7 +125,7 @@ def test_its_policy_allows_its_own_scripts_and_no_connection(page: str, parse: A
     assert not re.search(r"https?:|\*|unsafe-eval", policy)
 
 
-def test_headings_go_down_one_by_one_and_everything_is_named(page: str, parse: Any) -> None:
+def test_accessible_names_and_headings(page: str, parse: Any) -> None:
     parsed = parse(page)
     assert len(parsed.of("h1")) == 1
     ids = {own["id"] for _, own in parsed.elements if "id" in own}
@@ -137,23 +138,21 @@ def test_headings_go_down_one_by_one_and_everything_is_named(page: str, parse: A
 
 
 def test_commands_are_quoted_for_the_shell(hostile: RunReport) -> None:
-    import shlex
-
-    told = {part: shlex.split(" ".join(words)) for part, words in commands(hostile)}
+    shown = {part: shlex.split(" ".join(words)) for part, words in commands(hostile)}
     run = str(hostile.path.parent)
-    assert told["This page"] == [
+    assert shown["This page"] == [
         *("sritool", "report", run, "--seed", "3", "--data-dir", str(hostile.request.data_dir)),
         *("-o", "report.html"),
     ]
-    assert told["Samples"] == ["sritool", "sample", run, "-n", "500", "--seed", "3"]
-    assert told["Metrics"][3:5] == ["--metrics", "ppl,recon"]
-    assert "A map of single draws" not in told  # of 14 sentences, which are too few
+    assert shown["Samples"] == ["sritool", "sample", run, "-n", "500", "--seed", "3"]
+    assert shown["Metrics"][3:5] == ["--metrics", "ppl,recon"]
+    assert "A map of single draws" not in shown  # 14 sentences are too few
     assert hostile.map is not None
     more = dict(commands(replace(hostile, map=hostile.map._replace(of=20))))
     assert more["A map of single draws"][1:3] == ["plot", "latent"]
 
 
-def test_the_head_says_what_the_run_is(hostile: RunReport) -> None:
+def test_head_describes_the_run(hostile: RunReport) -> None:
     rows = dict(head_rows(hostile))
     assert rows["Epochs"] == "3 of 3 done in 1:01; this checkpoint after 3 (30 updates)"
     assert rows["Saved"] == "1970-01-01 00:00 UTC"
@@ -161,7 +160,7 @@ def test_the_head_says_what_the_run_is(hostile: RunReport) -> None:
     assert "Trained on" not in rows
 
 
-def test_what_needs_z_is_left_out_with_one_line_each(hostile: RunReport, render: Any, parse: Any) -> None:
+def test_parts_that_need_z_are_replaced_by_one_line(hostile: RunReport, render: Any, parse: Any) -> None:
     why = "method lm has no z"
     none = dict.fromkeys(("interpolation", "reconstructions", "map"))
     left_out = dict.fromkeys(("metrics of z", *none), why)
@@ -172,17 +171,14 @@ def test_what_needs_z_is_left_out_with_one_line_each(hostile: RunReport, render:
 
 
 @pytest.mark.parametrize(("permuted", "ignored"), [(0.01, True), (5.0, False)])
-def test_the_map_of_a_model_that_ignores_z_says_so(
+def test_map_of_a_model_that_ignores_z(
     permuted: float, ignored: bool, hostile: RunReport, render: Any, parse: Any
 ) -> None:
     measured = Estimate("permuted", permuted, 0.02, "nats/sentence", 14, 2, "")
     page = parse(render(hostile, figures=[Figures(None, [measured], [])]))
-    said = [
-        text for text in page.texts["p"] if "the shape of the codes is the doing of the chain alone" in text
-    ]
-    assert len(said) == ignored
-    assert len([text for text in page.texts["p"] if "means lie closer together than draws" in text]) == 1
+    assert sum("the doing of the chain alone" in text for text in page.texts["p"]) == ignored
+    assert sum("means lie closer together than draws" in text for text in page.texts["p"]) == 1
 
 
-def test_repeated_neighbours_of_an_interpolation_are_marked(page: str, parse: Any) -> None:
+def test_repeated_sentences_of_an_interpolation_are_marked(page: str, parse: Any) -> None:
     assert len(parse(page).of("tr", **{"class": "repeated"})) == 1

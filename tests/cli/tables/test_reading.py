@@ -1,4 +1,4 @@
-"""Tables read back: what this program printed in any format for programs, and what is no such table."""
+"""Tables read back from TSV, CSV and JSON lines, and what is not such a table."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def test_round_trip(fmt: str, tmp_path: Path) -> None:
     assert read_rows(str(path), COLUMNS, Kind) == ROWS
 
 
-def test_a_table_that_another_program_wrote_again(tmp_path: Path) -> None:
+def test_csv_from_another_program(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_text("name,how many,value,value se,chosen\na,1,2,,True\nb,0,1,,False\n")
     assert [row.chosen for row in read_rows(str(path), COLUMNS, Kind)] == [True, False]
 
 
-def test_what_is_not_finite_comes_back_as_nan(tmp_path: Path) -> None:
+def test_nan_survives_json(tmp_path: Path) -> None:
     path = tmp_path / "table"
     row = ROWS[0]._replace(value=math.nan)
     path.write_text("".join(lines_of(Table("", COLUMNS, [row]), "json")), encoding="utf-8")
     assert math.isnan(read_rows(str(path), COLUMNS, Kind)[0].value)
 
 
-def test_other_columns_and_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_table_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = io.TextIOWrapper(io.BytesIO(b"more\tname\n1\tx\n"))
     monkeypatch.setattr(sys, "stdin", stdin)
     assert read_table("-") == [{"more": "1", "name": "x"}]
@@ -75,7 +75,7 @@ def test_other_columns_and_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
         (None, "cannot read"),
     ],
 )
-def test_what_is_no_table(content: bytes | None, message: str, tmp_path: Path) -> None:
+def test_invalid_table(content: bytes | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "table"
     if content is not None:
         path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The hub: addresses that no local folder can shadow, and what its rows become. Nothing is fetched."""
+"""Built-in corpora from the hub, offline: addresses that no local folder shadows, and conversion of rows."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Rows(dict[str, list[Any]]):
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """A hub out of reach; what it was asked for is written down."""
+    """An unreachable hub; returns the recorded requests."""
     import datasets
 
-    asked: list[dict[str, Any]] = []
+    requests: list[dict[str, Any]] = []
 
     def load_dataset(path: str, **settings: Any) -> Any:
-        asked.append({"path": path, **settings})
+        requests.append({"path": path, **settings})
         raise OSError("[Errno -2] Name or service not known")
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    return asked
+    return requests
 
 
-def test_addresses_are_of_the_parquet_conversion() -> None:
+def test_addresses_point_to_the_parquet_conversion() -> None:
     assert HUB_SETS["ptb"].data_files() == {
         "train": "hf://datasets/ptb-text-only/ptb_text_only@refs/convert/parquet/penn_treebank/train/*.parquet",
         "valid": "hf://datasets/ptb-text-only/ptb_text_only@refs/convert/parquet/penn_treebank/validation/*.parquet",
@@ -46,7 +46,7 @@ def test_addresses_are_of_the_parquet_conversion() -> None:
 
 
 @pytest.mark.parametrize("name", HUB_SETS)
-def test_a_failed_fetch_tells_how_to_give_local_files(name: str, hub: list[dict[str, Any]]) -> None:
+def test_failed_fetch_suggests_local_files(name: str, hub: list[dict[str, Any]]) -> None:
     with pytest.raises(SritoolError) as caught:
         fetch(name)
     message = str(caught.value)
@@ -57,10 +57,8 @@ def test_a_failed_fetch_tells_how_to_give_local_files(name: str, hub: list[dict[
     assert hub == [{"path": "parquet", "data_files": HUB_SETS[name].data_files()}]
 
 
-def test_a_local_folder_of_the_same_name_is_not_taken_for_the_hub(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the real client, which is offline in tests: it must ask the hub, not read the folder."""
+def test_local_folder_does_not_shadow_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real client, offline in tests: it must ask the hub instead of reading the folder."""
     monkeypatch.chdir(tmp_path)
     for folder in ("ptb", "ptb-text-only/ptb_text_only", "parquet"):
         (tmp_path / folder).mkdir(parents=True)
@@ -70,7 +68,7 @@ def test_a_local_folder_of_the_same_name_is_not_taken_for_the_hub(
         named_source("ptb").read()
 
 
-def test_requests_for_data_have_one_limit_however_often_the_client_is_used() -> None:
+def test_download_time_limit_is_set_once() -> None:
     import huggingface_hub
     from huggingface_hub import constants
 
@@ -87,7 +85,7 @@ def test_requests_for_data_have_one_limit_however_often_the_client_is_used() -> 
     assert set(request.extensions["timeout"].values()) == {constants.HF_HUB_DOWNLOAD_TIMEOUT}
 
 
-def test_bars_and_log_of_the_client_are_as_before_once_it_is_done() -> None:
+def test_quietly_restores_bars_and_logging() -> None:
     import logging
 
     import huggingface_hub.utils as client
@@ -103,7 +101,7 @@ def test_bars_and_log_of_the_client_are_as_before_once_it_is_done() -> None:
     assert logging.getLogger("huggingface_hub").level == before
 
 
-def test_rows_of_ptb_are_its_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ptb_rows_are_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = {split: Rows(sentence=[f" {split} a <unk> ", "b"]) for split in ("train", "valid", "test")}
     monkeypatch.setattr(named, "fetch", lambda name: rows)
     raw = named_source("ptb").read()
@@ -129,7 +127,7 @@ def test_snli_pairs_become_unique_single_sentences(monkeypatch: pytest.MonkeyPat
     assert "seed 0" in raw.notes[0]
 
 
-def test_yahoo_answers_are_joined_labelled_and_given_a_validation_set(
+def test_yahoo_rows_are_joined_labelled_and_split(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     numbers = [str(number) for number in range(40)]

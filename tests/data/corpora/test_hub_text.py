@@ -1,4 +1,4 @@
-"""Data sets of the hub by address, fetched or streamed. A local folder stands in for the hub: nothing is fetched."""
+"""Hub data sets by address, fetched or streamed; a local folder stands in for the hub."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sritool.errors import DataError, SritoolError, UsageError
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sentences: list[str]) -> list[dict[str, Any]]:
-    """me/mine, with classes, a missing test split, and one that is none of ours; what was asked for."""
+    """A data set me/mine with classes, no test split and an unused split; returns the recorded requests."""
     import datasets
 
     folder = tmp_path / "on-the-hub"
@@ -33,17 +33,17 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sentences: list[str]) -
         rows = [{"id": k, "sentence": line, "label": k % 2} for k, line in enumerate(lines)]
         datasets.Dataset.from_list(rows, features=features).to_parquet(str(folder / f"{split}.parquet"))
     files = {path.stem: str(path) for path in folder.iterdir()}
-    genuine, asked = datasets.load_dataset, list[dict[str, Any]]()
+    genuine, requests = datasets.load_dataset, list[dict[str, Any]]()
 
     def load_dataset(path: str, name: str | None, **settings: Any) -> Any:
-        asked.append({"path": path, "name": name, **settings})
+        requests.append({"path": path, "name": name, **settings})
         if path != "me/mine":
             raise OSError("[Errno -2] Name or service not known")
         cache = str(tmp_path / "cache")
         return genuine("parquet", data_files=files, streaming=settings["streaming"], cache_dir=cache)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    return asked
+    return requests
 
 
 def test_addresses() -> None:
@@ -57,21 +57,21 @@ def test_addresses() -> None:
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-def test_a_data_set_is_prepared(hub: list[dict[str, Any]], tmp_path: Path, streaming: bool) -> None:
+def test_data_set_is_prepared(hub: list[dict[str, Any]], tmp_path: Path, streaming: bool) -> None:
     name, source = choose_source(Inputs(["hf://me/mine@v2/small"], streaming=streaming))
     done = preprocess_corpus(name, source, data_dir=tmp_path / "data")
     assert hub == [{"path": "me/mine", "name": "small", "revision": "v2", "streaming": streaming}]
-    assert any((tmp_path / "cache").rglob("*.arrow")) is not streaming  # nothing is kept of what is streamed
+    assert any((tmp_path / "cache").rglob("*.arrow")) is not streaming  # streaming caches nothing
     assert done.info.labels == ("even", "odd")
     assert done.info.source == "Hugging Face hub, me/mine"
     notes = " ".join(done.info.notes)
-    for said in ("left out of me/mine: extra", "test (5%) cut from train", "text: sentence; label: label"):
-        assert said in notes
+    for note in ("left out of me/mine: extra", "test (5%) cut from train", "text: sentence; label: label"):
+        assert note in notes
     valid = load_corpus(done.path).split("valid")
     np.testing.assert_array_equal(valid.labels, np.arange(9) % 2)
 
 
-def test_streamed_and_fetched_are_the_same(hub: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_streaming_equals_fetching(hub: list[dict[str, Any]], tmp_path: Path) -> None:
     hashes = set()
     for streaming in (True, False):
         source = hub_source(HubAddress.of("hf://me/mine"), FileOptions(), streaming)
@@ -80,7 +80,7 @@ def test_streamed_and_fetched_are_the_same(hub: list[dict[str, Any]], tmp_path: 
     assert len(hashes) == 1
 
 
-def test_text_is_that_of_the_same_rows_in_a_file(hub: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_text_matches_the_same_rows_in_a_file(hub: list[dict[str, Any]], tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -103,15 +103,13 @@ def test_columns_can_be_named(hub: list[dict[str, Any]], tmp_path: Path) -> None
         preprocess_corpus("n", hub_source(HubAddress.of("hf://me/mine"), options, True), data_dir=tmp_path)
 
 
-def test_a_hub_that_does_not_answer_is_told_in_one_line(hub: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_unreachable_hub(hub: list[dict[str, Any]], tmp_path: Path) -> None:
     source = hub_source(HubAddress.of("hf://you/yours"), FileOptions(), streaming=True)
     with pytest.raises(SritoolError, match=r"cannot read you/yours from the Hugging Face hub \(\[Errno -2"):
         preprocess_corpus("m", source, data_dir=tmp_path)
 
 
-def test_a_local_folder_of_that_name_is_not_taken_for_the_hub(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_local_folder_does_not_shadow_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "me" / "mine").mkdir(parents=True)
     with pytest.raises(UsageError, match="not on the hub"):
@@ -119,7 +117,7 @@ def test_a_local_folder_of_that_name_is_not_taken_for_the_hub(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["lines.txt", "--name", "m", "--streaming"], "hf://OWNER/NAME"),
         (["-", "--name", "m", "--streaming"], "hf://OWNER/NAME"),
@@ -130,18 +128,17 @@ def test_a_local_folder_of_that_name_is_not_taken_for_the_hub(
         (["hf://me/mine", "--name", "yelp"], "choose another --name"),
     ],
 )
-def test_what_does_not_go_together(
-    invoke: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+def test_conflicting_options(
+    invoke: Callable[..., Any], tmp_path: Path, words: list[str], message: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "lines.txt").write_text("a b\n")
     result = invoke("preprocess", *words)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_the_command(hub: list[dict[str, Any]], invoke: Callable[..., Any], tmp_path: Path) -> None:
+def test_preprocess_command(hub: list[dict[str, Any]], invoke: Callable[..., Any], tmp_path: Path) -> None:
     data = tmp_path / "data"
     result = invoke("preprocess", "hf://me/mine", "--streaming", "--data-dir", data, "-f", "json")
     assert result.exit_code == 0, result.stderr

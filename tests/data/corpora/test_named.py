@@ -1,4 +1,4 @@
-"""The built-in corpora from local files in each of their usual formats, on invented sentences."""
+"""Built-in corpora from local files in each of their usual formats, on invented sentences."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ YELP = ("1\tgood SPLIT\n0\tbad\n", ["good test", "bad"], ["positive", "negative"
         ("yelp", ("short_yelp.{}.txt", "yelp.{}.txt", "{}.tsv", "{}.txt"), *YELP),
     ],
 )
-def test_usual_files(  # as they are: nothing is drawn from them or made of them
+def test_usual_files(  # used as they are: nothing is sampled or derived
     tmp_path: Path,
     name: str,
     patterns: tuple[str, ...],
@@ -94,7 +94,7 @@ def test_snli_official_pairs(tmp_path: Path, form: str, monkeypatch: pytest.Monk
     assert raw.notes
 
 
-def test_snli_prepared_sentences_stay_as_they_are(tmp_path: Path) -> None:
+def test_prepared_snli_sentences_stay_unchanged(tmp_path: Path) -> None:
     write(tmp_path, three("snli.{}.txt", "a SPLIT dog .\na SPLIT dog .\n"))
     assert texts(named_source("snli", tmp_path).read())["train"] == ["a train dog .", "a train dog ."]
 
@@ -123,7 +123,7 @@ def test_yahoo_csv_of_the_full_set(tmp_path: Path) -> None:
     assert all(text.endswith('? It " is " so .') for text in texts(raw)["train"])
 
 
-def test_yelp_in_a_file_for_each_sentiment(tmp_path: Path) -> None:
+def test_yelp_with_one_file_per_sentiment(tmp_path: Path) -> None:
     files = three("sentiment.{}.1", "good SPLIT\nshared\n", ("train", "dev", "test"))
     files |= three("sentiment.{}.0", "bad SPLIT\n", ("train", "dev", "test"))
     raw = named_source("yelp", write(tmp_path, files)).read()
@@ -136,7 +136,7 @@ def test_yelp_in_a_file_for_each_sentiment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMED if name != "tiny"])
-def test_a_missing_split_is_named(tmp_path: Path, name: str) -> None:
+def test_missing_split_is_named(tmp_path: Path, name: str) -> None:
     write(tmp_path, {"train.txt": "a\n", f"{name}.train.txt": "a\n"})
     with pytest.raises(DataError, match=f"has no valid and no test file of {name}; its usual files are "):
         named_source(name, tmp_path).read()
@@ -148,7 +148,7 @@ def test_tiny_takes_no_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "near"),
+    ("wrong", "hint"),
     [
         ("ptbb", "did you mean ptb?"),
         ("Yelp", "did you mean yelp?"),
@@ -156,14 +156,9 @@ def test_tiny_takes_no_files(tmp_path: Path) -> None:
         ("wikipedia", "known: tiny, ptb"),
     ],
 )
-def test_unknown_names_suggest_the_nearest(wrong: str, near: str) -> None:
-    with pytest.raises(UsageError, match=near.replace("?", r"\?")):
+def test_unknown_names_suggest_the_nearest(wrong: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=hint.replace("?", r"\?")):
         check_name(wrong)
-
-
-def test_ptb_as_published(corpora: Path) -> None:
-    raw = named_source("ptb", corpora / "ptb").read()
-    assert [len(part.texts) for part in raw.splits.values()] == [42_068, 3_370, 3_761]
 
 
 def test_yelp_as_published(corpora: Path) -> None:

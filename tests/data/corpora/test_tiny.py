@@ -1,4 +1,4 @@
-"""The bundled corpus: sizes, labels, factors that show, agreement, and the copy in the repository."""
+"""The bundled corpus tiny: sizes, labels, visible factors, grammatical agreement, and its copy in the repository."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_no_sentence_occurs_twice(splits: dict[str, list[TinySentence]]) -> None
     assert len(set(texts)) == len(texts)
 
 
-def test_vocabulary_is_a_few_hundred_words_all_seen_in_training(
+def test_vocabulary_is_small_and_seen_in_training(
     splits: dict[str, list[TinySentence]],
 ) -> None:
     counts = Counter(word for sentence in splits["train"] for word in sentence.text.split())
@@ -49,7 +49,7 @@ def test_vocabulary_is_a_few_hundred_words_all_seen_in_training(
     assert unseen <= counts.keys()
 
 
-def test_factors_are_balanced_and_alike_in_every_split(splits: dict[str, list[TinySentence]]) -> None:
+def test_factors_are_balanced_in_every_split(splits: dict[str, list[TinySentence]]) -> None:
     for factor, values in (("sentiment", LABELS), ("tense", TENSES)):
         for sentences in splits.values():
             shares = Counter(sentence.factors[factor] for sentence in sentences)
@@ -58,7 +58,7 @@ def test_factors_are_balanced_and_alike_in_every_split(splits: dict[str, list[Ti
                 assert shares[value] / len(sentences) == pytest.approx(1 / len(values), abs=0.08)
 
 
-def test_label_is_the_sentiment_and_every_sentence_has_all_factors(
+def test_every_sentence_has_label_and_factors(
     splits: dict[str, list[TinySentence]],
 ) -> None:
     keys = {"style", "topic", "subject", "number", "action", "place", "sentiment", "tense"}
@@ -66,14 +66,14 @@ def test_label_is_the_sentiment_and_every_sentence_has_all_factors(
     assert all(item.factors.keys() == keys for items in splits.values() for item in items)
 
 
-def test_words_tell_the_factors(splits: dict[str, list[TinySentence]]) -> None:
-    """Moods and time words appear with their own sentiment and tense only."""
+def test_words_reveal_the_factors(splits: dict[str, list[TinySentence]]) -> None:
+    """Mood words and time phrases appear only with their own sentiment and tense."""
     sentiment_of = {word: label for label, words in WORDS.moods.items() for word in words}
     tense_of = {phrase: tense for tense, phrases in WORDS.times.items() for phrase in phrases}
     for sentence in splits["train"]:
         if sentence.factors["topic"] in WORDS.topics:
-            told = {sentiment_of[word] for word in sentence.text.split() if word in sentiment_of}
-            assert told <= {sentence.label}
+            sentiments = {sentiment_of[word] for word in sentence.text.split() if word in sentiment_of}
+            assert sentiments <= {sentence.label}
         for phrase, tense in tense_of.items():
             if f" {phrase} " in sentence.text:
                 assert sentence.factors["tense"] == tense
@@ -93,7 +93,7 @@ def test_subjects_and_verbs_agree(splits: dict[str, list[TinySentence]]) -> None
     assert checked > 1000
 
 
-def test_articles_fit_the_word_that_follows(splits: dict[str, list[TinySentence]]) -> None:
+def test_articles_fit_the_next_word(splits: dict[str, list[TinySentence]]) -> None:
     for sentence in splits["train"]:
         words = sentence.text.split()
         for article, following in pairwise(words):
@@ -102,15 +102,15 @@ def test_articles_fit_the_word_that_follows(splits: dict[str, list[TinySentence]
                 assert article == ("an" if vowel else "a"), sentence.text
 
 
-def test_same_seed_same_corpus_another_seed_another_one(splits: dict[str, list[TinySentence]]) -> None:
+def test_corpus_depends_on_the_seed(splits: dict[str, list[TinySentence]]) -> None:
     other = {sentence.text for sentence in tiny_sentences(1)["train"]}
-    assert tiny_sentences(0) == splits  # drawn anew: only the last corpus is kept
+    assert tiny_sentences(0) == splits  # regenerated: only the last corpus is cached
     assert len(other & {sentence.text for sentence in splits["train"]}) < len(other) / 2
 
 
-def test_repository_shows_exactly_this_corpus() -> None:
+def test_repository_copy_is_current() -> None:
     folder = REPOSITORY / "data" / "tiny"
     if not folder.is_dir():
-        pytest.skip("the tests run outside a checkout, which has no data/tiny")
+        pytest.skip("no data/tiny outside a checkout")
     for name, text in readable_files().items():
-        assert (folder / name).read_text(encoding="utf-8") == text, f"write data/tiny/{name} anew"
+        assert (folder / name).read_text(encoding="utf-8") == text, f"rewrite data/tiny/{name}"

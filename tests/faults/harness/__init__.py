@@ -1,5 +1,5 @@
-"""Damage done for real, for the tests of this folder."""
+"""Tools that do real damage, for the tests of tests/faults."""
 
 
-class Broken(AssertionError):  # noqa: N818 - what happened
-    """A check failed: the program did not meet the damage as it should."""
+class Broken(AssertionError):  # noqa: N818 - it says what happened
+    """The program did not handle the damage as it should."""

@@ -1,4 +1,4 @@
-"""Fetches a corpus from a hub that fails in the ways it is told, in a process of its own: the outcomes as JSON."""
+"""Fetches a corpus from a hub that fails in given ways, as a process of its own, and prints the outcomes as JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FILES = {
 
 @contextlib.contextmanager
 def no_room() -> Iterator[None]:
-    """No file grows beyond 2,000 bytes."""
+    """Let no file grow beyond 2,000 bytes."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
@@ -47,7 +47,7 @@ FAULTS: dict[str, Fault] = {
     "silence for a file": silence("/resolve/"),
     "broken off": broken_off(99),
 }
-"""What the hub does."""
+"""Faults of the hub."""
 
 CIRCUMSTANCES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "no room": no_room,
@@ -55,14 +55,14 @@ CIRCUMSTANCES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "no proxy": lambda: mock.patch.dict(os.environ, HTTP_PROXY="http://127.0.0.1:9"),
     "offline": lambda: mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", True),
 }
-"""What is wrong here."""
+"""Faults of this machine."""
 
 REPEATED = ("broken off", "portal like a file", "no room")
-"""After these a second fetch, with what the first left in the cache."""
+"""Cases followed by a second fetch with the cache that the first one left."""
 
 
 def fetched(hub: Hub, kept: bool = False) -> list[Any]:
-    """Exit code, stdout, stderr, files left in data/, requests, seconds."""
+    """Fetch; return exit code, stdout, stderr, files left in data/, number of requests, seconds."""
     from huggingface_hub import HfFileSystem, close_session
 
     from sritool.cli.app import app
@@ -70,7 +70,7 @@ def fetched(hub: Hub, kept: bool = False) -> list[Any]:
     if not kept:
         shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
     HfFileSystem.clear_instance_cache()
-    close_session()  # as in a process of its own
+    close_session()  # as in a new process
     hub.asked.clear()
     shutil.rmtree("data", ignore_errors=True)
     began = time.perf_counter()
@@ -93,13 +93,13 @@ def fetched(hub: Hub, kept: bool = False) -> list[Any]:
 
 
 def outcomes() -> dict[str, list[Any]]:
-    """Of a good hub, of each fault, of a good one after some of them, and of a hub that is gone."""
-    time.sleep = lambda seconds: None  # between the client's own tries
+    """The outcomes of a good hub, each fault, a good hub after some of them, and a hub that is gone."""
+    time.sleep = lambda seconds: None  # the client waits between its retries
     with serving(FILES) as hub:
         os.environ["HF_ENDPOINT"] = hub.address
         from huggingface_hub import constants
 
-        constants.HF_HUB_DOWNLOAD_TIMEOUT = 20  # seconds: a busy machine is no fault
+        constants.HF_HUB_DOWNLOAD_TIMEOUT = 20  # seconds; a busy machine is not a fault
         found = {"good": fetched(hub)}
         for case in (*FAULTS, *CIRCUMSTANCES):
             constants.HF_HUB_DOWNLOAD_TIMEOUT = 0.1 if case.startswith("silence") else 20

@@ -1,4 +1,4 @@
-"""Every command of the program as it is typed, in a folder where it works."""
+"""Every command of the program as typed, in a folder where it works."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from faults.harness.zygote import Done, Zygote
 
 
 class Command(NamedTuple):
-    """A command that prints; `reads` says that it needs its stdin."""
+    """A command that prints; `reads` if it needs its stdin."""
 
     args: tuple[object, ...]
     stdin: bytes = b""
@@ -20,7 +20,7 @@ class Command(NamedTuple):
 
 
 def commands() -> dict[str, Command]:
-    """Every command, in the folder that `furnish` has made."""
+    """Every command, for a folder made by `furnish`."""
     run, small = "mine-sri", ("--limit", 4, "--threads", 1)
     many = "\n".join(sentences(60, 6)).encode()
     few = "\n".join(sentences(3, 5)).encode() + b"\n\n"
@@ -28,7 +28,7 @@ def commands() -> dict[str, Command]:
     shape = ("--limit", 2, "--chains", 8, "--grid", "0.5,1", "--shape", "checkpoint")
     return {
         "preprocess": Command(("preprocess", "-", "--name", "piped"), many, True),
-        "train": Command(train("sri", "--resume", summary=True), b""),
+        "train": Command(train("sri", "--resume", summary=True)),
         "tune-step": Command(("tune-step", run, *shape)),
         "fit-prior": Command(("fit-prior", run, "--sentences", 8, *small)),
         "evaluate": Command(("evaluate", run, *measures, *small)),
@@ -69,7 +69,7 @@ def commands() -> dict[str, Command]:
 
 
 def furnish(lab: Laboratory, folder: Path) -> None:
-    """A copy of the laboratory's base, with a labelled corpus and a run on it."""
+    """Copy the laboratory's base, and add a labelled corpus and a run on it."""
     shutil.copytree(lab.folder / "base", folder, dirs_exist_ok=True)
     for number, (name, count) in enumerate({"train": 24, "valid": 12, "test": 12}.items()):
         lines = [f"{'ab'[k % 2]}\t{line}\n" for k, line in enumerate(sentences(count, 20 + number))]
@@ -80,13 +80,13 @@ def furnish(lab: Laboratory, folder: Path) -> None:
 
 
 class Desk:
-    """A folder, and processes of the program in it."""
+    """Runs the program in a folder."""
 
     def __init__(self, zygote: Zygote, folder: Path) -> None:
         self.zygote, self.folder = zygote, folder
 
     def run(self, command: Command, **streams: int | bytes) -> Done:
-        """Run a command under these streams."""
+        """Run a command with these streams."""
         settings: dict[str, Any] = {"stdin": command.stdin, **streams}
         return self.zygote.run(command.args, cwd=self.folder, **settings)
 

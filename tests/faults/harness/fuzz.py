@@ -1,7 +1,7 @@
-"""Random damage to checkpoints and prepared corpora, inside and out: each is loaded or refused, and nothing else.
+"""Random damage to checkpoints and prepared corpora, inside and out: each must be loaded or refused.
 
-Bytes are flipped, cut, moved and repeated. Values are replaced inside whole archives with right digests, so that what
-lies behind the digest is reached too. Corpora mostly get right digests after the damage, for the same reason.
+Bytes are flipped, cut, moved and repeated. Values are also replaced inside intact archives with correct digests, so
+that the code behind the digest check is reached. For the same reason most damaged corpora get correct digests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LEAVES: tuple[Any, ...] = (
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:
-    """The bytes after one to four changes."""
+    """Return the bytes after one to four random changes."""
     found = bytearray(content)
     for _ in range(chance.randint(1, 4)):
         place, other = chance.randrange(len(found) + 1), chance.randrange(len(found) + 1)
@@ -55,7 +55,7 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
 
 
 def replaced(values: Any, chance: random.Random) -> Any:
-    """Nested values after one to three changes: another value in a place, one less, or one from elsewhere."""
+    """Return nested values after one to three changes: values replaced, removed, or copied from elsewhere."""
     found = copy.deepcopy(values)
     for _ in range(chance.randint(1, 3)):
         places = list(_places(found))
@@ -78,7 +78,7 @@ def replaced(values: Any, chance: random.Random) -> Any:
 
 
 def _places(values: Any) -> Any:
-    """(container, key) of everything that lies in dictionaries and lists; of a long list only the ends."""
+    """Yield (container, key) of the first 40 items of every dictionary and list."""
     items = list(values.items()) if isinstance(values, dict) else list(enumerate(values))
     for key, value in items[:40]:
         yield values, key
@@ -108,7 +108,7 @@ def _other_tensor(tensor: torch.Tensor, chance: random.Random) -> torch.Tensor:
 
 
 def checkpoint_of(good: bytes, values: dict[str, Any], chance: random.Random) -> bytes:
-    """A damaged checkpoint: its bytes, the same with a right digest, or its values."""
+    """Return a checkpoint with damaged bytes, with damaged bytes and a correct digest, or with damaged values."""
     kind = chance.randrange(3)
     if kind == 2:
         return saved(replaced(values, chance))
@@ -116,14 +116,14 @@ def checkpoint_of(good: bytes, values: dict[str, Any], chance: random.Random) ->
     return content if kind or len(content) < 2 else sealed(content)
 
 
-def check_checkpoint(path: Path, content: bytes) -> bool:
-    """Whether it was loaded. Raises: whatever but a refusal with exit code 3 and one line."""
+def check_checkpoint(path: Path, content: bytes) -> None:
+    """Load a checkpoint. Raises: any error except a refusal with exit code 3 and one line."""
     path.write_bytes(content)
-    return _loads(lambda: method_without_memory(load_checkpoint(path), path), path)
+    _check(lambda: method_without_memory(load_checkpoint(path), path), path)
 
 
-def damage_corpus(folder: Path, chance: random.Random) -> str:
-    """Damage one file of a corpus; which."""
+def damage_corpus(folder: Path, chance: random.Random) -> None:
+    """Damage one file of a corpus."""
     info = folder / "corpus.json"
     values = json.loads(info.read_text(encoding="utf-8"))
     if chance.random() < 0.25:
@@ -132,7 +132,7 @@ def damage_corpus(folder: Path, chance: random.Random) -> str:
     files = [info, folder / "tokenizer.json", *sorted(folder.glob("*/*.arrow")) * 2]
     file = chance.choice(files)
     content = file.read_bytes()
-    if file.suffix == ".arrow" and chance.random() < 0.6:  # its description, where most of what can lie is
+    if file.suffix == ".arrow" and chance.random() < 0.6:  # its description, where most false claims can be
         ends = chance.choice((400, 1200))
         changed = damaged(content[:ends], chance)
         file.write_bytes(
@@ -142,11 +142,10 @@ def damage_corpus(folder: Path, chance: random.Random) -> str:
         file.write_bytes(damaged(content, chance))
     if chance.random() < 0.8:
         seal_corpus(folder)
-    return file.name
 
 
 def seal_corpus(folder: Path) -> None:
-    """Give a changed corpus right digests, as whoever made it could; not one whose ``corpus.json`` is no JSON."""
+    """Give a changed corpus correct digests, as an attacker could, unless its ``corpus.json`` is not JSON."""
     path = folder / "corpus.json"
     with contextlib.suppress(ValueError, RecursionError):
         info = json.loads(path.read_text(encoding="utf-8"))
@@ -160,8 +159,8 @@ def seal_corpus(folder: Path) -> None:
             path.write_text(json.dumps(info), encoding="utf-8")
 
 
-def check_corpus(good: Path, folder: Path, chance: random.Random) -> bool:
-    """Copy a corpus, damage it and read all of it. Raises: as `check_checkpoint`."""
+def check_corpus(good: Path, folder: Path, chance: random.Random) -> None:
+    """Copy a corpus, damage the copy and read all of it. Raises: as `check_checkpoint`."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(good, folder)
     damage_corpus(folder, chance)
@@ -173,15 +172,13 @@ def check_corpus(good: Path, folder: Path, chance: random.Random) -> bool:
             for index in range(min(3, len(split))):
                 corpus.tokenizer.decode(split.targets(index))
 
-    return _loads(load, folder)
+    _check(load, folder)
 
 
-def _loads(load: Callable[[], object], path: Path) -> bool:
+def _check(load: Callable[[], object], path: Path) -> None:
     try:
         load()
     except SritoolError as error:
         line = str(error)
         if error.exit_code != 3 or "\n" in line or str(path) not in line or len(line) > 600:
             raise Broken(f"exit code {error.exit_code}: {line!r}") from error
-        return False
-    return True

@@ -1,7 +1,7 @@
-"""Checkpoints from strangers, each given to the real program: code, bombs, lies and damage.
+"""Checkpoints from strangers, each given to the real program: code, bombs, false claims and damage.
 
 Each must be refused with exit code 3 and one line that names the file and a reason, in little time and memory, and
-without anything in it having run.
+without running any code in it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ COMMANDS = {
     "resume": ["train", "mine", "--resume", "runs/mine-sri"],
     "from": ["train", "mine", "--config", "small.toml", "--method", "vae-fb", "--from", "FILE"],
 }
-SLOWEST = 20.0  # seconds that a refusal may take on a busy machine
+SLOWEST = 20.0  # seconds for a refusal on a busy machine
 
 
 def hostile_files(good: Path, canary: str) -> Iterator[Hostile]:
-    """All of them, made from one honest checkpoint that can be resumed."""
+    """Yield all hostile files, made from one honest checkpoint that can be resumed."""
     content = good.read_bytes()
     values = torch.load(good, weights_only=True)
     with warnings.catch_warnings():
@@ -55,11 +55,8 @@ def hostile_files(good: Path, canary: str) -> Iterator[Hostile]:
     yield from damaged_files(content)
 
 
-def refused(hostile: Hostile, command: str, canary: str) -> str:
-    """Give a file to a command in the current folder, which has a run mine-sri; the line that it was refused with.
-
-    Raises: Broken if anything else happened.
-    """
+def refused(hostile: Hostile, command: str, canary: str) -> None:
+    """Give a file to a command in the current folder, which has mine-sri. Raises: Broken if it is not refused."""
     from typer.testing import CliRunner
 
     from sritool.cli.app import app
@@ -71,25 +68,24 @@ def refused(hostile: Hostile, command: str, canary: str) -> str:
     result = CliRunner().invoke(app, words, prog_name="sritool")
     seconds = time.perf_counter() - began
     lines = result.stderr.splitlines()
-    told = f"{hostile.name}, {command}: exit code {result.exit_code}, {result.stderr[-600:]!r}"
+    outcome = f"{hostile.name}, {command}: exit code {result.exit_code}, {result.stderr[-600:]!r}"
     if Path(canary).exists():
-        raise Broken(f"code has run: {told}")
+        raise Broken(f"code has run: {outcome}")
     if result.exit_code != 3 or result.stdout or len(lines) != 1 or not lines[0].startswith("error: "):
-        raise Broken(told)
+        raise Broken(outcome)
     if (
         str(target) not in lines[0]
         or ";" not in lines[0]
         or len(lines[0]) > 500
         or not lines[0].isprintable()
     ):
-        raise Broken(told)
+        raise Broken(outcome)
     if seconds > SLOWEST:
-        raise Broken(f"{seconds:.0f} s: {told}")
-    return lines[0]
+        raise Broken(f"{seconds:.0f} s: {outcome}")
 
 
 def reads(content: bytes) -> bool:
-    """Whether a file is taken as whole. Raises: whatever but RefusedError."""
+    """Whether a file is accepted. Raises: any error except RefusedError."""
     try:
         load_values(io.BytesIO(content))
     except RefusedError:
@@ -97,8 +93,8 @@ def reads(content: bytes) -> bool:
     return True
 
 
-def make_run() -> Path:
-    """A small run and its corpus in the current folder; a copy of its last.pt, which is not touched again."""
+def make_run() -> None:
+    """Make a small run and its corpus in the current folder, and good.pt, a copy of its last.pt."""
     from support.program import small_settings, sritool
 
     words = ("heron", "kettle", "lantern", "mason", "otter", "pedlar")
@@ -114,6 +110,4 @@ def make_run() -> Path:
         result = sritool(*line.split())
         if result.exit_code:
             raise Broken(result.stderr)
-    good = Path(shutil.copy("runs/mine-sri/last.pt", "good.pt"))
-    load_checkpoint(good)
-    return good
+    load_checkpoint(Path(shutil.copy("runs/mine-sri/last.pt", "good.pt")))

@@ -1,4 +1,4 @@
-"""Hostile checkpoints as files: archives that lie, and programs and numbers in archives that do not."""
+"""Hostile checkpoints as files: false archives, and hostile pickles and numbers in proper archives."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import torch
 from faults.harness.hostile_pickles import call, named, programs, text, value
 from sritool.runs.untrusted_file import DIGEST_MARK
 
-_END = 22  # bytes of the last record of an archive
+_END = 22  # size of the last record of an archive in bytes
 
 
 class Hostile(NamedTuple):
-    """A file that must be refused; `only` for one command, whose part of the file is wrong."""
+    """A file that must be refused; `only` if just one command reads the part that is wrong."""
 
     name: str
     content: bytes
@@ -27,13 +27,13 @@ class Hostile(NamedTuple):
 
 
 def sealed(archive: bytes) -> bytes:
-    """An archive with a right digest: whoever makes a hostile file can make that too."""
+    """Add a correct digest to an archive, as an attacker could."""
     body = archive + DIGEST_MARK
     return body + hashlib.sha256(body).hexdigest().encode()
 
 
 def archive_of(program: bytes, entries: Mapping[str, bytes] | None = None, **kind: Any) -> bytes:
-    """What torch.save writes, with any pickle and any other entries."""
+    """Build an archive like those of torch.save, with any pickle and any other entries."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", **kind) as archive:
         archive.writestr("archive/data.pkl", program)
@@ -45,14 +45,14 @@ def archive_of(program: bytes, entries: Mapping[str, bytes] | None = None, **kin
 
 
 def saved(values: Any) -> bytes:
-    """Values as torch saves them, with a right digest, so that what lies behind it is reached."""
+    """Save values with torch and a correct digest, so that the code behind the digest check is reached."""
     file = io.BytesIO()
     torch.save(values, file)
     return sealed(file.getvalue())
 
 
 def pickled_files(canary: str) -> Iterator[Hostile]:
-    """Each program as a file of its own, as the values of an archive, and beside these."""
+    """Each program as a file of its own, as the values of an archive, and as another entry."""
     for program in programs(canary):
         if program.runs:
             yield Hostile(f"{program.name}, bare", program.content)
@@ -76,7 +76,7 @@ def _tar(program: bytes) -> bytes:
 
 
 def tensor_files() -> Iterator[Hostile]:
-    """Tensors that claim more than the file has, or other than they should."""
+    """Tensors that claim more than the file holds, or something invalid."""
     four = b"\0\0\x80?" * 4
 
     def checkpoint(name: str, tensor: bytes, entries: Mapping[str, bytes]) -> Hostile:
@@ -117,22 +117,22 @@ def tensor_files() -> Iterator[Hostile]:
         "transposed": (0, (2, 2), (1, 2)),
         "overlapping": (0, (3, 2), (1, 1)),
         "sizes without strides": (0, (2, 2), (1,)),
-        "a size that is a text": (0, ("4",), (1,)),
+        "a size that is a string": (0, ("4",), (1,)),
         "a hundred dimensions": (0, (1,) * 100, (1,) * 100),
-        "an offset that is a text": ("0", (4,), (1,)),
+        "an offset that is a string": ("0", (4,), (1,)),
     }
     for name, given in shapes.items():
         yield checkpoint(name, tensor(good, *given), data)
     whole = (0, (4,), (1,))
     storages = {
         "storage of a terabyte": storage(floats, text("0"), 10**12),
-        "storage of less": storage(floats, text("0"), 2),
+        "storage that is too small": storage(floats, text("0"), 2),
         "storage of a negative size": storage(floats, text("0"), -1),
-        "storage that is not there": storage(floats, text("7"), 4),
+        "missing storage": storage(floats, text("7"), 4),
         "storage outside": storage(floats, text("../data.pkl"), 4),
         "storage with a number for a key": storage(floats, value(0), 4),
         "storage of another type": storage(named("torch", "ComplexFloatStorage"), text("0"), 2),
-        "storage of a type that is none": storage(named("torch", "load"), text("0"), 4),
+        "storage of an invalid type": storage(named("torch", "load"), text("0"), 4),
         "storage that is a tensor": tensor(good, *whole),
     }
     for name, of in storages.items():
@@ -163,7 +163,7 @@ def tensor_files() -> Iterator[Hostile]:
 
 
 def whole_files(values: Any) -> Iterator[Hostile]:
-    """Honest checkpoints, but for one tensor that torch saves and loads otherwise than its numbers lie in order."""
+    """Honest checkpoints except for one tensor, which torch saves and loads but which is not plain and contiguous."""
     name = max(values["weights"], key=lambda key: values["weights"][key].numel())
     honest = values["weights"][name]
     others = {
@@ -186,7 +186,7 @@ def whole_files(values: Any) -> Iterator[Hostile]:
 
 
 def archive_files(good: bytes) -> Iterator[Hostile]:
-    """Archives that are not as torch.save writes them."""
+    """Archives that torch.save would not write."""
     plain = good[: -64 - len(DIGEST_MARK)]
     program = value({"a": 1})
     deflated = {"compression": zipfile.ZIP_DEFLATED}
@@ -200,13 +200,13 @@ def archive_files(good: bytes) -> Iterator[Hostile]:
         yield Hostile(
             f"entry {name.encode('unicode_escape').decode()}", sealed(archive_of(program, {name: b"x"}))
         )
-    yield Hostile("no values", sealed(_renamed(archive_of(program), b"data.pkl", b"date.pkl")))
+    yield Hostile("no values", sealed(archive_of(program).replace(b"data.pkl", b"date.pkl")))
     yield Hostile("20,000 entries", sealed(archive_of(program, {f"data/{n}": b"" for n in range(20_000)})))
-    yield Hostile("something before the archive", sealed(b"#!/bin/sh\n" + plain))
-    yield Hostile("something behind the archive", good + b"more")
+    yield Hostile("data before the archive", sealed(b"#!/bin/sh\n" + plain))
+    yield Hostile("data after the archive", good + b"more")
     yield Hostile("two archives", plain + good)
-    yield Hostile("comment of somebody else", plain[:-2] + b"\5\0hello")
-    yield Hostile("digest of something else", good[:-64] + b"0" * 64)
+    yield Hostile("foreign comment", plain[:-2] + b"\5\0hello")
+    yield Hostile("wrong digest", good[:-64] + b"0" * 64)
     yield Hostile("digest in capitals", good[:-64] + good[-64:].upper())
     yield Hostile("overlapping entries", sealed(_overlapping(plain)))
     yield Hostile("quoted entries", sealed(_quoted(program)))
@@ -234,17 +234,13 @@ def _twice(program: bytes) -> bytes:
         return archive_of(program, {"data.pkl": value({"b": 2})})
 
 
-def _renamed(archive: bytes, old: bytes, new: bytes) -> bytes:
-    return archive.replace(old, new)
-
-
 def _directory_with(archive: bytes, offset: int, wrong: bytes) -> bytes:
     place = archive.index(b"PK\1\2") + offset
     return archive[:place] + wrong + archive[place + len(wrong) :]
 
 
 def _overlapping(archive: bytes) -> bytes:
-    """Every entry of the directory points to the place of the first."""
+    """Make every entry of the directory point to the first file."""
     content, place = bytearray(archive), archive.find(b"PK\1\2")
     while place >= 0:
         content[place + 42 : place + 46] = bytes(4)
@@ -253,7 +249,7 @@ def _overlapping(archive: bytes) -> bytes:
 
 
 def _quoted(program: bytes) -> bytes:
-    """The first entry holds the whole of the second, header included: read twice, as in a quoting bomb."""
+    """Make the first entry contain the whole second one, which is then read twice, as in a quoting bomb."""
     archive = archive_of(program)
     first = archive.index(b"PK\1\2")
     second = archive.index(b"PK\3\4", 4)
@@ -263,29 +259,29 @@ def _quoted(program: bytes) -> bytes:
 
 
 def legacy_files(values: Any) -> Iterator[Hostile]:
-    """Honest values in the forms that torch wrote before its archives."""
+    """Honest values in the format that torch used before archives."""
     file = io.BytesIO()
     torch.save(values, file, _use_new_zipfile_serialization=False)
     yield Hostile("legacy form", file.getvalue())
 
 
-def damaged_files(good: bytes, flips: int = 64) -> Iterator[Hostile]:
-    """Truncated at every tenth, with bits flipped over its whole length, with bytes put in, left out, or moved."""
-    size = len(good)
+def damaged_files(good: bytes) -> Iterator[Hostile]:
+    """The file truncated at every tenth, with bits flipped over its whole length, and with bytes added or removed."""
+    size, flips = len(good), 64
     for tenth in range(10):
         yield Hostile(f"{tenth} tenths", good[: size * tenth // 10])
     yield Hostile("last byte missing", good[:-1])
     yield Hostile("first byte missing", good[1:])
-    yield Hostile("a byte put in", good[: size // 2] + b"\0" + good[size // 2 :])
+    yield Hostile("a byte added", good[: size // 2] + b"\0" + good[size // 2 :])
     yield Hostile("a page of zeros", good[: size // 2] + bytes(4096) + good[size // 2 + 4096 :])
-    yield Hostile("nothing but zeros", bytes(size))
+    yield Hostile("only zeros", bytes(size))
     for number in range(flips):
         place, bit = size * number // flips, number % 8
         yield Hostile(f"bit {bit} of byte {place}", flipped(good, place, bit))
 
 
 def flipped(content: bytes, place: int, bit: int) -> bytes:
-    """The bytes with one bit changed."""
+    """Return the bytes with one bit flipped."""
     changed = bytearray(content)
     changed[place] ^= 1 << bit
     return bytes(changed)

@@ -1,7 +1,7 @@
-"""Pickles that run code, or take memory, by every route that the machine of a pickle has.
+"""Pickles that run code or take memory by every route that the pickle machine offers.
 
-Each program below makes the folder `canary` when Python's own unpickler reads it (where it says `runs`); a test holds
-that, so that none of them is a trap with no teeth.
+Each program below with `runs` makes the folder `canary` when Python's own unpickler reads it; a test checks this, so
+that no trap is harmless by mistake.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pickle
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-EXTENSION = 240  # a code that a test registers for os.mkdir
+EXTENSION = 240  # the code that a test registers for os.mkdir
 
 
 class Program(NamedTuple):
@@ -33,7 +33,7 @@ class Ran:
 
 
 def text(value: str) -> bytes:
-    """The instruction that makes a string."""
+    """The instruction that pushes a string."""
     data = value.encode()
     return b"X" + len(data).to_bytes(4, "little") + data
 
@@ -44,17 +44,17 @@ def named(module: str, name: str) -> bytes:
 
 
 def value(plain: Any) -> bytes:
-    """The instructions that make plain values."""
+    """The instructions that push plain values."""
     return pickle.dumps(plain, 2)[2:-1]
 
 
 def call(module: str, name: str, *arguments: bytes) -> bytes:
-    """The instructions that call something with values that others make."""
+    """The instructions that call a function with arguments given as instructions."""
     return named(module, name) + b"(" + b"".join(arguments) + b"tR"
 
 
 def programs(canary: str) -> Iterator[Program]:
-    """All of them."""
+    """Yield all programs."""
     path, mkdir, end = text(canary), named("os", "mkdir"), b"."
     mapped = b"(" + mkdir + b"](" + path + b"et"  # the arguments (os.mkdir, [path]) of map
     for protocol in range(6):
@@ -90,7 +90,7 @@ def programs(canary: str) -> Iterator[Program]:
 
 
 def _that_torch_takes() -> Iterator[Program]:
-    """What `torch.load(…, weights_only=True)` would call or build, some of it with a terabyte."""
+    """Programs that `torch.load(…, weights_only=True)` would execute, some of them with a terabyte."""
     huge = value(10**12)
     calls = {
         "bytearray": call("builtins", "bytearray", value(10**9)),
@@ -143,12 +143,12 @@ def _that_torch_takes() -> Iterator[Program]:
 
 
 def _as_key(*programs: bytes) -> bytes:
-    """A dictionary with these keys, of each of which it takes the hash."""
+    """A dictionary with these keys, each of which it must hash."""
     return b"\x80\x02}(" + b"".join(program + b"K\1" for program in programs) + b"u."
 
 
 def _laughs_without_end() -> bytes:
-    """A tuple of all tuples of `_laughs`, made without POP, which torch does not know."""
+    """A tuple of all the tuples of `_laughs`, without POP, which torch does not support."""
     body = b"((" + value("ha") * 10 + b"tq\1"
     for level in range(2, 32):
         body += b"(" + (b"h" + bytes([level - 1])) * 10 + b"tq" + bytes([level])
@@ -156,7 +156,7 @@ def _laughs_without_end() -> bytes:
 
 
 def _laughs(begin: bytes, end: bytes) -> bytes:
-    """A list of ten of a list of ten of … thirty times, in a few hundred bytes."""
+    """Lists of ten lists of ten lists and so on, thirty levels deep, in a few hundred bytes."""
     body = begin + b"(" + value("ha") * 10 + end + b"q\1"
     for level in range(2, 32):
         body += b"0" + begin + b"(" + (b"h" + bytes([level - 1])) * 10 + end + b"q" + bytes([level])

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole and honest archives, and whose values no training ever had."""
+"""Checkpoints that are proper archives, but with values that no training ever produces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DEEP: Any = "x"
 for _ in range(60):
     _DEEP = [_DEEP]
 
-# By the place that is changed: values that no checkpoint has there.
+# By path: values that no checkpoint has there.
 _WRONG: dict[str, list[Any]] = {
     "format": ["something else", None, 1, ["sritool checkpoint"]],
     "version": [0, 2, 99, HUGE, "1", None, [1], "\x1b[2J"],
@@ -87,21 +87,26 @@ _RESUMED: dict[str, list[Any]] = {
 
 
 def value_files(values: Values) -> Iterator[Hostile]:
-    """One file for each wrong value, and for each wrong tensor; `values` are those of an honest last.pt."""
+    """Yield a file for each wrong value and each wrong tensor; `values` are those of an honest last.pt."""
     for only, wrong in (("", _WRONG), ("resume", _RESUMED)):
         for path, given in wrong.items():
             for number, value in enumerate(given):
                 yield _file(values, f"{path} {number}", lambda v, p=path, x=value: put(v, p, x), only)
     for section in values:
         yield _file(values, f"without {section}", lambda v, s=section: v.pop(s))
-    yield _file(values, "a section more", lambda v: v.update(more=[1]))
+    yield _file(values, "an extra section", lambda v: v.update(more=[1]))
     for section, keys in (("corpus", values["corpus"]), ("progress", ("epoch", "step", "seconds"))):
         for key in keys:
             yield _file(values, f"{section} without {key}", lambda v, s=section, k=key: v[s].pop(k))
     yield from _of_words(values)
     yield from _of_weights(values)
     yield from _of_optimizer(values)
-    for name, value in (("a tensor", torch.zeros(3)), ("a list", [1, 2]), ("a text", "x"), ("nothing", None)):
+    for name, value in (
+        ("a tensor", torch.zeros(3)),
+        ("a list", [1, 2]),
+        ("a string", "x"),
+        ("nothing", None),
+    ):
         yield Hostile(f"{name} alone", saved(value))
 
 
@@ -124,7 +129,7 @@ def _of_words(values: Values) -> Iterator[Hostile]:
         return lambda v: v["tokenizer"].update(words=function(v["tokenizer"]["words"]))
 
     wrong: dict[str, Callable[[list[Any]], Any]] = {
-        "one word less": lambda w: w[:-1],
+        "one word fewer": lambda w: w[:-1],
         "one word more": lambda w: [*w, "zephyr"],
         "a hundred thousand more": lambda w: [*w, *(f"w{n}" for n in range(100_000))],
         "a word twice": lambda w: [*w[:-1], w[-2]],
@@ -143,7 +148,7 @@ def _of_words(values: Values) -> Iterator[Hostile]:
     models = {
         "empty": b"",
         "random": bytes(range(256)) * 9,
-        "a text": b"not a model",
+        "text": b"not a model",
         "claims": b"\x0a\xff\xff\xff\xff\x0f",
     }
     for name, model in models.items():
@@ -154,7 +159,7 @@ def _of_words(values: Values) -> Iterator[Hostile]:
                 f"{kind} model: {name}",
                 lambda v, k=kind, o=octets: v.update(tokenizer={"kind": k, "model": o}),
             )
-    yield _file(values, "model that is a text", lambda v: v.update(tokenizer={"kind": "bpe", "model": "x"}))
+    yield _file(values, "model that is a string", lambda v: v.update(tokenizer={"kind": "bpe", "model": "x"}))
     yield _file(
         values, "model of floats", lambda v: v.update(tokenizer={"kind": "bpe", "model": torch.zeros(9)})
     )
@@ -190,7 +195,7 @@ def _of_weights(values: Values) -> Iterator[Hostile]:
         lambda v: v["weights"].update({"encoder.to_code": torch.zeros(8, 16)}),
     )
     yield _file(
-        values, "weights with a name of lines", lambda v: v["weights"].update({"a\nb": torch.zeros(2)})
+        values, "weights with a name of two lines", lambda v: v["weights"].update({"a\nb": torch.zeros(2)})
     )
 
 
@@ -202,7 +207,7 @@ def _of_optimizer(values: Values) -> Iterator[Hostile]:
         "a shape": state(lambda s: s.update(exp_avg=torch.zeros(3))),
         "NaN": state(lambda s: s["exp_avg"].fill_(float("nan"))),
         "negative squares": state(lambda s: s["exp_avg_sq"].fill_(-1.0)),
-        "one tensor less": state(lambda s: s.pop("exp_avg")),
+        "one tensor fewer": state(lambda s: s.pop("exp_avg")),
         "one tensor more": state(lambda s: s.update(more=s["exp_avg"])),
         "a list for a tensor": state(lambda s: s.update(exp_avg=[1.0])),
         "steps below 0": state(lambda s: s["step"].fill_(-1.0)),

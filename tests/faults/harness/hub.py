@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face hub on 127.0.0.1, which serves invented Parquet files and fails as told."""
+"""A stand-in for the Hugging Face hub on 127.0.0.1 that serves invented Parquet files and fails on demand."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 Fault = Callable[["Handler"], bool]
-"""Answers a request in its own way and says so, or leaves it to the usual one."""
+"""Answers a request and returns True, or returns False for the usual answer."""
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 PORTAL = b"<html><body>Please accept the terms of this network.</body></html>"
 
 
 def parquet(columns: Mapping[str, list[Any]]) -> bytes:
-    """A Parquet file of these columns."""
+    """Return a Parquet file with these columns."""
     import pyarrow as pa
     import pyarrow.parquet
 
@@ -32,13 +32,13 @@ def parquet(columns: Mapping[str, list[Any]]) -> bytes:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Revision, tree, paths-info and resolve, as far as `datasets` asks for them."""
+    """Answers requests for revision, tree, paths-info and resolve, as far as `datasets` needs them."""
 
     protocol_version = "HTTP/1.1"
     hub: ClassVar[Hub]
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing on stderr."""
+        """Print nothing on stderr."""
 
     def _answer(self) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -88,20 +88,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         kind: str = "text/plain",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Answer with a status and a body, which HEAD leaves out."""
+        """Answer with a status and, except for HEAD, a body."""
         self.send_response(status)
-        for name, value in {
-            "Content-Type": kind,
-            **(headers or {}),
-            "Content-Length": str(len(body)),
-        }.items():
+        sent = {"Content-Type": kind, **(headers or {}), "Content-Length": str(len(body))}
+        for name, value in sent.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
     def reset(self) -> None:
-        """Break the connection as a network that fails does."""
+        """Reset the connection, as a failing network does."""
         self.wfile.flush()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
@@ -109,7 +106,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Hub(http.server.ThreadingHTTPServer):
-    """Serves `files` (path in the repository -> content); `faults` come before the usual answers."""
+    """Serves `files` (path in the repository -> content); `faults` are asked before the usual answer."""
 
     daemon_threads = True
 
@@ -121,17 +118,17 @@ class Hub(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), type("_Handler", (Handler,), {"hub": self}))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news."""
+        """Ignore clients that went away."""
 
     @property
     def address(self) -> str:
-        """For HF_ENDPOINT."""
+        """The value for HF_ENDPOINT."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
 @contextmanager
 def serving(files: Mapping[str, bytes]) -> Iterator[Hub]:
-    """A hub that answers until the end of the block."""
+    """Run a hub until the end of the block."""
     hub = Hub(files)
     thread = threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
@@ -145,7 +142,7 @@ def serving(files: Mapping[str, bytes]) -> Iterator[Hub]:
 
 
 def status(code: int, part: str = "") -> Fault:
-    """Every request whose path has this part is answered with a status."""
+    """Answer every request whose path contains this part with a status."""
 
     def fault(request: Handler) -> bool:
         if part not in request.where:
@@ -157,7 +154,7 @@ def status(code: int, part: str = "") -> Fault:
 
 
 def silence(part: str = "") -> Fault:
-    """Such requests are taken and never answered, until the hub ends."""
+    """Accept such requests and do not answer them until the hub ends."""
 
     def fault(request: Handler) -> bool:
         if part not in request.where:
@@ -170,9 +167,9 @@ def silence(part: str = "") -> Fault:
 
 
 def portal(part: str = "", like_a_file: bool = False) -> Fault:
-    """Such requests are answered with the page of a network that wants a login first.
+    """Answer such requests with the login page of a network.
 
-    Args: like_a_file: with the headers of a file of the hub, so that its client keeps the page.
+    Args: like_a_file: add the headers of a file of the hub, so that its client keeps the page.
     """
     headers = {"ETag": '"portal"', "X-Repo-Commit": SHA} if like_a_file else {}
 
@@ -185,8 +182,8 @@ def portal(part: str = "", like_a_file: bool = False) -> Fault:
     return fault
 
 
-def broken_off(times: int, share: float = 0.5) -> Fault:
-    """The first `times` downloads end in a reset connection after a share of the file."""
+def broken_off(times: int) -> Fault:
+    """Reset the connection halfway through the first `times` downloads."""
     left = [times]
 
     def fault(request: Handler) -> bool:
@@ -199,7 +196,7 @@ def broken_off(times: int, share: float = 0.5) -> Fault:
         request.send_header("Content-Length", str(len(content)))
         request.send_header("ETag", f'"{_hash(content)}"')
         request.end_headers()
-        request.wfile.write(content[: int(len(content) * share)])
+        request.wfile.write(content[: len(content) // 2])
         request.reset()
         return True
 
@@ -227,7 +224,7 @@ def _entries(files: Mapping[str, bytes], path: str) -> list[dict[str, Any]]:
 
 
 def _listing(files: Mapping[str, bytes], folder: str) -> list[dict[str, Any]]:
-    """What lies in a folder itself, "" for the whole."""
+    """The direct content of a folder, "" for the root."""
     below = f"{folder}/" if folder else ""
     names = {below + name.removeprefix(below).partition("/")[0] for name in files if name.startswith(below)}
     return [entry for name in sorted(names) for entry in _entries(files, name)]

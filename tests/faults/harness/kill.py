@@ -1,7 +1,7 @@
 """Commands that are killed and started again, and what must hold after each kill and at the end.
 
-After every kill each file is read whole. At the end all of it is bit for bit what an undisturbed process leaves, but
-for clocks, and nothing else lies about. Training saves every second step, so that it is saving most of the time.
+After every kill each file must be readable. At the end all files must be bit for bit those of an undisturbed process,
+except for times, with no others left over. Training saves every second step, so it is saving most of the time.
 """
 
 from __future__ import annotations
@@ -18,32 +18,26 @@ from pathlib import Path
 
 from faults.harness import Broken
 from faults.harness.killpoints import KILL_AT, STEPS, steps_in
-from faults.harness.scene import (
-    SAVE_EVERY,
-    Job,
-    preprocess,
-    train,
-    write_texts,
-)
+from faults.harness.scene import SAVE_EVERY, Job, preprocess, train, write_texts
 from faults.harness.zygote import Done, Zygote
 from sritool.runs.checkpoint import load_checkpoint
 
-KILLED = 137  # 128 + SIGKILL, as the shell has it
+KILLED = 137  # 128 + SIGKILL, as in a shell
 
 
 class Laboratory:
-    """A folder with a corpus and a run, and processes in it."""
+    """Runs the program in a folder that has a corpus and a run."""
 
     def __init__(self, zygote: Zygote, folder: Path) -> None:
         self.zygote, self.folder = zygote, folder
         self.steps = folder / "steps"
 
     def do(self, command: tuple[object, ...], cwd: Path, **env: str) -> Done:
-        """Run a command to its end, or its kill."""
+        """Run a command until it ends or is killed."""
         return self.zygote.run(command, cwd=cwd, env={STEPS: str(self.steps), **env})
 
     def must(self, command: tuple[object, ...], cwd: Path) -> Done:
-        """Run it undisturbed. Raises: Broken if it fails."""
+        """Run a command undisturbed. Raises: Broken if it fails."""
         done = self.do(command, cwd)
         if done.code:
             raise Broken(f"sritool {' '.join(map(str, command))} ended with {done.code}: {done.err.strip()}")
@@ -52,19 +46,19 @@ class Laboratory:
 
 @contextlib.contextmanager
 def laboratory(zygote: Zygote) -> Iterator[Laboratory]:
-    """A place to kill in, gone at the end."""
+    """A laboratory in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         lab = Laboratory(zygote, Path(name))
         base = lab.folder / "base"
         base.mkdir()
         write_texts(base)
         lab.must(preprocess(), base)
-        lab.must(train("sri"), base)  # what the commands after training read
+        lab.must(train("sri"), base)  # read by the commands other than training
         yield lab
 
 
 class Once:
-    """One command, which is killed, and started again until it ends."""
+    """One command that is killed, and started again until it ends."""
 
     def __init__(self, lab: Laboratory, job: Job) -> None:
         self.lab, self.job = lab, job
@@ -77,7 +71,7 @@ class Once:
         shutil.rmtree(before)
 
     def place(self) -> Path:
-        """A folder as it is before the command."""
+        """Make a folder in the state before the command."""
         target = self.lab.folder / "place"
         shutil.copytree(self.lab.folder / "base", target)
         if self.job.name == "preprocess":
@@ -87,14 +81,14 @@ class Once:
         self.lab.steps.unlink(missing_ok=True)
         return target
 
-    def at_random(self, rng: random.Random, most: int) -> int:
-        """Kill at random moments, up to so many times, and let it end; how many times it was."""
+    def at_random(self, rng: random.Random, most: int) -> None:
+        """Kill the command at random moments, at most this many times, and let it end."""
         place, kills, ended = self.place(), 0, False
         while kills < most and not ended:
             began = time.perf_counter()
             process = self.lab.zygote.start(self.command(kills), cwd=place, env={STEPS: str(self.lab.steps)})
             time.sleep(rng.uniform(0, self.seconds))
-            with contextlib.suppress(ProcessLookupError):  # it has ended
+            with contextlib.suppress(ProcessLookupError):  # it has already ended
                 process.send(signal.SIGKILL)
             done, done_in = process.wait(), time.perf_counter() - began
             if done.code == KILLED:
@@ -102,13 +96,12 @@ class Once:
                 self.survive(place)
             else:
                 self.ended_well(done)
-                ended = True  # before its moment came: it takes less time than was thought
+                ended = True  # before its kill: it takes less time than expected
                 self.seconds = self.seconds if kills else min(self.seconds, done_in)
         self.finish(place, kills, ended)
-        return kills
 
     def at_every_call(self, numbers: Iterator[int] | None = None) -> int:
-        """Kill at one call after another, each time from the beginning; how many calls there are."""
+        """Kill before one call after another, each time from the start; return the number of kills."""
         for kills, number in enumerate(numbers or itertools.count(1)):
             place = self.place()
             done = self.lab.do(self.command(0), place, **{KILL_AT: str(number)})
@@ -128,17 +121,19 @@ class Once:
             raise Broken(f"{self.job.name} ended with {done.code} after a kill: {done.err.strip()}")
 
     def survive(self, place: Path) -> None:
-        """After a kill: every file is whole, and training has lost no more than what it had not saved."""
+        """Check after a kill that every file is whole and that training lost only unsaved steps."""
         self.job.whole(place)
         if self.job.name.startswith("train"):
             last = place / self.job.folder / "last.pt"
             saved = int(load_checkpoint(last).progress["step"]) if last.is_file() else 0
             lost = steps_in(self.lab.steps) - saved
             if lost > SAVE_EVERY:
-                raise Broken(f"{self.job.name}: {lost} steps are lost by a kill, saved every {SAVE_EVERY}")
+                raise Broken(
+                    f"{self.job.name}: {lost} steps lost by a kill, though it saves every {SAVE_EVERY}"
+                )
 
     def finish(self, place: Path, kills: int, ended: bool = False) -> None:
-        """Let it end, if it has not: all is as if nothing had happened, and nothing lies about."""
+        """Let the command end, and check that all is as without kills and no other files are left."""
         if not ended:
             self.ended_well(self.lab.do(self.command(kills), place))
         if self.job.result(place) != self.expected:

@@ -1,10 +1,10 @@
-"""What a process of the `Zygote` is told by its environment: to kill itself at a chosen call, to count its steps.
+"""Faults that the environment requests of a process of the `Zygote`.
 
 FAULTS_KILL_AT=n: SIGKILL just before the n-th call that changes files or locks. A kill before one call is a kill
-after the one before it, so that all n together are every moment at which the files can differ.
-FAULTS_STEPS=FILE: after every step of training its number is put there, where a kill does not undo it.
+after the previous one, so all n together cover every moment at which the files can differ.
+FAULTS_STEPS=FILE: after every training step its number is written to FILE, where a kill does not undo it.
 FAULTS_NO_LOCKS=1: the file system has no locks.
-FAULTS_NO_NETWORK=FILE: whoever asks for an address is refused, and written down there.
+FAULTS_NO_NETWORK=FILE: every request for an address is refused and recorded in FILE.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ CALLS = {
     *("fsync", "rename", "replace", "unlink", "rmdir", "mkdir", "symlink", "flock", "ftruncate", "truncate"),
     *("open", "write", "pwrite", "chmod"),
 }
-"""C functions that change what is on the disk, or what order it gets there in."""
+"""C functions that change what is on the disk, or the order in which it gets there."""
 
 
 def arm() -> None:
-    """Do what the environment says, if anything."""
+    """Set up the faults that the environment requests."""
     if os.environ.get(NO_LOCKS):
         from sritool import locks
 
@@ -43,13 +43,13 @@ def arm() -> None:
         sys.setprofile(Killer(int(number)))
 
 
-def _refuse_addresses(told: Path, event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook."""
+def _refuse_addresses(report: Path, event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook that refuses the use of addresses."""
     if not event.startswith("socket.") or event in ("socket.__new__", "socket.gethostname"):
         return
     if len(arguments) > 1 and isinstance(arguments[1], str | bytes):
-        return  # a name in place of a pair: a socket of this machine's own files
-    with told.open("a", encoding="utf-8") as file:
+        return  # a path instead of a pair: a Unix socket
+    with report.open("a", encoding="utf-8") as file:
         file.write(f"{event} {arguments}\n")
     raise OSError(101, "Network is unreachable")
 
@@ -59,11 +59,11 @@ def _no_locks(descriptor: int, *, blocking: bool) -> bool:
 
 
 class Killer:
-    """Counts calls, as `sys.setprofile` tells of them."""
+    """Counts calls, as a function for `sys.setprofile`, and kills the process."""
 
     def __init__(self, number: int) -> None:
         self.left = number
-        self.written = ""  # the file that was written last: of writes in a row only the first counts
+        self.written = ""  # the last file written: of successive writes only the first counts
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         if event == "c_call" and (self._calls(argument) or self._writes(argument)):
@@ -72,20 +72,20 @@ class Killer:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def _calls(self, function: Any) -> bool:
-        module = getattr(function, "__module__", None)  # a string has a `replace` too
+        module = getattr(function, "__module__", None)  # strings have a `replace` too
         if function.__name__ not in CALLS or module not in ("posix", "fcntl"):
             return False
         self.written = ""
         return True
 
     def _writes(self, function: Any) -> bool:
-        """Whether it writes into a file that has a name, and is no standard stream."""
+        """Whether the call writes to a named file other than a standard stream."""
         if function.__name__ not in ("write", "writelines", "flush", "close"):
             return False
         file = getattr(function, "__self__", None)
         try:
             name = str(getattr(file, "name", "<")) if file.writable() else "<"  # type: ignore[union-attr]
-        except (ValueError, AttributeError):  # it is closed, or no file
+        except (ValueError, AttributeError):  # closed, or not a file
             return False
         again = function.__name__ == "write" and name == self.written and not isinstance(file, io.FileIO)
         if name.isdigit() or name.startswith("<") or again:
@@ -108,5 +108,5 @@ def _count_steps(path: Path) -> None:
 
 
 def steps_in(path: Path) -> int:
-    """The number of the last step that was counted."""
+    """The number of the last step counted."""
     return int.from_bytes(path.read_bytes(), "little") if path.is_file() else 0

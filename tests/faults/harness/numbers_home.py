@@ -1,4 +1,4 @@
-"""A folder with corpora and models of the smallest sizes there are, and copies of a model whose numbers overflow."""
+"""A folder with corpora and models of the smallest possible sizes, and models whose numbers overflow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXTS = {
     "mine": LINES,
     "word": ["go"] * 7 + ["go go"] * 7 + ["go go go"] * 6,  # one word, and <unk>
     "same": ["the badger sleeps"] * 20,
-    "lone": ["an owl"],  # of words that `mine` lacks
+    "lone": ["an owl"],  # words that `mine` does not have
 }
 LABELS = {
     "one": [f"x\t{line}" for line in LINES[:12]],
@@ -45,7 +45,7 @@ COMMANDS = (
 
 
 def make_home() -> None:
-    """In the current folder: the corpora and runs above, and the damaged ones."""
+    """Make the corpora and runs above and the damaged runs in the current folder."""
     Path("small.toml").write_text(small_settings(embedding=4, hidden=6, latent=3), encoding="utf-8")
     for name, lines in (*TEXTS.items(), *LABELS.items()):
         ending = "tsv" if name in LABELS else "txt"
@@ -66,7 +66,7 @@ def make_home() -> None:
 def damage(
     source: str, name: str, change: Callable[[dict[str, Tensor]], object] | None = None, **sampler: object
 ) -> None:
-    """Write runs/NAME/best.pt: the model of another run with other weights or another chain, all of them finite."""
+    """Write runs/NAME/best.pt: a run's model with other weights or another chain, all of them finite."""
     folder = Path("runs", name)
     folder.mkdir()
     checkpoint = load_checkpoint(Path("runs", source, "best.pt"))

@@ -1,4 +1,4 @@
-"""A tiny invented corpus, commands on it that write files, and what must hold of the files whatever happens."""
+"""A tiny invented corpus, commands on it that write files, and checks of those files after kills."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 METHODS = ("sri", "lm", "ae", "vae-anneal", "vae-cyclical", "vae-lagging", "sa-vae", "vae-fbp", "vae-fb")
 SAVE_EVERY = 2
 CLOCKS = ("seconds", "validation_seconds", "tokens_per_second", "tuning_seconds", "share_of_training")
-RUN_FILES = {"best.pt", "last.pt", "config.toml", "metrics.jsonl"}
 
 _WHO = ("a gardener", "the old pilot", "one nurse", "every baker", "my neighbour")
 _DOES = ("greets", "paints", "never follows", "sells")
@@ -44,25 +43,29 @@ _OWN = {
 
 
 class Job(NamedTuple):
-    """A command that writes files, and how they are judged in the folder where it runs."""
+    """A command that writes files, and checks of these files in the folder where it runs."""
 
     name: str
     command: tuple[object, ...]
-    whole: Callable[[Path], None]  # after a kill: raises Broken for a file that is neither old nor new
-    result: Callable[[Path], Any]  # after an end: what must be as if nothing had happened
-    again: tuple[object, ...] = ()  # added when it is run once more
-    files: frozenset[str] = frozenset()  # left at the end in `folder`, and nothing else
+    whole: Callable[[Path], None]  # raises Broken after a kill if a file is neither old nor new
+    result: Callable[[Path], Any]  # what must be the same at the end as without kills
+    again: tuple[object, ...] = ()  # options for starting it again
     folder: str = "."
 
 
+def names(folder: Path) -> set[str]:
+    """The names in a folder."""
+    return {path.name for path in folder.iterdir()}
+
+
 def sentences(count: int, seed: int) -> list[str]:
-    """Sentences that nobody wrote."""
+    """Invented sentences."""
     rng = random.Random(seed)
     return [" ".join(rng.choice(part) for part in (_WHO, _DOES, _WHAT)) for _ in range(count)]
 
 
 def write_texts(folder: Path) -> None:
-    """The files that the commands read."""
+    """Write the text files that the commands read."""
     for number, (name, count) in enumerate({"train": 40, "valid": 8, "test": 8, "other": 40}.items()):
         lines = "".join(f"{line}\n" for line in sentences(count, number))
         (folder / f"{name}.txt").write_text(lines, encoding="utf-8")
@@ -71,13 +74,13 @@ def write_texts(folder: Path) -> None:
 
 
 def preprocess(train: str = "train", *more: object) -> tuple[object, ...]:
-    """Prepares the corpus `mine` from the files."""
+    """The command that prepares the corpus `mine`."""
     texts = ("--train", f"{train}.txt", "--valid", "valid.txt", "--test", "test.txt")
     return ("preprocess", "--name", "mine", *texts, "--min-count", 1, *more)
 
 
 def train(method: str, *more: object, summary: bool = False) -> tuple[object, ...]:
-    """Trains for two epochs of five steps, two saves and a validation in each, unless `more` says otherwise."""
+    """The command that trains for two epochs of five steps with two saves and a validation, unless `more` differs."""
     usual = f"{_SMALL} {_OWN.get(method, '--latent 2')}".split()
     pairs = zip(usual[::2], usual[1::2], strict=True)
     kept = [word for pair in pairs if pair[0] == "--set" or pair[0] not in more for word in pair]
@@ -86,7 +89,7 @@ def train(method: str, *more: object, summary: bool = False) -> tuple[object, ..
 
 
 def train_job(method: str) -> Job:
-    """Training, to be gone on with after a kill."""
+    """Training, which is resumed after a kill."""
     folder = f"runs/mine-{method}"
     return Job(
         f"train {method}",
@@ -94,13 +97,12 @@ def train_job(method: str) -> Job:
         lambda where: check_run(where / folder),
         lambda where: run_result(where / folder),
         ("--resume",),
-        frozenset(RUN_FILES),
         folder,
     )
 
 
-def jobs(methods: tuple[str, ...] = METHODS) -> list[Job]:
-    """All commands that write files; those after training read `runs/mine-sri`."""
+def jobs() -> list[Job]:
+    """All commands that write files; those other than training read `runs/mine-sri`."""
     run = "runs/mine-sri"
     measure = ("evaluate", run, "--metrics", "nll,recon,kl", "--samples", 4, "--threads", 1, "--limit", 6)
     tune = ("tune-step", run, "--limit", 2, "--chains", 8, "--grid", "0.5,1", "--shape", "checkpoint")
@@ -109,7 +111,7 @@ def jobs(methods: tuple[str, ...] = METHODS) -> list[Job]:
     return [
         Job("preprocess", preprocess(), check_corpora, corpus_result),
         Job("preprocess --force", preprocess("other", "--force"), check_corpora, corpus_result),
-        *map(train_job, methods),
+        *map(train_job, METHODS),
         Job(
             "tune-step --write",
             (*tune, "--write", "tuned.pt", "--force", "--threads", 1),
@@ -128,13 +130,13 @@ def jobs(methods: tuple[str, ...] = METHODS) -> list[Job]:
             "report -o",
             page,
             lambda where: check_end(where / "page.html", b"</html>"),
-            lambda where: (where / "page.html").is_file(),  # the time is on it
+            lambda where: (where / "page.html").is_file(),  # it has the time
         ),
     ]
 
 
 def check_run(folder: Path) -> None:
-    """Every file of a run is whole."""
+    """Check that every file of a run is whole."""
     for name in ("best.pt", "last.pt"):
         check_checkpoint(folder / name)
     config = folder / "config.toml"
@@ -148,13 +150,13 @@ def check_run(folder: Path) -> None:
 
 
 def check_checkpoint(path: Path) -> None:
-    """It is not there, or whole."""
+    """Check that a checkpoint is missing or whole."""
     if path.exists():
         _read(path, lambda: load_checkpoint(path))
 
 
 def check_corpora(folder: Path) -> None:
-    """The corpus is not there, or whole, whichever of the two it is."""
+    """Check that the corpus is missing or whole, whether old or new."""
     if not (folder / "data" / "mine").exists():
         return
 
@@ -167,21 +169,21 @@ def check_corpora(folder: Path) -> None:
 
 
 def check_codes(folder: Path) -> None:
-    """The file of codes is not there, or whole; what is kept beside the checkpoint may have a cut end."""
+    """Check that the file of codes is missing or whole; the cache beside the checkpoint may be truncated."""
     path = folder / "codes.npy"
     if path.exists():
         _read(path, lambda: read_codes(path, 2))
 
 
 def check_evaluations(folder: Path) -> None:
-    """Each line is whole: they are appended in one write."""
+    """Check that each line is whole, as it is appended in one write."""
     path = folder / "runs" / "mine-sri" / "evaluations.jsonl"
     if path.exists():
         _read(path, lambda: [json.loads(line) for line in path.read_text("ascii").splitlines()])
 
 
 def check_end(path: Path, end: bytes) -> None:
-    """It is not there, or goes to its end."""
+    """Check that a file is missing or complete."""
     if path.exists() and not path.read_bytes().rstrip().endswith(end):
         raise Broken(f"{path} is cut short")
 
@@ -194,7 +196,7 @@ def _read(path: Path, reader: Callable[[], Any]) -> Any:
 
 
 def run_result(folder: Path) -> Any:
-    """All of a finished run but its clocks, in a form that can be compared bit by bit."""
+    """A finished run without times, in a form that can be compared bit by bit."""
     lines = (folder / "metrics.jsonl").read_text("ascii").splitlines()
     config = (folder / "config.toml").read_text(encoding="utf-8")
     kept = [checkpoint_result(folder / name) for name in ("best.pt", "last.pt")]
@@ -202,7 +204,7 @@ def run_result(folder: Path) -> Any:
 
 
 def checkpoint_result(path: Path) -> Any:
-    """All of a checkpoint but its clocks, tensors as their bytes."""
+    """A checkpoint without times, with tensors as bytes."""
     checkpoint: Checkpoint = load_checkpoint(path)
     return {
         "config": repr(checkpoint.config),
@@ -211,19 +213,19 @@ def checkpoint_result(path: Path) -> Any:
 
 
 def corpus_result(folder: Path) -> Any:
-    """The content of the corpus."""
+    """The hash of the corpus's content."""
     return load_corpus(folder / "data" / "mine").info.content_hash
 
 
 def evaluations_result(folder: Path) -> Any:
-    """What was measured, each figure once."""
+    """The measured figures."""
     path = folder / "runs" / "mine-sri" / "evaluations.jsonl"
     records = [json.loads(line) for line in path.read_text("ascii").splitlines()]
     return [record["metrics"] for record in records]
 
 
 def without_clocks(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of metrics.jsonl without what two runs cannot have in common."""
+    """A record of metrics.jsonl without times, which differ between runs."""
     return {name: value for name, value in record.items() if name not in CLOCKS}
 
 

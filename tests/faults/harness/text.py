@@ -1,7 +1,7 @@
-"""Text of ten million lines, and text damaged in every way we know: memory, speed, one line for each refusal.
+"""Files of up to ten million lines of invented words, and the memory of a process that prepares one.
 
-A file of invented words is made by a seeded script and prepared in a process of its own, whose largest memory is
-measured: as lines, as labelled rows, and through a pipe.
+A file is made with a seed and prepared in a process of its own, whose peak memory is measured: from lines, labelled
+rows, or a pipe.
 """
 
 from __future__ import annotations
@@ -17,23 +17,21 @@ import numpy as np
 
 from faults.harness import Broken
 
-BASE = 250 << 20  # bytes that Python, NumPy, Arrow and one batch of text take
-PER_LINE = 40  # bytes: lengths in 64 bits, offsets and room that comes and goes
-PER_TOKEN = (
-    4.5  # bytes: an id in a page of the stored file, which the system takes back where memory is short
-)
-PER_WORD = 400  # bytes of a different word: a string, its number, its place in the sorted vocabulary
+BASE = 250 << 20  # bytes for Python, NumPy, Arrow and one batch of text
+PER_LINE = 40  # bytes: 64-bit lengths, offsets and temporary buffers
+PER_TOKEN = 4.5  # bytes: an id in a page of the stored file, which the system can reclaim
+PER_WORD = 400  # bytes per distinct word: a string, its number, its place in the sorted vocabulary
 
 
 class Peak(NamedTuple):
-    """What preparing took."""
+    """What preparing a file takes."""
 
-    memory: int  # bytes, the largest resident set
-    seconds: float  # of the processor
+    memory: int  # bytes, the peak resident set
+    seconds: float  # of CPU time
 
 
 def invented_words(count: int) -> list[str]:
-    """So many different words of open syllables."""
+    """This many distinct words of open syllables."""
     syllables = [head + vowel for head in "bdfgklmnprstvz" for vowel in "aeiou"]
 
     def word(number: int) -> str:
@@ -44,7 +42,7 @@ def invented_words(count: int) -> list[str]:
 
 
 def lines(count: int, words: int = 10, vocabulary: int = 200_000, seed: int = 0) -> Iterator[str]:
-    """Lines of about so many words, whose frequency falls as one over the rank; each with its end."""
+    """Lines of about this many words, with a frequency of one over the rank; each ends in a newline."""
     random = np.random.default_rng(seed)
     names = np.array(invented_words(vocabulary), dtype=object)
     odds = np.cumsum(1.0 / np.arange(1, vocabulary + 1))
@@ -52,14 +50,14 @@ def lines(count: int, words: int = 10, vocabulary: int = 200_000, seed: int = 0)
         lengths = random.integers(words // 2, words + words // 2 + 1, min(50_000, count - begin))
         ranks = np.searchsorted(odds, random.random(int(lengths.sum())) * odds[-1])
         drawn = names[np.minimum(ranks, vocabulary - 1)].tolist()
-        at = 0
+        position = 0
         for length in lengths.tolist():
-            yield " ".join(drawn[at : at + length]) + "\n"
-            at += length
+            yield " ".join(drawn[position : position + length]) + "\n"
+            position += length
 
 
 def write_lines(path: Path, count: int, labelled: bool = False, vocabulary: int = 200_000) -> None:
-    """A file of `lines`, with one of five labels before each where it is to be labelled."""
+    """Write a file of `lines`, each with one of five labels if `labelled`."""
     with path.open("w", encoding="utf-8") as file:
         for number, line in enumerate(lines(count, vocabulary=vocabulary)):
             file.write(f"class{number % 5}\t{line}" if labelled else line)
@@ -72,7 +70,7 @@ from sritool.cli.app import main
 try:
     main()
 finally:
-    status = Path("/proc/self/status")  # whose figure leaves out the process that this one was forked from
+    status = Path("/proc/self/status")  # its figure excludes the process that this one was forked from
     lines = status.read_text().splitlines() if status.exists() else []
     found = [1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -81,20 +79,13 @@ finally:
 """
 
 
-def prepare(path: Path, folder: Path, *options: str, piped: bool = False) -> Peak:
+def prepare(path: Path, folder: Path, piped: bool = False) -> Peak:
     """Prepare a file in a process of its own. Raises: Broken if that fails."""
-    words = [
-        "preprocess",
-        "-" if piped else str(path),
-        "--name",
-        "many",
-        "--data-dir",
-        str(folder),
-        "--force",
-    ]
+    source = "-" if piped else str(path)
+    words = ["preprocess", source, "--name", "many", "--data-dir", str(folder), "--force"]
     with path.open("rb") as file:
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *words, *options],
+            [sys.executable, "-c", PROGRAM, *words],
             stdin=file if piped else subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -108,5 +99,5 @@ def prepare(path: Path, folder: Path, *options: str, piped: bool = False) -> Pea
 
 
 def bound(count: int, tokens: int, vocabulary: int) -> int:
-    """The most memory that preparing may take, in bytes: of ids and a few numbers a line, and not of the text."""
+    """The most bytes that preparing may take: for ids and a few numbers per line, not for the text."""
     return BASE + int(PER_LINE * count + PER_TOKEN * tokens + PER_WORD * vocabulary)

@@ -1,4 +1,4 @@
-"""Text as people have it, damaged in every way that we know: what goes in, and what each refusal has to name.
+"""Odd and damaged text of every known kind: what is accepted, and what each refusal must name.
 
 All sentences are invented.
 """
@@ -23,24 +23,24 @@ PLAIN = GOOD.encode()
 ROWS = "".join(f"{'good' if n % 2 else 'bad'}\tkettle {n} sings\n" for n in range(40))
 CELLS = "".join(f"{'good' if n % 2 else 'bad'},kettle {n} sings\n" for n in range(40))
 RECORDS = "".join(json.dumps({"text": f"kettle {n} sings", "label": n % 2}) + "\n" for n in range(40))
-LONG = 10_000_000  # bytes of a line
+LONG = 10_000_000  # bytes per line
 
 
 class Refused(NamedTuple):
-    """A file that is no corpus, and what the one line about it has, beside its name."""
+    """A file that is refused, and parts of the one-line error beside its name."""
 
     name: str
     data: bytes
     parts: tuple[str, ...]
 
 
-class Taken(NamedTuple):
-    """A file that is a corpus though it is odd, and how many sentences it has."""
+class Accepted(NamedTuple):
+    """An odd file that is accepted, and its number of sentences."""
 
     name: str
     data: bytes
     sentences: int
-    note: str = ""  # what is said of it
+    note: str = ""  # part of the note on it
 
 
 def _zipped() -> bytes:
@@ -112,40 +112,44 @@ REFUSED = (
 )
 
 CLEANED = "control characters became spaces: 1"
-TAKEN = (
-    Taken("mark.txt", b"\xef\xbb\xbf" + PLAIN, 40),
-    Taken("joined.txt", PLAIN + b"\xef\xbb\xbfthe heron lifts lantern 0\n", 41, CLEANED),
-    Taken("text.txt.gz", gzip.compress(PLAIN), 40),
-    Taken("text.txt.bz2", bz2.compress(PLAIN), 40),
-    Taken("rows.tsv.xz", lzma.compress(ROWS.encode()), 40, "labels bad, good"),
-    Taken("array.json", ("[" + ",".join(RECORDS.splitlines()) + "]").encode(), 40),
-    Taken("windows.txt", PLAIN.replace(b"\n", b"\r\n"), 40),
-    Taken("mixed.txt", PLAIN.replace(b"lantern", b"\rlantern").replace(b"9\n", b"9\r\n"), 40),
-    Taken("no-end.txt", PLAIN[:-1], 40),
-    Taken(
+ACCEPTED = (
+    Accepted("mark.txt", b"\xef\xbb\xbf" + PLAIN, 40),
+    Accepted("joined.txt", PLAIN + b"\xef\xbb\xbfthe heron lifts lantern 0\n", 41, CLEANED),
+    Accepted("text.txt.gz", gzip.compress(PLAIN), 40),
+    Accepted("text.txt.bz2", bz2.compress(PLAIN), 40),
+    Accepted("rows.tsv.xz", lzma.compress(ROWS.encode()), 40, "labels bad, good"),
+    Accepted("array.json", ("[" + ",".join(RECORDS.splitlines()) + "]").encode(), 40),
+    Accepted("windows.txt", PLAIN.replace(b"\n", b"\r\n"), 40),
+    Accepted("mixed.txt", PLAIN.replace(b"lantern", b"\rlantern").replace(b"9\n", b"9\r\n"), 40),
+    Accepted("no-end.txt", PLAIN[:-1], 40),
+    Accepted(
         "emoji.txt",
         PLAIN + "\U0001f469\u200d\U0001f469\u200d\U0001f467 \U0001f44d\U0001f3fd sing\n".encode(),
         41,
     ),
-    Taken("accents.txt", PLAIN + "cafe\u0301 café\n".encode(), 41),
-    Taken("right-to-left.txt", PLAIN + "\u200fשלום\u202e olleh\n".encode(), 41),
-    Taken("separators.txt", PLAIN + "one\u2028two\u2029three\u200bfour\u00a0five\n".encode(), 41),
-    Taken("next-line.txt", PLAIN + "one\u0085two\n".encode(), 41, CLEANED),
-    Taken("escapes.txt", PLAIN + b"\x1b[31mred\x1b[0m \x07\n", 41, CLEANED),
-    Taken("tabs.txt", PLAIN.replace(b" lantern", b"\tlantern"), 40),
-    Taken("blank-lines.txt", PLAIN.replace(b"\n", b"\n\n \n"), 40),
-    Taken("a-word.txt", PLAIN + b"x" * LONG + b"\n", 41),
-    Taken("many-words.txt", PLAIN + b"ab " * 1_000_000 + b"\n", 41),
-    Taken("cell.csv", (CELLS + 'good,"' + "ab " * 300_000 + '"\n').encode(), 41),
-    Taken("quotes.csv", (CELLS + 'good,"two\n""quoted"" lines, here"\n').encode(), 41),
-    Taken("spaced.tsv", ROWS.replace("good", "very good").encode(), 40, "labels bad, very good"),
-    Taken("one-class.tsv", ROWS.replace("bad", "good").encode(), 40, "every label is good"),
-    Taken(
+    Accepted("accents.txt", PLAIN + "cafe\u0301 café\n".encode(), 41),
+    Accepted("right-to-left.txt", PLAIN + "\u200fשלום\u202e olleh\n".encode(), 41),
+    Accepted("separators.txt", PLAIN + "one\u2028two\u2029three\u200bfour\u00a0five\n".encode(), 41),
+    Accepted("next-line.txt", PLAIN + "one\u0085two\n".encode(), 41, CLEANED),
+    Accepted("escapes.txt", PLAIN + b"\x1b[31mred\x1b[0m \x07\n", 41, CLEANED),
+    Accepted("tabs.txt", PLAIN.replace(b" lantern", b"\tlantern"), 40),
+    Accepted("blank-lines.txt", PLAIN.replace(b"\n", b"\n\n \n"), 40),
+    Accepted("a-word.txt", PLAIN + b"x" * LONG + b"\n", 41),
+    Accepted("many-words.txt", PLAIN + b"ab " * 1_000_000 + b"\n", 41),
+    Accepted("cell.csv", (CELLS + 'good,"' + "ab " * 300_000 + '"\n').encode(), 41),
+    Accepted("quotes.csv", (CELLS + 'good,"two\n""quoted"" lines, here"\n').encode(), 41),
+    Accepted("spaced.tsv", ROWS.replace("good", "very good").encode(), 40, "labels bad, very good"),
+    Accepted("one-class.tsv", ROWS.replace("bad", "good").encode(), 40, "every label is good"),
+    Accepted(
         "numbers.csv",
         ("label,text\n" + "".join(f"{n / 7},kettle {n}\n" for n in range(40))).encode(),
         40,
         "is that a column",
     ),
-    Taken("steering.jsonl", RECORDS.replace('"label": 1', '"label": "\\u001b[31m\\n1"').encode(), 40, "[31m"),
-    Taken("twice.jsonl", (RECORDS + '{"text": "a", "text": "the last counts", "label": 1}\n').encode(), 41),
+    Accepted(
+        "steering.jsonl", RECORDS.replace('"label": 1', '"label": "\\u001b[31m\\n1"').encode(), 40, "[31m"
+    ),
+    Accepted(
+        "twice.jsonl", (RECORDS + '{"text": "a", "text": "the last counts", "label": 1}\n').encode(), 41
+    ),
 )

@@ -1,8 +1,8 @@
-"""The program as real processes without its two seconds of imports: forks of one that has imported everything.
+"""The program as real processes without two seconds of imports: forks of one that has imported everything.
 
-A fork has file descriptors, a folder, limits and a user of its own, and opens and closes its standard streams as the
-interpreter does at its start and its end. Only what happens while modules are imported, or taken down, needs a
-process from the very beginning.
+A fork has its own file descriptors, folder, limits and user, and opens and closes its standard streams as the
+interpreter does when it starts and ends. Only tests of what happens during imports or the interpreter's shutdown need
+a new process.
 
     with Zygote() as zygote:
         done = zygote.run(["sample", "runs/tiny-sri"], stdout=full, cwd=folder)
@@ -21,8 +21,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
@@ -31,46 +32,54 @@ import sritool
 from faults.harness.killpoints import arm
 
 CLOSED = -1
-"""Instead of a file descriptor: the stream is closed, as a shell's `>&-` does it."""
+"""Instead of a file descriptor: the stream is closed, like a shell's `>&-`."""
 
 WARM = (
     "torch", "torch._dynamo", "numpy", "sklearn.svm", "sklearn.mixture", "sklearn.manifold", "scipy.optimize",
     "datasets", "pyarrow", "sentencepiece", "rich.progress", "rich.console", "matplotlib.figure",
     "matplotlib.backends.backend_agg", "sacrebleu", "plotly.graph_objects", "torch.utils.serialization")  # fmt: skip
-"""Modules that the first process imports, as far as they are installed, beside those of the program."""
+"""Modules that the first process imports if they are installed, besides those of the program."""
 
 
 class Done(NamedTuple):
     """How a process ended."""
 
-    code: int  # as the shell has it: 128 + the signal that killed it
+    code: int  # as in a shell: 128 + the signal that killed it
     out: str
     err: str
 
 
 class Running:
-    """A process of the program; `pid` is its own."""
+    """A running process of the program, with its `pid`."""
 
     def __init__(self, line: socket.socket, out: BinaryIO | None, err: BinaryIO | None) -> None:
         self._line, self._out, self._err = line, out, err
         self.pid = int(_receive(line)["pid"])
 
     def send(self, number: int) -> None:
-        """Send it a signal."""
+        """Send the process a signal."""
         os.kill(self.pid, number)
 
     def errors(self) -> str:
-        """What it has said on stderr so far."""
+        """Its stderr so far."""
         return _content(self._err)
 
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Poll until a condition holds, for a minute at most. Raises: TimeoutError."""
+        end = time.monotonic() + 60
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError(f"waited for 60 s; stderr: {self.errors()}")
+            time.sleep(0.005)
+
     def wait(self, seconds: float = 60.0) -> Done:
-        """Wait for its end; it is killed where it has not ended in this time, and TimeoutError is raised."""
+        """Wait until the process ends. If it takes longer than this, kill it and raise TimeoutError."""
         self._line.settimeout(seconds)
         try:
             code = int(_receive(self._line)["code"])
         except TimeoutError:
             os.kill(self.pid, signal.SIGKILL)
-            raise TimeoutError(f"it runs for {seconds:.0f} s; it said: {self.errors()}") from None
+            raise TimeoutError(f"it ran for {seconds:.0f} s; stderr: {self.errors()}") from None
         finally:
             self._line.close()
         return Done(code, _content(self._out), _content(self._err))
@@ -89,12 +98,12 @@ class Zygote:
         command = [sys.executable, "-m", "faults.harness.zygote", self._address]
         environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         if not os.access(Path("~").expanduser(), os.W_OK):
-            # matplotlib would make a folder, which each fork would remove at its end
+            # matplotlib would make a folder, and each fork would remove it at its end
             environment["MPLCONFIGDIR"] = self._folder.name
         self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         if self._process.stdout.readline() != b"ready\n":
-            raise RuntimeError("the first process did not come up")
+            raise RuntimeError("the first process did not start")
         return self
 
     def __exit__(
@@ -112,7 +121,7 @@ class Zygote:
         stdin: bytes | int = b"",
         stdout: int | None = None,
         stderr: int | None = None,
-        env: Mapping[str, str | None] | None = None,
+        env: Mapping[str, str] | None = None,
         encoding: str = "utf-8",
         file_size: int | None = None,
         user: int | None = None,
@@ -120,10 +129,14 @@ class Zygote:
     ) -> Running:
         """Start `sritool ARGS`.
 
-        Args:  stdin: its content, or a descriptor; stdout, stderr: a descriptor, CLOSED, or None to have it in
-               `Done`; env: variables to set, or with None to remove; encoding: of the locale; file_size: the most
-               bytes of a file, as `ulimit -f` bounds it; user: number of the user it runs as; terminal: stdout or
-               else stderr becomes its controlling terminal.
+        Args:
+            stdin: Its content, or a descriptor.
+            stdout, stderr: A descriptor, CLOSED, or None to have the output in `Done`.
+            env: Environment variables to set.
+            encoding: That of the locale.
+            file_size: Largest size of a file in bytes, as with `ulimit -f`.
+            user: Number of the user it runs as.
+            terminal: Make stdout, or else stderr, its controlling terminal.
         """
         with contextlib.ExitStack() as stack:
             if isinstance(stdin, bytes):
@@ -131,7 +144,7 @@ class Zygote:
                 file.write(stdin)
                 file.seek(0)
                 stdin = file.fileno()
-            out = tempfile.TemporaryFile() if stdout is None else None  # noqa: SIM115 - read when it has ended
+            out = tempfile.TemporaryFile() if stdout is None else None  # noqa: SIM115 - read after the end
             err = tempfile.TemporaryFile() if stderr is None else None  # noqa: SIM115
             given = [stdin, stdout if out is None else out.fileno(), stderr if err is None else err.fileno()]
             line = socket.socket(socket.AF_UNIX)
@@ -154,7 +167,7 @@ class Zygote:
             return Running(line, out, err)
 
     def run(self, args: Sequence[object], seconds: float = 60.0, **settings: Any) -> Done:
-        """Run `sritool ARGS` to its end; the settings are those of `start`."""
+        """Run `sritool ARGS` until it ends, with the settings of `start`."""
         return self.start(args, **settings).wait(seconds)
 
 
@@ -166,18 +179,18 @@ def _content(file: BinaryIO | None) -> str:
 
 
 def _receive(line: socket.socket) -> dict[str, Any]:
-    """A message of one line of JSON."""
+    """Receive a message of one line of JSON."""
     content = b""
     while not content.endswith(b"\n"):
         byte = line.recv(1)
         if not byte:
-            raise RuntimeError("the process went without a word")
+            raise RuntimeError("the process ended without a message")
         content += byte
     return dict(json.loads(content))
 
 
 def serve(address: str) -> dict[str, Any]:
-    """Fork for each request; returns, with the request, in the fork that is to run the program."""
+    """Fork for each request; return the request in the fork that will run the program."""
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address)
     listening.listen(16)
@@ -196,7 +209,7 @@ def serve(address: str) -> dict[str, Any]:
         content += line.recv(65536)
     request: dict[str, Any] = json.loads(content)
     child = os.fork()
-    if child:  # this one stays to tell how it ended
+    if child:  # this process stays to report how the child ended
         for number in descriptors:
             os.close(number)
         with contextlib.suppress(OSError):
@@ -206,13 +219,13 @@ def serve(address: str) -> dict[str, Any]:
         with contextlib.suppress(OSError):
             line.sendall(json.dumps({"code": code if code >= 0 else 128 - code}).encode() + b"\n")
         os._exit(0)
-    line.detach()  # closed on exec or at the end; nothing is said on it
+    line.detach()  # closed on exec or at the end; the child sends nothing
     _take_streams(request, descriptors)
     return request
 
 
 def _take_streams(request: Mapping[str, Any], descriptors: list[int]) -> None:
-    """File descriptors 0, 1 and 2, and Python's streams over them, as they would have been from the beginning."""
+    """Set file descriptors 0, 1 and 2, and Python's streams on them, as for a new process."""
     kept = [os.dup(number) if number < 3 else number for number in descriptors]
     for number, is_open in enumerate(request["streams"]):
         with contextlib.suppress(OSError):
@@ -242,11 +255,7 @@ def _stream(number: int, encoding: str) -> io.TextIOWrapper:
 
 def _take_place(request: Mapping[str, Any]) -> None:
     os.chdir(request["cwd"].encode("latin-1"))
-    for name, value in request["env"].items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    os.environ.update(request["env"])
     if request["file_size"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"], request["file_size"]))
     if request["user"] is not None:
@@ -270,7 +279,7 @@ def _run() -> int:
 
 
 def _end(code: int) -> None:
-    """As the interpreter ends, but without taking down a thousand modules."""
+    """End as the interpreter does, but without unloading a thousand modules."""
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -298,8 +307,8 @@ def _warm_up() -> None:
     for name in WARM:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    # A fork that becomes another user may not read the folder of the libraries: what the parser imports when it is
-    # used comes with a command that fails at once.
+    # A fork that becomes another user may be unable to read the libraries. This failing command imports what the
+    # parser needs.
     CliRunner().invoke(app, ["info", "nowhere.pt"])
 
 
