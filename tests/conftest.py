@@ -107,7 +107,7 @@ def run_program(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str
             [sys.executable, *(str(arg) for arg in args)],
             env=os.environ | {"PYTHONPATH": root} | (env or {}),
             check=False,
-            **({"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 120} | settings),
+            **({"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 600} | settings),
         )
 
     return run

@@ -164,7 +164,7 @@ REFUSED = [
     ("sample mine-sri --top-p nan", 2, "top-p nan"),
     ("sample mine-sri -n 4 --metrics reverse-ppl", 2, "at least 20 sentences"),
     ("encode mine-sri --chains 0", 2, "--chains"),
-    ("tune-step mine-sri --grid nan", 2, "no list of numbers"),
+    ("tune-step mine-sri --grid nan", 2, "not a list of numbers"),
     ("tune-step mine-sri --temperature nan", 2, "the temperature is nan"),
     ("tune-step mine-sri --limit 1 --chains 2", 2, "have no covariance"),
     ("tune-step mine-sri --limit 1 --chains 8 --grid 1e6,1e30", 2, "takes 2 at most"),
@@ -175,7 +175,7 @@ REFUSED = [
     ("preprocess mine.txt --name x --valid-share nan", 2, "--valid-share"),
     ("preprocess mine.txt --name x --max-length 1000000000000000000000", 2, "--max-length"),
     ("preprocess lone.txt --name x", 3, "one sentence only"),
-    ("preprocess --train lone.txt --valid lone.txt --test lone.txt --name x", 3, "takes 2 or more"),
+    ("preprocess --train lone.txt --valid lone.txt --test lone.txt --name x", 3, "at least 2"),
     (
         "preprocess --train same.txt --valid same.txt --test same.txt --name x --min-count 100",
         3,
