@@ -254,7 +254,7 @@ def test_commands_without_fcntl(tmp_path: Path, run_program: Callable[..., Any])
         "run('evaluate --limit 4 --metrics ppl --samples 4 --pilots 4 -q')\n"
         "run('sample -n 2 --max-length 4')\n"
     )
-    done = run_program("-c", HIDE_FCNTL + program, timeout=600)
+    done = run_program("-c", HIDE_FCNTL + program)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     assert "predictions" in done.stdout
