@@ -76,3 +76,13 @@ def test_finished_rows_are_printed_before_a_failure(run: Run, monkeypatch: pytes
     result = run("score", "mine-lm", "-q", stdin="\n".join(LINES))
     assert result.exit_code == 4
     assert len(result.stdout.splitlines()) == 1 + 4
+
+
+def test_lines_are_cleaned_as_the_corpus_was(run: Run) -> None:
+    cleaning = ("--lowercase", "--split-punctuation")
+    shares = ("--valid-share", 0.1, "--test-share", 0.1)
+    assert run("preprocess", "mine.txt", "--name", "clean", *cleaning, *shares).exit_code == 0
+    training = ("--config", "small.toml", "--method", "lm", "--max-steps", 1, "--no-summary", "--threads", 1)
+    assert run("train", "clean", *training).exit_code == 0
+    raw, clean = rows(run("score", "clean-lm", "-q", stdin="The OTTER finds,\nthe otter finds ,\n"))
+    assert (raw["log_p"], raw["predictions"], raw["unknown"]) == (clean["log_p"], "5", "1")
