@@ -183,7 +183,7 @@ def _judged(
     by_codes, by_words = ([names[k] for k in found[:n].tolist()] for found in verdicts.values())
     parts = {
         "samples": slice(0, n),
-        f"real {name} sentences of it": slice(2 * n, None),
+        f"real {name} sentences of the class": slice(2 * n, None),
         "samples of the prior": slice(n, 2 * n),
     }
     shares = [

@@ -159,14 +159,14 @@ def _parse_table(lines: Sequence[str], where: str, latent: int) -> Floats:
     for number, row in enumerate(rows, first):
         if len(row) != width:
             has = f"{len(row)} {'column' if len(row) == 1 else 'columns'} (separated by {separator})"
-            advice = "; mend it" if first == 2 else f", which the model's codes have; {_OTHER}"
+            advice = "; fix it" if first == 2 else f", which the model's codes have; {_OTHER}"
             raise DataError(f"{where} line {number} has {has}, not {width}{advice}")
         try:
             codes[number - first] = [float(row[column]) for column in columns]
         except ValueError:
             wrong = next(row[column] for column in columns if not _are_numbers([row[column]]))
             raise DataError(
-                f"{where} line {number} has {wrong[:40]!r} in place of a number; mend it"
+                f"{where} line {number} has {wrong[:40]!r} in place of a number; fix it"
             ) from None
     return _finite(codes, where, "line", first)
 
@@ -180,7 +180,7 @@ def _cells(lines: Sequence[str], where: str) -> tuple[list[list[str]], str]:
     try:
         return list(csv.reader(io.StringIO("\n".join(lines), newline=""), strict=True)), "commas"
     except csv.Error as error:
-        raise DataError(f"{where} is not CSV ({error}); mend it") from error
+        raise DataError(f"{where} is not CSV ({error}); fix it") from error
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
@@ -200,7 +200,7 @@ def _columns_of(header: Sequence[str], where: str, latent: int) -> list[int]:
     if any(name not in place for name in names) or count != latent:
         if not count:
             neither = f"is neither numbers nor a header with columns z1 … z{latent}"
-            raise DataError(f"{where} line 1 {neither}; mend it")
+            raise DataError(f"{where} line 1 {neither}; {_WRITTEN}")
         columns = "column" if count == 1 else "columns"
         raise DataError(f"{where} has {count} {columns} of z, and the model's codes have {latent}; {_OTHER}")
     return [place[name] for name in names]
@@ -221,7 +221,7 @@ def _parse_json(lines: Sequence[str], where: str, latent: int) -> NDArray[np.flo
             numbers = f"{len(z)} numbers, and the model's codes have {latent}"
             raise DataError(f"{where} line {number} has {numbers}; {_OTHER}")
         if any(isinstance(value, bool) or not isinstance(value, int | float) for value in z):
-            raise DataError(f"{where} line {number} has a value in its z that is not a number; mend it")
+            raise DataError(f"{where} line {number} has a value in its z that is not a number; fix it")
         try:
             codes[number - 1] = z
         except OverflowError:  # an integer beyond the range of a double

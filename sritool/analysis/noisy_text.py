@@ -74,7 +74,7 @@ def read_noisy(path: Path, counts: Sequence[int] | None = None, limit: int | Non
     for number, k, index, noisy_text, clean_text in _parsed(path):
         where = f"{path} line {number}"
         if clean.setdefault(index, clean_text) != clean_text:
-            raise DataError(f"{where}: sentence {index} has another clean text than above; mend it")
+            raise DataError(f"{where}: sentence {index} has another clean text than above; fix it")
         if index in noisy.setdefault(k, {}):
             raise DataError(f"{where}: k = {k} of sentence {index} appears twice; remove one")
         noisy[k][index] = noisy_text

@@ -85,7 +85,10 @@ def describe_usage(error: Any) -> str:
         return f"{bad_value(error)} {help_hint}"
     option = getattr(error, "option_name", None)
     if ctx is None or option is None or not hasattr(error, "possibilities"):
-        return f"{one_line(error.format_message()).rstrip('.')} {help_hint}"
+        message = one_line(error.format_message()).rstrip(".")
+        if "extra argument" in message and ctx is not None and "--text" in option_names(ctx):
+            message += "; sentences from a file: --text FILE"
+        return f"{message} {help_hint}"
     program = ctx.find_root()
     if ctx is not program and option in option_names(program):
         return f"{option} goes before the command: {program.command_path} {option} {ctx.info_name} …"

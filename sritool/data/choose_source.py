@@ -90,7 +90,7 @@ def _choose_files(words: Sequence[str], inputs: Inputs, options: FileOptions) ->
     if sum(ways) != 1:
         what = "more than one of these" if sum(ways) else "nothing to prepare"
         raise UsageError(
-            f"{what}; give a built-in name ({', '.join(NAMED)}), files, --from DIR, or --train FILE"
+            f"{what}; give a built-in name ({', '.join(NAMED)}), files, - for stdin, --from DIR, or --train FILE"
         )
     if inputs.folder is not None:
         return folder_source(inputs.folder, options)

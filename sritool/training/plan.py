@@ -34,6 +34,7 @@ from sritool.runs.folder import (
 from sritool.runs.weights import method_without_memory
 from sritool.training.configure import DEFAULT_METHOD, Given, resolve_config, shown
 from sritool.training.sources import with_original_source, with_source
+from sritool.training.warm_start import check_sizes
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -125,7 +126,10 @@ def _plan_of(start: Start, folder: Path | None) -> Plan:
     corpus = Path(start.corpus).name
     if folder is None:
         given, sizes = with_source(start.given, start.source)
-        return Plan(start, resolve_config(corpus, given=given, sizes=sizes), None, None)
+        config = resolve_config(corpus, given=given, sizes=sizes)
+        if config.warm_start.checkpoint:
+            check_sizes(config.generator, sizes, Path(config.warm_start.checkpoint))
+        return Plan(start, config, None, None)
     stamp = _stamp(folder)
     try:
         resume = load_checkpoint(folder / LAST)

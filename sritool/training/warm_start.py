@@ -6,6 +6,7 @@ the weights of z may have another size, and are then drawn anew.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -126,7 +127,7 @@ def take_over(method: Method, path: Path, tokenizer: Tokenizer) -> str:
             f"{path} was trained on {before}, and this corpus is cut into {ours}; "
             f"prepare the text with: sritool preprocess FILE --like {path}"
         )
-    _check_sizes(method.config.generator, given.config.generator, path)
+    check_sizes(method.config.generator, sizes_of(given, method.name), path)
     rows = matching_rows(tokenizer, given.tokenizer)
     taken: list[str] = []
     anew: list[str] = []
@@ -137,12 +138,16 @@ def take_over(method: Method, path: Path, tokenizer: Tokenizer) -> str:
     return _in_a_line(given, path, rows, taken, anew)
 
 
-def _check_sizes(mine: GeneratorConfig, theirs: GeneratorConfig, path: Path) -> None:
-    sizes = {name: (getattr(theirs, name), getattr(mine, name)) for name in SIZES}
+def check_sizes(generator: GeneratorConfig, sizes: Mapping[str, object], path: Path) -> None:
+    """Refuse sizes with which the weights of the checkpoint `path` do not fit; `sizes` are as from `sizes_of`.
+
+    Raises:
+        UsageError: A part has another shape.
+    """
     differing = [
-        f"{SIZES[name]} ({name} {str(given).lower()}, not {str(ours).lower()})"
-        for name, (given, ours) in sizes.items()
-        if given != ours
+        f"{part} ({name} {str(sizes[name]).lower()}, not {str(getattr(generator, name)).lower()})"
+        for name, part in SIZES.items()
+        if name in sizes and getattr(generator, name) != sizes[name]
     ]
     if differing:
         raise UsageError(

@@ -81,7 +81,7 @@ def test_samples_have_the_requested_class(label: str, word: str, model: TrainedM
     shares = {(share.judge, share.sentences): share.value for share in found.shares}
     for judge, classes in (("codes", found.by_codes), ("words", found.by_words)):
         assert shares[judge, "samples"] == classes.count(label) / 100 > 0.9
-        assert shares[judge, "real test sentences of it"] > 0.9
+        assert shares[judge, "real test sentences of the class"] > 0.9
         assert 0.3 < shares[judge, "samples of the prior"] < 0.7
     assert not any("do not tell" in line for line in share_notes(found))
 
@@ -139,7 +139,7 @@ def test_unknown_label_lists_the_known_ones(corpus: Corpus) -> None:
 
 
 def test_uninformative_codes_are_reported() -> None:
-    shares = [Share("codes", "samples", 5, 10), Share("codes", "real test sentences of it", 150, 300)]
+    shares = [Share("codes", "samples", 5, 10), Share("codes", "real test sentences of the class", 150, 300)]
     notes = share_notes(ClassSamples("dark", 2, [], [], [], shares))
     assert "50% of 10 samples (24% to 76%)" in notes[0]
     assert "do not tell the class" in notes[-1]

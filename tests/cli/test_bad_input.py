@@ -62,6 +62,7 @@ REFUSED = r"""
 2 | TRAIN --tune-step-every -1 | tune_step_every
 2 | TRAIN --method lm --tune-step-every 1 | leave --tune-step-every out
 2 | TRAIN --freeze generator --dry-run | leaves nothing to train
+2 | TRAIN --from mine-lm --embedding 7 --dry-run | leave these sizes out
 2 | TRAIN --resume runs/mine-sri --hidden 32 | start a new run without --resume
 2 | TRAIN --resume runs/mine-sri --seed 5 | training.seed 0, not 5
 2 | TRAIN --resume runs/mine-sri --method lm | method sri, not lm
@@ -71,6 +72,7 @@ REFUSED = r"""
 3 | train other --resume runs/mine-sri | corpus other is not the one
 2 | train mine --config nowhere.toml | nowhere.toml
 2 | train mine --config mine.txt | mine.txt
+2 | score mine-lm mine.txt | --text FILE
 2 | evaluate mine-lm --metrics ppl,posteriorkl | did you mean posterior-kl?
 2 | evaluate mine-lm --metrics , | give some of ppl
 2 | evaluate mine-lm --text mine.txt --split test | leave it or --text out
@@ -132,7 +134,7 @@ REFUSED = r"""
 2 | encode mine-sri -o codes.TSV -f npy | give --format tsv
 2 | encode mine-sri -o codes.tsv -f latex | latex
 2 | encode mine-sri --chains 0 | --chains
-2 | encode mine-sri --mean --chain-dropout --text mine.txt | --chain-dropout drops different words in each chain
+2 | encode mine-sri --mean --chain-dropout --text mine.txt | --chain-dropout applies only to chains with noise
 2 | encode mine-sri -f pickle | --format
 2 | decode mine-lm | method lm has no z
 3 | decode mine-sri --codes none.npy | no such file: none.npy

@@ -68,7 +68,9 @@ def fit_prior(
     )
     emit_panels([prior_table(fitted, title, form)], form)
     if new.write is not None and not fitted.is_better:
-        raise SritoolError(f"{new.write} is not written; keep {path}")
+        raise SritoolError(
+            f"{new.write} was not written, as the fitted prior brings no clear gain; keep using {path}"
+        )
     if new.write is not None:
         say(f"wrote {new.write} with the fitted prior")
 

@@ -33,7 +33,7 @@ BatchSizeOpt = Annotated[
 ]
 
 BATCH_SIZE = 64
-CHAINS_NEEDED = "{} drops different words in each chain; give --chains N too"
+CHAINS_NEEDED = "{} applies only to chains with noise; give --chains N too"
 
 NoiseKind = Literal["swap", "drop", "replace"]
 Split = Literal["train", "valid", "test"]

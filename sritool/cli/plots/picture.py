@@ -146,5 +146,5 @@ class PictureFile:
             except (ValueError, LookupError, ArithmeticError) as error:
                 if self.data is None:
                     raise
-                raise DataError(f"{self.data} has figures that cannot be drawn: {error}; mend it") from error
+                raise DataError(f"{self.data} has figures that cannot be drawn: {error}; fix it") from error
             say(f"drew {self.path}")

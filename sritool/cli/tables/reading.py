@@ -43,7 +43,7 @@ def read_table(source: str) -> list[dict[str, Any]]:
     header, *rows = list(reader)
     for number, row in enumerate(rows, 2):
         if len(row) != len(header):
-            raise DataError(f"{name}, line {number}: {len(row)} cells below {len(header)} columns; mend it")
+            raise DataError(f"{name}, line {number}: {len(row)} cells below {len(header)} columns; fix it")
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
@@ -74,7 +74,7 @@ def read_rows(source: str, columns: Sequence[str], kind: type[Row]) -> list[Row]
                 values.append(value_of(cells[column], hint))
             except (ValueError, TypeError, KeyError):
                 raise DataError(
-                    f"{source}, row {number}: {cells[column]!r} is not valid for {field}; mend it"
+                    f"{source}, row {number}: {cells[column]!r} is not valid for {field}; fix it"
                 ) from None
         found.append(kind(*values))
     return found

@@ -51,5 +51,5 @@ def test_nothing_is_written_without_a_clear_gain(run: Run) -> None:
     refused = run("fit-prior", SOURCE, *FEW, "--write", "new.pt")
     assert refused.exit_code == 1
     assert refused.stdout == shown.stdout
-    assert "new.pt is not written" in refused.stderr.splitlines()[-1]
+    assert "new.pt was not written" in refused.stderr.splitlines()[-1]
     assert not Path("new.pt").exists()
