@@ -124,6 +124,9 @@ def test_columns_by_name_or_number(tmp_path: Path) -> None:
     path.write_text(table([("Stars", "Words", "text"), *((label, text, "x") for label, text in PAIRS)]))
     for names in (FieldNames("Words", "Stars"), FieldNames("words", "stars"), FieldNames("2", "1")):
         assert read(path, names=names)[0] == Sentences(TEXTS, LABELS)
+    for missing in ("mood", "4"):
+        with pytest.raises(DataError, match=f"has no column '{missing}'"):
+            read(path, names=FieldNames(label=missing))
 
 
 def test_named_columns_make_the_first_row_a_header(tmp_path: Path) -> None:
