@@ -104,11 +104,14 @@ def quoted(value: Any, longest: int = 60) -> str:
 
 
 def suggestion(name: str, known: Iterable[str], before: str = "") -> str:
-    """Return the end of a message about an unknown name: the nearest known one, or all of them.
+    """Return the end of a message about an unknown name: the longer names it begins, the nearest one, or all.
 
     `before` is a prefix of the suggested name, such as "sampler." before "steps".
     """
     known = list(dict.fromkeys(known))
+    longer = [before + other for other in known if other.startswith(f"{name}-")]
+    if len(longer) > 1:
+        return f"; did you mean one of {', '.join(longer)}?"
     if near := nearest(name, known):
         return f"; did you mean {before}{near}?"
     return f"; known: {', '.join(known)}" if known else ""

@@ -196,16 +196,17 @@ def _judged(
 
 
 def share_notes(samples: ClassSamples) -> list[str]:
-    """Return a line per classifier with its shares, and a line if the codes do not predict the class."""
+    """Return a line per group of sentences with its shares, and a line if the codes do not predict the class."""
+    groups: dict[str, list[Share]] = {}
+    for share in samples.shares:
+        groups.setdefault(share.sentences, []).append(share)
     lines = []
-    for judge in LEARNT:
-        told = [
-            f"{share.value:.0%} of {share.of:,} {share.sentences} "
-            f"({share.interval.low:.0%} to {share.interval.high:.0%})"
-            for share in samples.shares
-            if share.judge == judge
-        ]
-        lines.append(f"taken for {samples.label} by {judge}: {', '.join(told)}")
+    for sentences, shares in groups.items():
+        told = (
+            f"{share.value:.0%} by {share.judge} ({share.interval.low:.0%} to {share.interval.high:.0%})"
+            for share in shares
+        )
+        lines.append(f"of {shares[0].of:,} {sentences}, taken for {samples.label}: {', '.join(told)}")
     by_codes = [share for share in samples.shares if share.judge == "codes"]
     real = [share for share in by_codes if share.sentences.startswith("real")]
     if real and real[0].of < FEWEST:

@@ -92,6 +92,8 @@ def describe_usage(error: Any) -> str:
     program = ctx.find_root()
     if ctx is not program and option in option_names(program):
         return f"{option} goes before the command: {program.command_path} {option} {ctx.info_name} …"
+    if others := commands_with(option, ctx):
+        return f"no option {option} here; it belongs to sritool {', '.join(others)} {help_hint}"
     near = nearest(option, option_names(ctx))
     return f"no option {option}{f'; did you mean {near}?' if near else ''} {help_hint}"
 
@@ -118,7 +120,15 @@ def bad_value(error: Any) -> str:
     return f"{name}: {message}"
 
 
-def option_names(ctx: Any) -> list[str]:
-    """Return every spelling of every visible option of a context's command, including `--help`."""
-    params = [param for param in ctx.command.get_params(ctx) if param.param_type_name == "option"]
+def commands_with(option: str, ctx: Any) -> list[str]:
+    """Return the program's other commands that have this option."""
+    program = ctx.find_root().command
+    others = (program.build(name) for name in program.headings if name != ctx.info_name)
+    return [other.name for other in others if option in option_names(ctx, other)]
+
+
+def option_names(ctx: Any, command: Any = None) -> list[str]:
+    """Return every spelling of every visible option of a command, including `--help`; the context's by default."""
+    params = (command or ctx.command).get_params(ctx)
+    params = [param for param in params if param.param_type_name == "option"]
     return [name for param in params for name in (*param.opts, *param.secondary_opts) if not param.hidden]

@@ -34,7 +34,7 @@ from sritool.runs.folder import (
 from sritool.runs.weights import method_without_memory
 from sritool.training.configure import DEFAULT_METHOD, Given, resolve_config, shown
 from sritool.training.sources import with_original_source, with_source
-from sritool.training.warm_start import check_sizes
+from sritool.training.warm_start import check_fit
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -126,10 +126,7 @@ def _plan_of(start: Start, folder: Path | None) -> Plan:
     corpus = Path(start.corpus).name
     if folder is None:
         given, sizes = with_source(start.given, start.source)
-        config = resolve_config(corpus, given=given, sizes=sizes)
-        if config.warm_start.checkpoint:
-            check_sizes(config.generator, sizes, Path(config.warm_start.checkpoint))
-        return Plan(start, config, None, None)
+        return Plan(start, resolve_config(corpus, given=given, sizes=sizes), None, None)
     stamp = _stamp(folder)
     try:
         resume = load_checkpoint(folder / LAST)
@@ -197,7 +194,11 @@ def check_corpus(name: str, data_dir: Path) -> None:
 
 
 def prepare_corpus(plan: Plan, data_dir: Path, source: Path | None, say: Callable[[str], None]) -> Corpus:
-    """Return the prepared corpus; prepare a built-in one if that has not been done yet."""
+    """Return the prepared corpus; prepare a built-in one if that has not been done yet.
+
+    Raises:
+        UsageError: The checkpoint that a new run is to begin from does not fit the run or the corpus.
+    """
     name = plan.start.corpus
     path = find_corpus(name, data_dir)
     if path is None:
@@ -207,6 +208,9 @@ def prepare_corpus(plan: Plan, data_dir: Path, source: Path | None, say: Callabl
     elif source is not None:
         say(f"{path} is prepared already; --from {source} is not read")
     corpus = load_corpus(path)
+    given = plan.config.warm_start.checkpoint
+    if given and plan.resume is None:
+        check_fit(load_checkpoint(Path(given)), Path(given), plan.config, corpus.tokenizer)
     words, predicted = plan.start.given.get("sampler.words"), len(corpus.tokenizer) - FIRST_PREDICTED
     if words and plan.config.method == "sri" and not worthwhile(plan.config.sampler.words, predicted):
         say(

@@ -6,7 +6,6 @@ the weights of z may have another size, and are then drawn anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sritool.config.settings import GeneratorConfig
+from sritool.config.settings import RunConfig
 from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.data.tokenizer import FIRST_PREDICTED, PAD, UNK, Tokenizer
@@ -120,14 +119,7 @@ def take_over(method: Method, path: Path, tokenizer: Tokenizer) -> str:
     """
     given = load_checkpoint(path)
     method_without_memory(given, path)
-    kinds = given.tokenizer.kind, tokenizer.kind
-    if (kinds[0] == "word") != (kinds[1] == "word"):
-        before, ours = ("words" if kind == "word" else f"{kind} pieces" for kind in kinds)
-        raise UsageError(
-            f"{path} was trained on {before}, and this corpus is cut into {ours}; "
-            f"prepare the text with: sritool preprocess FILE --like {path}"
-        )
-    check_sizes(method.config.generator, sizes_of(given, method.name), path)
+    check_fit(given, path, method.config, tokenizer)
     rows = matching_rows(tokenizer, given.tokenizer)
     taken: list[str] = []
     anew: list[str] = []
@@ -138,16 +130,24 @@ def take_over(method: Method, path: Path, tokenizer: Tokenizer) -> str:
     return _in_a_line(given, path, rows, taken, anew)
 
 
-def check_sizes(generator: GeneratorConfig, sizes: Mapping[str, object], path: Path) -> None:
-    """Refuse sizes with which the weights of the checkpoint `path` do not fit; `sizes` are as from `sizes_of`.
+def check_fit(given: Checkpoint, path: Path, config: RunConfig, tokenizer: Tokenizer) -> None:
+    """Refuse a checkpoint, read from `path`, whose weights do not fit a run.
 
     Raises:
-        UsageError: A part has another shape.
+        UsageError: Its parts have other shapes, or one of the two uses words and the other pieces.
     """
+    kinds = given.tokenizer.kind, tokenizer.kind
+    if (kinds[0] == "word") != (kinds[1] == "word"):
+        before, ours = ("words" if kind == "word" else f"{kind} pieces" for kind in kinds)
+        raise UsageError(
+            f"{path} was trained on {before}, and this corpus is cut into {ours}; "
+            f"prepare the text with: sritool preprocess FILE --like {path}"
+        )
+    theirs, wanted = given.config.generator, config.generator
     differing = [
-        f"{part} ({name} {str(sizes[name]).lower()}, not {str(getattr(generator, name)).lower()})"
+        f"{part} ({name} {str(getattr(theirs, name)).lower()}, not {str(getattr(wanted, name)).lower()})"
         for name, part in SIZES.items()
-        if name in sizes and getattr(generator, name) != sizes[name]
+        if getattr(wanted, name) != getattr(theirs, name)
     ]
     if differing:
         raise UsageError(

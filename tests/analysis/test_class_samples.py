@@ -141,5 +141,5 @@ def test_unknown_label_lists_the_known_ones(corpus: Corpus) -> None:
 def test_uninformative_codes_are_reported() -> None:
     shares = [Share("codes", "samples", 5, 10), Share("codes", "real test sentences of the class", 150, 300)]
     notes = share_notes(ClassSamples("dark", 2, [], [], [], shares))
-    assert "50% of 10 samples (24% to 76%)" in notes[0]
+    assert notes[0] == "of 10 samples, taken for dark: 50% by codes (24% to 76%)"
     assert "do not tell the class" in notes[-1]

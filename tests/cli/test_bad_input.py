@@ -42,6 +42,8 @@ REFUSED = r"""
 2 | TRAIN --threads 0 | --threads
 2 | TRAIN --threads 100000 | 1024
 2 | TRAIN --method sry | did you mean sri?
+2 | TRAIN --method vae | did you mean one of vae-anneal, vae-cyclical, vae-lagging, vae-fbp, vae-fb?
+2 | TRAIN --refine-steps 4 | no option --refine-steps here; it belongs to sritool evaluate
 2 | TRAIN --preset tny | did you mean tiny?
 2 | TRAIN --sampler papers | did you mean paper?
 2 | TRAIN --sampler paper -m lm | no use for --sampler
@@ -114,7 +116,7 @@ REFUSED = r"""
 2 | sample mine-sri --beam 3 --top-p 0.5 | leave it or --top-p out
 2 | sample mine-sri --beam 3 --ancestral | leave it or --ancestral out
 2 | sample mine-sri --codes mine.txt -n 3 | leave -n out
-2 | sample mine-sri --metrics distinct | did you mean distinct-
+2 | sample mine-sri --metrics distinct | did you mean one of distinct-1, distinct-2?
 2 | sample mine-sri --reference | --metrics
 2 | sample mine-sri --text mine.txt | --reference
 2 | sample mine-lm --codes mine.txt | method lm has no z

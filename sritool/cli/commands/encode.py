@@ -119,11 +119,13 @@ def output_form(fmt: str, output: Path | None) -> str:
 
 def write(found: Encoded, form: str, output: Path) -> None:
     """Write the codes into a file."""
+    from sritool.analysis.codes import BY_SUFFIX
     from sritool.files import write_output
 
     write_output(output, content(found, form))
     count, rows, latent = found.codes.shape
-    say(f"wrote {output}: {count * rows:,} codes of {latent} dimensions")
+    unsaid = ", as TSV" if form == "tsv" and output.suffix.lower() not in BY_SUFFIX else ""
+    say(f"wrote {output}: {count * rows:,} codes of {latent} dimensions{unsaid}")
 
 
 def show(found: Encoded, form: str) -> None:
