@@ -12,12 +12,12 @@ from sritool.analysis.training_cost import Training, training_of
 from sritool.errors import CheckpointError, UsageError, suggestion
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.batches import report_as
-from sritool.evaluation.estimates import WEIGHTED
 from sritool.evaluation.evaluate import Evaluation, evaluate_model, require_one_corpus
 from sritool.evaluation.evaluations_on_record import load_hashed
+from sritool.evaluation.metric_table import METRICS, WEIGHTED, metric_name, metric_of
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.paired import Difference, difference
-from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.methods.base import Method
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import find_checkpoint
@@ -28,17 +28,6 @@ OWN = "own"  # as the estimator: for each method, the one that it was published 
 TRAINING_COLUMNS = ("parameters", "tokens/s", "time", "epochs")
 # The first four are the paper's.
 DEFAULT_COLUMNS = ("ppl", "recon", "au", "kl", "nll", "posterior-kl", "mi", "permuted", *TRAINING_COLUMNS)
-
-BETTER = {
-    **dict.fromkeys(("ppl", "ppl-word", "nll", "bpc", "bpb", "recon"), -1),
-    **dict.fromkeys(("mi", "permuted", "tokens/s"), 1),
-}
-"""Columns in which one run can be better than another: −1 if lower is better, 1 if higher is.
-
-`kl` and `posterior-kl` are left out, as neither more nor less of them is better: they are the price of likelihood.
-`au` counts dimensions, whatever they hold, and many runs share its maximum. In `time` and `epochs` the shortest plan
-would win. The size of a model is no merit either.
-"""
 
 
 class Row(NamedTuple):
@@ -70,7 +59,7 @@ class Row(NamedTuple):
         found = {}
         for metric, terms in self.evaluation.terms.items():
             others = reference.evaluation.terms.get(metric)
-            if others is None or (metric.removesuffix("-word") in WEIGHTED and not one_estimator):
+            if others is None or (metric_name(metric) in WEIGHTED and not one_estimator):
                 continue
             paired = difference(terms, others)
             if paired is not None:
@@ -93,9 +82,17 @@ class Comparison(NamedTuple):
         return {} if reference is None else row.minus(reference, self.one_estimator)
 
 
+def better(column: str) -> int:
+    """Return −1 if lower figures of a column are better, 1 if higher ones are, and 0 if neither.
+
+    In `time` and `epochs` the shortest plan would win, and the size of a model is no merit either.
+    """
+    return int(column == "tokens/s") if column in TRAINING_COLUMNS else metric_of(column).better
+
+
 def check_columns(names: Sequence[str], sort: str | None = None) -> None:
     """Check the columns and the sort column. Raises: UsageError if one is unknown, or there are no columns."""
-    known = (*NEEDS, *TRAINING_COLUMNS)
+    known = (*METRICS, *TRAINING_COLUMNS)
     for name in names:
         if name not in known:
             raise UsageError(f"no column {name!r}{suggestion(name, known)}")

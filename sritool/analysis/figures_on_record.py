@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sritool.evaluation.evaluate import evaluate_model, record_of
-from sritool.evaluation.evaluations_on_record import NAME, Evaluations, HashedModel, metric_of
+from sritool.evaluation.evaluations_on_record import NAME, Evaluations, HashedModel
+from sritool.evaluation.metric_table import METRICS, ON_WEIGHTS, metric_name
 from sritool.evaluation.metrics import Estimate
-from sritool.evaluation.notes import ON_WEIGHTS
 from sritool.evaluation.record import Record
 from sritool.evaluation.sentences import choose_sentences
-from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettings
+from sritool.evaluation.settings import DEFAULT_METRICS, EvaluationSettings
 from sritool.runs.bundled import records_folder
 from sritool.runs.model import Report
 
@@ -39,7 +39,7 @@ def figures_of(model: HashedModel, request: EvaluationSettings, report: Report) 
     """
     usual = DEFAULT_METRICS if model.latent else WITHOUT_Z
     sets = list(figures_on_record(model, request, usual))
-    known = {metric_of(estimate) for figures in sets for estimate in figures.estimates}
+    known = {metric_name(estimate.metric) for figures in sets for estimate in figures.estimates}
     rest = tuple(name for name in usual if name not in known)
     if rest:
         measured = evaluate_model(model, replace(request, metrics=rest), report)
@@ -50,7 +50,7 @@ def figures_of(model: HashedModel, request: EvaluationSettings, report: Report) 
 def in_order(sets: Iterable[Figures]) -> list[Estimate]:
     """Return all estimates in table order."""
     found = [estimate for figures in sets for estimate in figures.estimates]
-    return sorted(found, key=lambda estimate: list(NEEDS).index(metric_of(estimate)))
+    return sorted(found, key=lambda estimate: list(METRICS).index(metric_name(estimate.metric)))
 
 
 def notes_on(sets: Sequence[Figures]) -> list[str]:
@@ -70,7 +70,7 @@ def figures_on_record(
     Those metrics of `usual` that use importance weights are taken from the same sentences.
     Raises: DataError if the corpus is missing.
     """
-    of_interest = set(NEEDS) if model.latent else set(WITHOUT_Z)
+    of_interest = set(METRICS) if model.latent else set(WITHOUT_Z)
     _, enough, _ = choose_sentences(model, request.split, None, request.limit, request.data_dir)
     found: list[tuple[int | None, int, Evaluations]] = []
     for limit in (None, *_counts_on_record(model.path)):
@@ -83,7 +83,7 @@ def figures_on_record(
     of_weighted = next(whole, len(enough))  # if not all on record, they are measured on the request's limit
     known: set[str] = set()
     for limit, count, kept in found:
-        names = of_interest - known - set(kept.missing(NEEDS))
+        names = of_interest - known - set(kept.missing(METRICS))
         names -= set(ON_WEIGHTS) if count != of_weighted else set()
         estimates, notes = kept.get(names)
         if estimates:

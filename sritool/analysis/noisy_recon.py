@@ -23,9 +23,9 @@ from sritool.data.tokenizer import offsets_of
 from sritool.errors import NumericalError, UsageError
 from sritool.evaluation.batches import measured_batches, report_as
 from sritool.evaluation.collapse import ignores_z
-from sritool.evaluation.estimates import NATS
 from sritool.evaluation.evaluate import require_one_corpus
 from sritool.evaluation.evaluations_on_record import HashedModel, load_hashed
+from sritool.evaluation.metric_table import NATS
 from sritool.evaluation.metrics import Array, Estimate, derangement, mean_estimate
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentences import Text, choose_sentences, read_text

@@ -10,33 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from sritool.evaluation.active_units import active_unit_estimate
+from sritool.evaluation.metric_table import METRICS, NATS, WEIGHTED, metric_of
 from sritool.evaluation.metrics import Array, Estimate, Reliability, mean_estimate, ppl_terms, rate_terms
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
-from sritool.evaluation.settings import NEEDS
 from sritool.likelihood.importance import CURVE, first_draws
-
-NATS = "nats/sentence"
-
-UNITS = {"ppl": "per token", "ppl-word": "per original word", "bpc": "bits/character", "bpb": "bits/byte"}
-"""Estimate that is a mean over sentences -> its unit, where that is not nats per sentence."""
-
-TERMS: dict[str, Callable[[SentenceFigures], Array]] = {
-    "posterior-kl": lambda of: of.posterior_kl,
-    "mi": lambda of: of.mi,
-    "mi-upper": lambda of: of.posterior_kl - of.kl_aggregate,
-    "kl-aggregate": lambda of: of.kl_aggregate,
-    "recon": lambda of: of.recon,
-    "permuted": lambda of: of.recon_permuted - of.recon,
-    "elbo": lambda of: -of.recon - of.kl,
-    "elbo-gain": lambda of: of.encoder_recon + of.encoder_kl - of.recon - of.kl,
-    "kl": lambda of: of.kl,
-    "kl-information": lambda of: of.kl_information,
-    "kl-contraction": lambda of: of.kl - of.kl_information,
-}
-"""Metric that is a mean over sentences -> the function for each sentence's term."""
-
-WEIGHTED = tuple(name for name, needs in NEEDS.items() if "likelihood" in needs and "own codes" not in needs)
-"""Metrics estimated by importance weights; not those that only subtract such a figure, as `kl-information`."""
 
 _NEAR_CEILING = 1.0  # nats below log N within which a mutual information counts as a bound
 
@@ -61,19 +38,20 @@ def estimates_of(metric: str, figures: SentenceFigures, origin: Origin) -> list[
         curve = figures.posterior_kl_curve
         made = origin.samples, origin.estimator
         return [_with_curve(lambda values: mean_estimate(metric, values, NATS, *made), curve, figures)]
-    if "means" in NEEDS[metric]:
+    if "means" in METRICS[metric].needs:
         return _active_units(metric, figures, origin)
-    values = TERMS[metric](figures)
+    values = sentence_terms(metric, figures)
+    assert values is not None
     known = values[~np.isnan(values)]
     if not len(known):
         return []
-    found = mean_estimate(metric, known, UNITS.get(metric, NATS), *_made_with(metric, origin))
+    found = mean_estimate(metric, known, metric_of(metric).unit, *_made_with(metric, origin))
     return [found._replace(bound=_bound(metric, figures))]
 
 
 def _made_with(metric: str, origin: Origin) -> tuple[int, str]:
     """How many draws of z per sentence a mean over sentences uses, and what drew them."""
-    needs = set(NEEDS[metric])
+    needs = set(METRICS[metric].needs)
     if metric in WEIGHTED:
         return origin.samples, origin.estimator
     return origin.chains if needs <= {"draws", "permuted"} else min(1, origin.chains), origin.sampler
@@ -86,7 +64,7 @@ def _bound(metric: str, figures: SentenceFigures) -> str:
         return side if figures.kl_aggregate.any() else ""
     if metric == "mi":
         return "≥" if _is_full(figures.mi) else ""
-    if "own codes" in NEEDS[metric] and _is_full(figures.kl_information):
+    if "own codes" in METRICS[metric].needs and _is_full(figures.kl_information):
         return "≥" if metric == "kl-information" else "≤"
     return ""
 
@@ -122,7 +100,8 @@ def sentence_terms(
         if size is None:
             return None
         return rate_terms(log_p, size.characters if metric == "bpc" else size.bytes) / math.log(2)
-    return TERMS[metric](figures) if metric in TERMS else None
+    term = METRICS[metric].term if metric in METRICS else None
+    return None if term is None else term(figures)
 
 
 def likelihood_curve(figures: SentenceFigures, origin: Origin) -> list[tuple[Estimate, Estimate]]:
@@ -139,7 +118,7 @@ def _weighed(metric: str, figures: SentenceFigures, origin: Origin, log_likeliho
     """A metric of log p(x), from these log p̂(x)."""
     terms = sentence_terms(metric, figures, log_likelihood)
     assert terms is not None
-    unit, predictions = UNITS.get(metric, NATS), None
+    unit, predictions = metric_of(metric).unit, None
     if metric in ("ppl", "ppl-word"):
         predictions = int((figures.predictions if metric == "ppl" else figures.words).sum())
     found = mean_estimate(metric, terms, unit, origin.samples, origin.estimator)

@@ -16,10 +16,11 @@ from sritool.evaluation.collapse import IGNORES_Z, collapse_note
 from sritool.evaluation.estimates import likelihood_curve
 from sritool.evaluation.evaluations_on_record import Evaluations, HashedModel, decisive, key_of, load_hashed
 from sritool.evaluation.measure import measure, origin_of
+from sritool.evaluation.metric_table import METRICS, check_metrics
 from sritool.evaluation.metrics import Array, Estimate
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text
-from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings, check_metrics
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.processes import measuring
 from sritool.runs.model import Report, TrainedModel, load_model
 from sritool.runs.names import run_name, run_names
@@ -52,7 +53,7 @@ def evaluate(
         DataError: The corpora differ, or the corpus is not the one that a model was trained on.
     """
     if not settings.metrics:
-        raise UsageError(f"no metric to measure; give some of {', '.join(NEEDS)}")
+        raise UsageError(f"no metric to measure; give some of {', '.join(METRICS)}")
     check_metrics(settings.metrics)
     likelihood_estimators.check_estimator(settings.estimator)
     models = [load_hashed(path, device) for path in checkpoints]

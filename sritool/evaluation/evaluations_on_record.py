@@ -17,9 +17,9 @@ from pydantic import TypeAdapter
 
 from sritool._version import __version__
 from sritool.evaluation.measure import Measured
+from sritool.evaluation.metric_table import METRICS, PAIRED, metric_name
 from sritool.evaluation.metrics import Array, Estimate, Reliability
 from sritool.evaluation.notes import Note
-from sritool.evaluation.paired import PAIRED
 from sritool.evaluation.record import (
     VERSION,
     FinishedBatches,
@@ -30,7 +30,7 @@ from sritool.evaluation.record import (
     unpacked,
 )
 from sritool.evaluation.sentences import Chosen
-from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.methods.base import Method
 from sritool.runs.bundled import records_folder
 from sritool.runs.folder import find_checkpoint
@@ -90,7 +90,7 @@ class Evaluations(Record):
 
     def get(self, metrics: Iterable[str]) -> tuple[list[Estimate], list[str]]:
         """Return the estimates of these metrics, in the order of a table, and the notes on them."""
-        wanted = [name for name in NEEDS if name in set(metrics) and name in self._latest]
+        wanted = [name for name in METRICS if name in set(metrics) and name in self._latest]
         estimates = [estimate for name in wanted for estimate in self._latest[name].estimates[name]]
         notes = [
             note.text
@@ -107,7 +107,7 @@ class Evaluations(Record):
         """
         found = Measurement({name: [] for name in metrics}, measured.notes, measured.terms)
         for estimate in measured.estimates:
-            found.estimates[metric_of(estimate)].append(estimate)
+            found.estimates[metric_name(estimate.metric)].append(estimate)
         known = all(_plain(self._latest.get(name)) == _plain(found) for name in metrics)
         self._latest |= dict.fromkeys(metrics, found)
         if not known:
@@ -182,12 +182,6 @@ def decisive(settings: EvaluationSettings, method: Method, sentences: int) -> di
         **({"refinement": settings.refinement._asdict()} if settings.refinement else {}),
         "seed": settings.seed,
     }
-
-
-def metric_of(estimate: Estimate) -> str:
-    """Return the metric behind an estimate: `ppl` for `ppl-word`."""
-    name = estimate.metric
-    return name if name in NEEDS else name.rpartition("-")[0]
 
 
 def _measurement(entry: Mapping[str, Any]) -> Measurement:

@@ -16,11 +16,12 @@ from sritool.data.text_size import text_size
 from sritool.data.tokenizer import Tokenizer
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.estimates import Origin, estimates_of, sentence_terms
+from sritool.evaluation.metric_table import METRICS, check_metrics
 from sritool.evaluation.metrics import Array, Estimate
 from sritool.evaluation.notes import Note, notes_on
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentence_figures import SentenceFigures
-from sritool.evaluation.settings import NEEDS, EvaluationSettings, check_metrics
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.evaluation.stages import Stages
 from sritool.methods.base import Method
 from sritool.runs.model import Report
@@ -57,11 +58,12 @@ def _possible(method: Method, settings: EvaluationSettings) -> tuple[EvaluationS
     """The settings without the metrics that this q(z|x) cannot give, and notes on those."""
     without: dict[str, list[str]] = {}
     for name in settings.metrics:
-        if not method.has_density and "density" in NEEDS[name]:
+        needs = METRICS[name].needs
+        if not method.has_density and "density" in needs:
             reason = f"the {method.posterior_name} of {method.name} gives codes without a density"
-        elif "encoder" in NEEDS[name] and not isinstance(method, likelihood_estimators.Encoding):
+        elif "encoder" in needs and not isinstance(method, likelihood_estimators.Encoding):
             reason = f"{method.name} has no encoder"
-        elif "encoder" in NEEDS[name] and not (method.refinement and method.refinement.steps):
+        elif "encoder" in needs and not (method.refinement and method.refinement.steps):
             reason = "q(z|x) is the encoder's own; `evaluate --refine-steps` refines it"
         else:
             continue
@@ -108,7 +110,7 @@ def measure(
     if tokenizer is not None and "likelihood" in settings.needs:
         figures.size = text_size(tokenizer, split, examples)
     origin = origin_of(method, settings)
-    wanted = [name for name in NEEDS if name in settings.metrics]
+    wanted = [name for name in METRICS if name in settings.metrics]
     by_metric = {name: estimates_of(name, figures, origin) for name in wanted}
     found = [estimate for estimates in by_metric.values() for estimate in estimates]
     lacking = [name for name, estimates in by_metric.items() if not estimates]

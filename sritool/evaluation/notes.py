@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sritool.evaluation.estimates import Origin
+from sritool.evaluation.metric_table import ON_WEIGHTS
 from sritool.evaluation.metrics import EVEN, HEAVY_TAIL, Estimate
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
-from sritool.evaluation.settings import NEEDS
 from sritool.inference.langevin import evaluated
 from sritool.likelihood.chain_likelihood import kl_on_the_prior
 from sritool.methods.base import Method
@@ -27,10 +27,6 @@ class Note(NamedTuple):
 
     text: str
     metrics: tuple[str, ...]  # the metrics it is about
-
-
-ON_WEIGHTS = tuple(name for name, needs in NEEDS.items() if "likelihood" in needs)
-"""Metrics that depend on log p(x)."""
 
 
 def notes_on(

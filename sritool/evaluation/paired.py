@@ -11,13 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sritool.evaluation.metrics import Array, mean_and_error
-from sritool.evaluation.settings import NEEDS
 
 ERRORS = 2.0
 """Standard errors beyond which a difference is marked."""
-
-PAIRED = tuple(name for name in NEEDS if "means" not in NEEDS[name])
-"""Metrics that have a term per sentence. `au` counts dimensions over all sentences and has none."""
 
 
 class Difference(NamedTuple):

@@ -2,46 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from sritool.config.settings import LikelihoodConfig
-from sritool.errors import UsageError, suggestion
+from sritool.evaluation.metric_table import needs_of
 from sritool.inference.refinement import Refinement
-
-NEEDS = {
-    "ppl": ("likelihood",),
-    "nll": ("likelihood",),
-    "bpc": ("likelihood",),
-    "bpb": ("likelihood",),
-    "posterior-kl": ("likelihood",),
-    "mi": ("likelihood", "posterior codes", "information"),
-    "mi-upper": ("likelihood", "posterior codes", "aggregate"),
-    "kl-aggregate": ("likelihood", "posterior codes", "aggregate"),
-    "recon": ("draws",),
-    "permuted": ("draws", "permuted"),
-    "elbo": ("draws", "density"),
-    "elbo-gain": ("draws", "density", "encoder"),
-    "kl": ("density",),
-    "kl-information": ("likelihood", "draws", "own codes"),
-    "kl-contraction": ("likelihood", "draws", "own codes", "density"),
-    "au": ("draws", "means"),
-    "au-naive": ("draws", "means"),
-}
-"""Metric -> what it is computed from, in the order of a table.
-
-likelihood       weighted draws of the posterior: log p(x) and posterior-kl
-posterior codes  one of these draws per sentence, chosen by its weight
-draws            codes of q(z|x), the method's own way to infer z, and recon
-own codes        the first of them
-permuted         recon with the codes of other sentences
-means            E_q[z], or means over halves of the draws
-density          log q(z|x), for `kl`
-encoder          the ELBO of the encoder before its refinement
-information      log p(x|z) of each code and every sentence
-aggregate        the Gaussian of all posterior codes
-"""
 
 DEFAULT_METRICS = ("ppl", "nll", "recon", "posterior-kl", "au", "permuted")
 DEFAULT_ESTIMATOR = "adaptive"
@@ -78,15 +44,8 @@ class EvaluationSettings:
     @property
     def needs(self) -> set[str]:
         """What the metrics are computed from."""
-        return {need for name in self.metrics for need in NEEDS[name]}
+        return needs_of(self.metrics)
 
     def kl_count(self, sentences: int) -> int:
         """Return on how many of these sentences `kl` is measured if it is slow."""
         return sentences if self.limit is not None else min(self.kl_sentences, sentences)
-
-
-def check_metrics(names: Iterable[str]) -> None:
-    """Refuse a metric that does not exist. Raises: UsageError."""
-    for name in names:
-        if name not in NEEDS:
-            raise UsageError(f"no metric {name!r}{suggestion(name, NEEDS)}")

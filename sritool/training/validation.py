@@ -22,8 +22,9 @@ from sritool.data.split import Split
 from sritool.data.tokenizer import Tokenizer
 from sritool.evaluation.collapse import ignores_z
 from sritool.evaluation.measure import measure
+from sritool.evaluation.metric_table import needs_of
 from sritool.evaluation.metrics import Estimate
-from sritool.evaluation.settings import NEEDS, EvaluationSettings
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.methods.base import GRADIENT, Method, Work
 from sritool.methods.encoder_method import AMORTISED
 from sritool.model.decoding import DecodingConfig, decode
@@ -194,7 +195,7 @@ def passes_of(
         mean_length: Mean length of the sentences, in predictions.
         work: Cost of inference; None: the method's own.
     """
-    needs = {need for name in metrics for need in NEEDS[name]}
+    needs = needs_of(metrics)
     if method.latent == 0:
         return _MARGIN * _SINGLE
     total = (work or method.work()).inference + _CHAINS * (("draws" in needs) + ("permuted" in needs))

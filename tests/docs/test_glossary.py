@@ -19,8 +19,8 @@ from sritool.cli.commands import fit_prior, preprocess, tune
 from sritool.cli.tables import classification, noisy_recon, tune_step
 from sritool.cli.tables.figures import RELIABILITY
 from sritool.data.corpus_info import SplitInfo
+from sritool.evaluation.metric_table import METRICS
 from sritool.evaluation.metrics import Estimate
-from sritool.evaluation.settings import NEEDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ def nothing(**more: Any) -> Any:
 
 def test_every_metric_has_an_entry() -> None:
     own = {"ppl-word", "ppl-signed", "nll-signed"}
-    assert entries("Figures of evaluate, compare and report") == {*NEEDS, *own}
+    assert entries("Figures of evaluate, compare and report") == {*METRICS, *own}
 
 
 def test_every_sample_metric_has_an_entry() -> None:
@@ -113,7 +113,7 @@ def test_preprocess_columns_have_entries() -> None:
 def test_logged_names_have_entries(run: str) -> None:
     lines = (ROOT / "tests/saved/v1/runs" / run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     logged = {name for line in lines for name in json.loads(line) if not name.endswith(" se")}
-    known = entries("The log of training") | {*NEEDS} | {"seconds", "epoch", "step", "kind"}
+    known = entries("The log of training") | {*METRICS} | {"seconds", "epoch", "step", "kind"}
     assert logged <= known
 
 
@@ -127,7 +127,7 @@ def test_metric_like_names_are_metrics() -> None:
     named = {
         name for name in NAME.findall(PAGE) if re.fullmatch(r"(?:ppl|nll|kl|au|elbo|posterior)-[a-z-]+", name)
     }
-    assert named <= {*NEEDS, "ppl-word", "ppl-signed", "nll-signed", "nll-per-token"}
+    assert named <= {*METRICS, "ppl-word", "ppl-signed", "nll-signed", "nll-per-token"}
 
 
 def test_terms_are_in_alphabetical_order() -> None:

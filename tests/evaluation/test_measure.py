@@ -18,14 +18,15 @@ from sritool.data.tokenizer import UNK
 from sritool.errors import NumericalError, UsageError
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.measure import Measured, measure
+from sritool.evaluation.metric_table import METRICS, check_metrics
 from sritool.evaluation.metrics import derangement
-from sritool.evaluation.settings import NEEDS, EvaluationSettings, check_metrics
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.likelihood.adaptation import adaptive_draws
 from sritool.methods.base import Method, PriorKl
 from sritool.methods.registry import build_method
 
 LIKELIHOOD = LikelihoodConfig(samples=40, pilots=30, rounds=1, modes=2)
-ALL = tuple(NEEDS)
+ALL = tuple(METRICS)
 
 
 @pytest.fixture
@@ -174,7 +175,7 @@ def test_only_requested_metrics_are_computed(
 
 def test_estimates_state_sentences_and_draws(make: Callable[..., Method], corpus: Corpus) -> None:
     estimates = {e.metric: e for e in measured(make(), corpus, chains=4, kl_sentences=6).estimates}
-    assert list(estimates) == [name for name in NEEDS if name != "elbo-gain"], "sri has no encoder"
+    assert list(estimates) == [name for name in METRICS if name != "elbo-gain"], "sri has no encoder"
     by_density = {"kl", "elbo", "kl-contraction"}
     assert {name for name, e in estimates.items() if e.sentences == 6} == by_density
     assert {e.sentences for name, e in estimates.items() if name not in by_density} == {10}

@@ -7,9 +7,9 @@ import pytest
 
 from sritool.data.text_size import TextSize
 from sritool.evaluation.estimates import Origin, estimates_of, sentence_terms
-from sritool.evaluation.paired import PAIRED, Difference, difference
+from sritool.evaluation.metric_table import METRICS, PAIRED
+from sritool.evaluation.paired import Difference, difference
 from sritool.evaluation.sentence_figures import SentenceFigures
-from sritool.evaluation.settings import NEEDS
 
 COUNT = 40
 ORIGIN = Origin("adaptive", 8, "chain", 2, 0)
@@ -39,7 +39,7 @@ def test_terms_reproduce_figure_and_error(metric: str, figures: SentenceFigures)
 
 
 def test_only_active_units_have_no_terms(figures: SentenceFigures) -> None:
-    assert set(NEEDS) - set(PAIRED) == {"au", "au-naive"}
+    assert set(METRICS) - set(PAIRED) == {"au", "au-naive"}
     assert sentence_terms("au", figures) is None
 
 

@@ -13,14 +13,15 @@ import pytest
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.store import Corpus
 from sritool.evaluation.measure import Measured, measure
+from sritool.evaluation.metric_table import METRICS
 from sritool.evaluation.record import FinishedBatches, Record, content_hash, packed
-from sritool.evaluation.settings import NEEDS, EvaluationSettings
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.runs.folder import LAST
 from sritool.runs.model import load_model
 
 ARRAYS = {"kl": np.array([0.1, np.nan, -np.inf]), "draws": np.arange(12.0).reshape(3, 2, 2) / 7}
 SETTINGS = EvaluationSettings(
-    tuple(NEEDS), likelihood=LikelihoodConfig(samples=8, pilots=6, rounds=1, modes=2), batch_size=3
+    tuple(METRICS), likelihood=LikelihoodConfig(samples=8, pilots=6, rounds=1, modes=2), batch_size=3
 )
 
 

@@ -60,15 +60,16 @@ def compare(
     """
     from sritool.analysis import comparison as task
     from sritool.cli.progress import KEPT
-    from sritool.evaluation.settings import NEEDS, EvaluationSettings
+    from sritool.evaluation.metric_table import METRICS
+    from sritool.evaluation.settings import EvaluationSettings
 
     form = output.format()
-    known = {None: task.DEFAULT_COLUMNS, "all": tuple(dict.fromkeys((*task.DEFAULT_COLUMNS, *NEEDS)))}
+    known = {None: task.DEFAULT_COLUMNS, "all": tuple(dict.fromkeys((*task.DEFAULT_COLUMNS, *METRICS)))}
     columns = known[metrics] if metrics in known else names(str(metrics))
     task.check_columns(columns, sort)
     with device.measuring() as where:
         request = EvaluationSettings(
-            metrics=tuple(name for name in columns if name in NEEDS),
+            metrics=tuple(name for name in columns if name in METRICS),
             split=split,
             estimator=estimator,
             **vars(measurement),

@@ -120,7 +120,8 @@ def evaluate(
     """
     from sritool.cli.progress import KEPT
     from sritool.evaluation import evaluate as task
-    from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettings
+    from sritool.evaluation.metric_table import METRICS
+    from sritool.evaluation.settings import DEFAULT_METRICS, EvaluationSettings
 
     form = output.format()
     estimator = estimation.estimator
@@ -135,7 +136,7 @@ def evaluate(
     refinement = refining.refinement()
     chosen = {**source.settings(), **estimation.settings()}
     with device.measuring() as where:
-        known = {None: ("ppl", "nll") if curve else DEFAULT_METRICS, "all": tuple(NEEDS)}
+        known = {None: ("ppl", "nll") if curve else DEFAULT_METRICS, "all": tuple(METRICS)}
         wanted = known[metrics] if metrics in known else names(str(metrics))
         if refinement and refinement.steps and not refinement.has_chains and not curve:
             wanted = tuple(dict.fromkeys((*wanted, "elbo-gain")))

@@ -24,26 +24,6 @@ if TYPE_CHECKING:
     from sritool.analysis.report import RunReport
     from sritool.evaluation.metrics import Estimate
 
-MEANINGS = {
-    "ppl": "perplexity: exp of −log p(x) per token",
-    "ppl-word": "perplexity: exp of −log p(x) per word of the text",
-    "nll": "−log p(x) of a sentence",
-    "bpc": "bits per character: −log₂ p(x) over the characters of the text",
-    "bpb": "bits per byte: the same over the bytes of the text",
-    "posterior-kl": "what z tells of x: KL of the posterior to the prior",
-    "mi": "mutual information of x and z",
-    "mi-upper": "mutual information of sentence and code, upper bound",
-    "kl-aggregate": "KL of all codes together to the prior, lower bound",
-    "recon": "−log p(x|z), z as the method infers it",
-    "permuted": "what another sentence’s z costs in recon; 0: z is ignored",
-    "elbo": "−recon − kl",
-    "elbo-gain": "by how much refinement raises the encoder’s elbo",
-    "kl": "KL of the method’s own q(z|x) to the prior",
-    "kl-information": "the part of kl that is about the sentence, lower bound",
-    "kl-contraction": "the rest of kl",
-    "au": "active units: dimensions of z that vary with the sentence",
-    "au-naive": "the published count of active units, which takes noise for activity",
-}
 LEFT_OUT = {
     "metrics of z": "Metrics of z are",
     "interpolation": "The interpolation is",
@@ -196,6 +176,8 @@ def epoch_table(found: RunReport) -> tuple[list[str], list[list[str]]]:
 
 
 def _metric_row(estimate: Estimate) -> dict[str, str]:
+    from sritool.evaluation.metric_table import metric_of
+
     drawn = f", {estimate.draws} draw{'s' if estimate.draws > 1 else ''}" if estimate.draws else ""
     count = estimate.predictions
     counted = "" if count is None else f", {count:,} predictions (with </s>)"
@@ -204,7 +186,7 @@ def _metric_row(estimate: Estimate) -> dict[str, str]:
         "value": with_error(figure(estimate), estimate.standard_error),
         "unit": estimate.unit + counted,
         "sentences": f"{estimate.sentences:,}",
-        "meaning": MEANINGS.get(estimate.metric, ""),
+        "meaning": metric_of(estimate.metric).meaning,
         "by": estimate.estimator + drawn,
     }
 

@@ -79,13 +79,13 @@ def shown_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
 
 def in_order(rows: Sequence[Row], sort: str | None) -> list[Row]:
     """Sort the runs: the best first if the column has a best, else the lowest; runs without a figure last."""
-    from sritool.analysis.comparison import BETTER
+    from sritool.analysis.comparison import better
 
     if sort is None:
         return list(rows)
     if sort in ("run", "method"):
         return sorted(rows, key=lambda row: row.name if sort == "run" else row.evaluation.method)
-    sign = -BETTER.get(sort, -1)
+    sign = -(better(sort) or -1)
 
     def key(row: Row) -> float:
         value = value_of(row, sort)
@@ -133,7 +133,7 @@ def for_people(found: Comparison, names: Sequence[str]) -> list[dict[str, object
 def for_programs(found: Comparison, names: Sequence[str]) -> list[dict[str, object]]:
     """Return one row per run in full, with counts and estimators; a paired difference follows its figure."""
     from sritool.analysis.comparison import TRAINING_COLUMNS
-    from sritool.evaluation.paired import PAIRED
+    from sritool.evaluation.metric_table import PAIRED, metric_name
 
     rows = []
     for run in found.rows:
@@ -142,7 +142,7 @@ def for_programs(found: Comparison, names: Sequence[str]) -> list[dict[str, obje
         row: dict[str, object] = {"run": run.name, "method": own.method, "corpus": run.corpus}
         for name in (name for name in names if name not in TRAINING_COLUMNS):
             row |= figure_columns(name, run.estimate(name), people=False)
-            if found.against and name.removesuffix("-word") in PAIRED:
+            if found.against and metric_name(name) in PAIRED:
                 paired = differences.get(name)
                 row[f"{name} diff"] = paired and paired.value
                 row[f"{name} diff se"] = paired and paired.standard_error
@@ -184,20 +184,20 @@ def best_of(found: Comparison, name: str) -> set[str]:
 
     A figure that should be high but is within two standard errors of 0 is no merit.
     """
-    from sritool.analysis.comparison import BETTER
-    from sritool.evaluation.estimates import WEIGHTED
+    from sritool.analysis.comparison import better
+    from sritool.evaluation.metric_table import WEIGHTED, metric_name
 
-    weighed = name.removesuffix("-word") in WEIGHTED
-    if name not in BETTER or not found.one_corpus or (weighed and not found.one_estimator):
+    sign, weighed = better(name), metric_name(name) in WEIGHTED
+    if not sign or not found.one_corpus or (weighed and not found.one_estimator):
         return set()
     values = {row.name: value_of(row, name) for row in found.rows}
     known = {run: value for run, value in values.items() if value is not None and math.isfinite(value)}
     if not known:
         return set()
-    winner = max(known, key=lambda run: BETTER[name] * known[run])
+    winner = max(known, key=lambda run: sign * known[run])
     row = next(row for row in found.rows if row.name == winner)
     estimate = row.estimate(name)
-    if BETTER[name] > 0 and estimate and estimate.value <= 2 * estimate.standard_error:
+    if sign > 0 and estimate and estimate.value <= 2 * estimate.standard_error:
         return set()
     # Round to the decimals that are shown.
     text = with_error(estimate.value, estimate.standard_error) if estimate else ""

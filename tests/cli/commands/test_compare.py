@@ -19,12 +19,12 @@ from sritool.cli import render
 from sritool.cli.formats import Best
 from sritool.cli.tables import comparison as tables
 from sritool.evaluation.evaluate import Evaluation
+from sritool.evaluation.metric_table import METRICS
 from sritool.evaluation.metrics import Estimate, Reliability
-from sritool.evaluation.settings import NEEDS
 from support.tables import Run, options, rows
 
 FEW = ["--samples", 6, "--limit", 4, "-q"]
-METRICS = DEFAULT_COLUMNS[:8]
+SHOWN = DEFAULT_COLUMNS[:8]
 WITHOUT_Z = ["ppl", "recon", "nll"]
 """Columns that a language model has too, and that therefore have differences to it."""
 
@@ -35,10 +35,10 @@ def test_one_row_per_run_with_the_figures_of_evaluate(run: Run) -> None:
     assert [(row["run"], row["method"]) for row in found] == [("mine-sri", "sri"), ("mine-lm", "lm")]
     shown = list(found[0])
     assert shown[:5] == ["run", "method", "corpus", "ppl", "ppl se"]
-    assert [name for name in shown if name in NEEDS] == list(METRICS)
+    assert [name for name in shown if name in METRICS] == list(SHOWN)
     assert shown[-5:] == ["parameters", "tokens/s", "seconds", "epochs", "planned epochs"]
     assert "*" not in compared.stdout  # the best values are marked only for people
-    evaluated = run("evaluate", "mine-sri", "mine-lm", "--metrics", ",".join(METRICS), *FEW)
+    evaluated = run("evaluate", "mine-sri", "mine-lm", "--metrics", ",".join(SHOWN), *FEW)
     assert "measured before" in evaluated.stderr
     for mine, theirs in zip(found, rows(evaluated), strict=True):
         shared = mine.keys() & theirs.keys()
@@ -88,10 +88,10 @@ def test_columns_and_order(run: Run) -> None:
     def shown(*args: object) -> tuple[list[str], list[str]]:
         table = run("compare", "mine-sri", "mine-lm", *FEW, "-f", "csv", *args)
         found = list(csv.DictReader(io.StringIO(table.stdout)))
-        return [row["run"] for row in found], [name for name in found[0] if name in NEEDS]
+        return [row["run"] for row in found], [name for name in found[0] if name in METRICS]
 
     assert shown("--metrics", "recon,ppl,epochs") == (["mine-sri", "mine-lm"], ["recon", "ppl"])
-    assert set(shown("--metrics", "all")[1]) == set(NEEDS)
+    assert set(shown("--metrics", "all")[1]) == set(METRICS)
     assert shown("--metrics", "time,parameters") == (["mine-sri", "mine-lm"], [])
     assert shown("--metrics", "nll", "--sort", "run")[0] == ["mine-lm", "mine-sri"]
     figures = {row["run"]: row for row in rows(run("compare", "mine-sri", "mine-lm", *FEW))}
@@ -139,7 +139,7 @@ def test_wide_table_is_split_into_parts(run: Run, width: int, monkeypatch: pytes
     table = table[1:]
     assert max(map(len, table)) <= width
     headers = [line.split() for line in table if line.startswith("run ")]
-    wanted = ["method", *METRICS, "estimator", "parameters", "tokens/s", "time", "epochs"]
+    wanted = ["method", *SHOWN, "estimator", "parameters", "tokens/s", "time", "epochs"]
     assert [name for names in headers for name in names if name != "run"] == wanted
     assert len(headers) == sum(line.startswith("mine-sri ") for line in table)
     assert (len(headers) == 1) == (width == 200)
