@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import signal
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -48,10 +49,11 @@ def launch(number: int, words: Sequence[str], began: float | None = None) -> int
     Returns:
         The exit code of the process that failed first, or 0.
     """
-    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    folder = tempfile.TemporaryDirectory(prefix=_OURS, ignore_cleanup_errors=True)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -65,13 +67,15 @@ def launch(number: int, words: Sequence[str], began: float | None = None) -> int
             one.name for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN
         ),
         shutdown_timeout=_GRACE,
+        logs_specs=DefaultLogsSpecs(log_dir=folder.name),  # by default torch leaves a folder behind
     )
     program, *arguments = command_of(words)
     passed = time.monotonic() - began if began is not None else 0.0
     os.environ[_BEGAN] = str(time.time() - passed)
     logging.disable(logging.CRITICAL)  # hides the launcher's own lines; the processes report everything
     try:
-        elastic_launch(config, program)(*arguments)
+        with folder:
+            elastic_launch(config, program)(*arguments)
     except SignalException as error:
         return 128 + int(error.sigval)
     except ChildFailedError as error:

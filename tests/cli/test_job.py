@@ -111,8 +111,14 @@ def test_error_ends_all_processes_with_one_line(start: Starter) -> None:
     ],
 )
 def test_signal_saves_and_ends_all_processes(
-    start: Starter, number: signal.Signals, target: str | int
+    start: Starter,
+    number: signal.Signals,
+    target: str | int,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
     process = start(*TWO_PROCESSES, *ENDLESS)
     wait_for_a_step(process)
     os.kill(process.pid if isinstance(target, str) else workers(process)[target], number)
@@ -121,6 +127,7 @@ def test_signal_saves_and_ends_all_processes(
     step = re.search(r"stopped at step (\d+), saved in runs/job/last.pt", output)
     assert step is not None, output
     assert saved_step() == int(step[1])
+    assert list(temporary.iterdir()) == []
 
 
 def test_killed_process_ends_the_others_with_one_line(start: Starter) -> None:
