@@ -6,7 +6,6 @@ The document consists of plain values, written as JSON. All tables and pages are
 from __future__ import annotations
 
 import shlex
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from sritool._version import __version__
 from sritool.analysis.comparison import Row
 from sritool.analysis.reproduction.on_record import Document, measured
 from sritool.analysis.reproduction.outputs import this_machine
+from sritool.analysis.reproduction.over_seeds import AGAINST, differences_over_seeds, spread
 from sritool.analysis.reproduction.plan import RUNS_DIR, STEPS, TEMPERATURES, Plan, PlannedRun, fairness
 from sritool.analysis.reproduction.published import NAMES, SOURCE, published
 from sritool.analysis.reproduction.states import State, train_words
@@ -22,8 +22,6 @@ from sritool.config.recipes import DEFAULT_RECIPE
 from sritool.data.store import Corpus
 
 FORMAT = "sritool reproduction 1"
-AGAINST = ("lm", "sri")
-"""Methods that the others are compared with, sentence by sentence."""
 Key = tuple[str, str, int]
 IN_CORPUS = "(a sentence of the corpus)"
 
@@ -76,6 +74,7 @@ def document(
         "the plan": fairness(plan),
         "rows": entries,
         "seeds": list(spread(entries)),
+        "differences over seeds": list(differences_over_seeds(plan, [row for _, row in rows])),
     }
 
 
@@ -164,28 +163,6 @@ def _differences(plan: Plan, run: PlannedRun, row: Row, rows: Sequence[Row | Non
                     "clear": found.is_clear,
                     "sentences": found.sentences,
                 }
-
-
-def spread(entries: Sequence[Mapping[str, Any]]) -> Iterator[Document]:
-    """Yield mean, standard deviation and range over seeds of each figure with several seeds."""
-    values: dict[tuple[str, str, str], list[float]] = {}
-    for entry in entries:
-        for figure in entry.get("figures", ()):
-            if not figure["own"] and figure["value"] is not None:
-                key = (entry["method"], entry["variation"], figure["metric"])
-                values.setdefault(key, []).append(figure["value"])
-    for (method, variation, metric), found in values.items():
-        if len(found) > 1:
-            yield {
-                "method": method,
-                "variation": variation,
-                "metric": metric,
-                "seeds": len(found),
-                "mean": statistics.fmean(found),
-                "sd": statistics.stdev(found),
-                "least": min(found),
-                "most": max(found),
-            }
 
 
 def _texts(corpus: Corpus | None) -> set[str]:

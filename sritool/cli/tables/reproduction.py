@@ -24,7 +24,15 @@ def tables_of(found: Document, fmt: str) -> list[Table]:
     """Return all tables of a document, in a format other than auto."""
     if fmt not in FOR_PEOPLE:
         return [figures_table(found)]
-    makers = (beside_table, sentences_table, differences_table, seeds_table, training_table, missing_table)
+    makers = (
+        beside_table,
+        sentences_table,
+        differences_table,
+        seeds_table,
+        over_seeds_table,
+        training_table,
+        missing_table,
+    )
     return [table for table in (make(found) for make in makers) if table.rows]
 
 
@@ -159,6 +167,24 @@ def seeds_table(found: Document) -> Table:
         if one["metric"] in found["columns"]
     ]
     return Table.of("Over seeds", rows)
+
+
+def over_seeds_table(found: Document) -> Table:
+    """Return paired differences, averaged over the seeds; a document of an older version has none."""
+    rows = [
+        {
+            "method": ", ".join(filter(None, (one["method"], one["variation"]))),
+            "difference": f"{one['metric']} − {one['against']}'s",
+            "seeds": one["seeds"],
+            "mean": difference_text(one["mean"], one["standard_error"], one["clear"]),
+            "standard deviation": one["sd"],
+            "least": one["least"],
+            "most": one["most"],
+        }
+        for one in found.get("differences over seeds", ())
+    ]
+    note = "± over sentences, the other columns over seeds; *: beyond two standard errors"
+    return Table.of("Differences over seeds, sentence by sentence", rows, note)
 
 
 def training_table(found: Document) -> Table:

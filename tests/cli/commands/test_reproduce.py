@@ -183,13 +183,20 @@ def test_rows_of_other_methods_are_kept(run: Run, commands: Commands) -> None:
 
 
 def test_seeds_are_summarised(run: Run, commands: Commands) -> None:
-    run(*given("table1", "--seeds", "0,1", methods="lm"))
+    run(*given("table1", "--seeds", "0,1", methods="lm,sri"))
     found = document()
-    assert [row["seed"] for row in found["rows"]] == [0, 1]
-    values = [row["figures"][0]["value"] for row in found["rows"]]
-    (ppl,) = (one for one in found["seeds"] if one["metric"] == "ppl")
+    assert [row["seed"] for row in found["rows"]] == [0, 1, 0, 1]
+    values = [row["figures"][0]["value"] for row in found["rows"][:2]]
+    (ppl,) = (one for one in found["seeds"] if (one["method"], one["metric"]) == ("lm", "ppl"))
     assert (ppl["least"], ppl["most"], ppl["seeds"]) == (min(values), max(values), 2)
     assert ppl["mean"] == pytest.approx(sum(values) / 2)
+    apart = [
+        one["value"] for row in found["rows"][2:] for one in row["differences"] if one["metric"] == "nll"
+    ]
+    (nll,) = (one for one in found["differences over seeds"] if one["metric"] == "nll")
+    assert (nll["method"], nll["against"], nll["seeds"]) == ("sri", "lm", 2)
+    assert nll["mean"] == pytest.approx(sum(apart) / 2)
+    assert (nll["least"], nll["most"]) == pytest.approx((min(apart), max(apart)))
 
 
 def test_own_estimator_is_shown_beside_the_common_one(run: Run, commands: Commands) -> None:
