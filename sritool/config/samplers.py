@@ -54,6 +54,7 @@ _SAMPLERS = (
         # A low τ first lets z encode much of its sentence; at τ = 1, as a draw of the posterior, it loses some of it.
         temperature=Ramp(0.3, 0.9, finish=0.25),
         evaluation_temperature=1.0,
+        chain_dropout=True,  # as the authors' code; z then relies on no single dropout mask
         preconditioned=True,
         words=_WORDS,
         exponential=True,
