@@ -27,6 +27,7 @@ from sritool.evaluation.record import fingerprint
 from sritool.methods.registry import METHODS
 from sritool.training.configure import gather, resolve_config, shown
 from sritool.training.plan import RUN_NAME
+from sritool.training.recipes import unread_sections
 
 DATA_DIR, RUNS_DIR = Path("data"), Path("runs")
 """Default folders, which a command need not name."""
@@ -48,7 +49,7 @@ class Request:
     methods: tuple[str, ...] = ()  # none: the paper's
     seeds: tuple[int, ...] = (0,)
     recipe: str = DEFAULT_RECIPE
-    settings: tuple[str, ...] = ()  # key=value of every run
+    settings: tuple[str, ...] = ()  # key=value of every run whose method reads it
     steps: tuple[int, ...] = STEPS  # K of the ablation
     temperatures: tuple[float, ...] = TEMPERATURES  # τ of the ablation
     limit: int | None = None  # test sentences
@@ -169,8 +170,9 @@ def planned_run(
 
     Raises: UsageError if a setting is refused, or the name is not allowed for a run.
     """
-    settings = tuple(word for text in request.settings for word in ("--set", text))
-    assignments = [*(word for word in variation.words if "=" in word), *request.settings]
+    own = [text for text in request.settings if _is_for(text, method, request.methods)]
+    settings = tuple(word for text in own for word in ("--set", text))
+    assignments = [*(word for word in variation.words if "=" in word), *own]
     flags: dict[str, Any] = {"recipe": request.recipe}
     chosen: tuple[str, ...] = ("--method", method, "--recipe", request.recipe)
     if seed is not None:
@@ -187,6 +189,13 @@ def planned_run(
     words = ("train", request.corpus, "--name", name, "--resume", "auto", *chosen)
     words += (*variation.words, *settings, *unlimited, "--no-summary")
     return PlannedRun(name, method, variation, config.training.seed, config, words)
+
+
+def _is_for(setting: str, method: str, methods: Iterable[str]) -> bool:
+    """Whether a run gets this setting: not if only other methods of the plan read it."""
+    section = setting.partition(".")[0]
+    readers = [name for name in methods if section not in unread_sections(name)]
+    return method in readers or not readers
 
 
 def recipe_name(request: Request) -> str:

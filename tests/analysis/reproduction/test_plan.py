@@ -59,6 +59,16 @@ def test_run_names_are_stable_and_unique() -> None:
     assert changed.config.training.epochs == 2
 
 
+def test_settings_are_for_the_methods_that_read_them() -> None:
+    given = ("sampler.steps=3", "training.epochs=2")
+    lm, sri = make_plan(Request("table1", "mine", ("lm", "sri"), settings=given)).runs
+    assert ("sampler.steps=3" in lm.words, "sampler.steps=3" in sri.words) == (False, True)
+    assert sri.config.sampler.steps == 3
+    assert lm.config.training.epochs == sri.config.training.epochs == 2
+    with pytest.raises(UsageError, match="method lm has no use for --langevin-steps"):
+        make_plan(Request("table1", "mine", ("lm",), settings=given))
+
+
 def test_own_recipe_names_runs_by_its_content(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     found = []
