@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from sritool.data import split_files
 from sritool.data.arrays import lists_of
 from sritool.data.corpus_info import CorpusInfo, SplitInfo
+from sritool.data.fields import some_of
 from sritool.data.normalise import label_name, words_are_separated
 from sritool.data.options import PrepareOptions
 from sritool.data.raw_lines import Lines, RawLines
@@ -89,6 +91,7 @@ def prepare(
                 raise UsageError("no model of pieces is given; give one, or choose another tokenizer")
             tokenizer, fewest = learn_pieces(raw, options), options.min_count or 2
         labels = sorted({label_name(label) for label in raw.label_numbers})
+        advice = _more_known(raw, options, given)
         splits, counts = {}, {}
         files = {} if store is None else {split: SplitFiles(store / split) for split in raw.splits}
         for split, builder in _encode(raw, tokenizer, labels, options, files, workers).items():
@@ -109,7 +112,7 @@ def prepare(
             *_reading_notes(text),
             *_label_notes(labels, splits),
             *_repeated_notes(raw),
-            *_unknown_notes(separated, counts, options),
+            *_unknown_notes(separated, counts, advice),
         ),
         splits=counts,
         content_hash=content_hash(tokenizer, splits, labels),
@@ -172,13 +175,25 @@ def _reading_notes(text: CorpusText) -> list[str]:
 
 
 def _label_notes(names: Sequence[str], splits: Mapping[str, Split]) -> list[str]:
-    """Return notes on labels that cannot be classes."""
+    """Return notes on labels that cannot be classes, or that train lacks."""
     sentences = sum(len(split) for split in splits.values() if split.labels is not None)
     if len(names) == 1:
         return [f"every label is {names[0]}: there is nothing to tell apart"]
     if names and len(names) > sentences / 2:
         return [f"{len(names):,} different labels for {sentences:,} sentences: is that a column of labels?"]
-    return []
+    counts = {
+        name: np.bincount(split.labels, minlength=len(names))
+        for name, split in splits.items()
+        if split.labels is not None
+    }
+    lacking = counts["train"] == 0 if "train" in counts else np.zeros(len(names), bool)
+    return [
+        f"warning: {found[lacking].sum():,} of {found.sum():,} sentences of {split} have a label that train lacks "
+        f"({some_of([*compress(names, lacking & (found > 0))])}); give each class one "
+        "name in all splits, and sentences in train"
+        for split, found in counts.items()
+        if found[lacking].any()
+    ]
 
 
 def _repeated_notes(raw: RawLines) -> list[str]:
@@ -193,14 +208,26 @@ def _repeated_notes(raw: RawLines) -> list[str]:
     return notes
 
 
-def _unknown_notes(separated: bool, counts: Mapping[str, SplitInfo], options: PrepareOptions) -> list[str]:
+def _more_known(raw: RawLines, options: PrepareOptions, given: Tokenizer | None) -> str:
+    """Return advice on how to make fewer words unknown."""
+    if given is None:
+        return f"give more text, or {CUT_IT}" if options.tokenizer == "word" else "give more text"
+    if isinstance(given, WordTokenizer):
+        counts = raw.word_counts(*raw.splits)
+        unknown = given.numbers_of(raw.word_numbers, missing=-1) < 0
+        in_lower_case = given.numbers_of(map(str.lower, raw.word_numbers), missing=-1) >= 0
+        if 2 * counts[unknown & in_lower_case].sum() > counts[unknown].sum():
+            return "most of these words are known in lower case: give --lowercase"
+    return "the vocabulary is fixed: take one from similar text, or none, to learn it from train"
+
+
+def _unknown_notes(separated: bool, counts: Mapping[str, SplitInfo], advice: str) -> list[str]:
     """Return warnings about text without spaces between words, and about many unknown words."""
     notes = [] if separated else [f"warning: the text is {UNSEPARATED}; {CUT_IT}"]
     many = {split: info.oov_share for split, info in counts.items() if info.oov_share > MOST_UNKNOWN}
     if many:
-        advice = f", or {CUT_IT}" if options.tokenizer == "word" else ""
         shares = ", ".join(f"{share:.0%} of {split}" for split, share in many.items())
-        notes.append(f"warning: unknown to the vocabulary: {shares}; give more text{advice}")
+        notes.append(f"warning: unknown to the vocabulary: {shares}; {advice}")
     return notes
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sritool.data.arrays import array_of, values_of
+from sritool.data.arrays import array_of, lists_of, values_of
 from sritool.data.fields import ANOTHER_LABEL
 from sritool.data.line_words import LineWords, line_words
 from sritool.data.options import PrepareOptions
@@ -99,6 +99,14 @@ class RawLines:
                         yield _lines_of(name, batch.take(array_of(np.flatnonzero(places == place))))
             elif split in splits:
                 yield _lines_of(split, batch)
+
+    def word_counts(self, *splits: str) -> npt.NDArray[np.int64]:
+        """Return how often each word occurs in some splits, by its number: [words]."""
+        counts = np.zeros(len(self.word_numbers), np.int64)
+        for lines in self.lines(*splits):
+            found = np.bincount(lists_of(lines.content)[0])
+            counts[: len(found)] += found
+        return counts
 
     def _batches(self) -> Iterator[tuple[str, Any]]:
         """Yield each batch in the order of reading, with the split that it was read from."""

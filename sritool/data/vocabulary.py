@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from sritool.data.arrays import lists_of
 from sritool.data.blocks import read_blocks
 from sritool.data.normalise import words_are_separated
 from sritool.data.options import PrepareOptions
@@ -32,6 +31,7 @@ from sritool.errors import DataError, UsageError
 DEFAULT_PIECES = 8_000
 MOST_TO_LEARN = 1_000_000  # most sentences to train SentencePiece on; its memory grows with them
 MARKED = SPECIALS[UNK]
+_NUMBER = re.compile(r"-?\d[\d.,e+-]*")
 
 UNSEPARATED = "in a script without spaces between words"
 CUT_IT = "cut it into pieces: --tokenizer unigram"
@@ -43,10 +43,7 @@ def learn_words(raw: RawLines, options: PrepareOptions) -> tuple[WordTokenizer, 
     Raises:
         DataError: No word occurs often enough.
     """
-    counts = np.zeros(len(raw.word_numbers), np.int64)
-    for lines in raw.lines("train"):
-        found = np.bincount(lists_of(lines.content)[0])
-        counts[: len(found)] += found
+    counts = raw.word_counts("train")
     marked = MARKED in raw.word_numbers and counts[raw.word_numbers[MARKED]] > 0
     fewest = options.min_count or (1 if marked else 2)
     often = counts >= fewest
@@ -57,14 +54,19 @@ def learn_words(raw: RawLines, options: PrepareOptions) -> tuple[WordTokenizer, 
 
 
 def read_words(path: Path) -> WordTokenizer:
-    """Read a vocabulary with one word per line; anything after the word, such as a count, is ignored.
+    """Read a vocabulary with one word per line; a number after the word, such as a count, is ignored.
 
     The special words are added, whether or not the file has them.
 
     Raises:
-        DataError: The file has no word, or a word twice.
+        DataError: The file has no word, a word twice, or several words on a line.
     """
-    lines = (line.split() for line in read_sentences(path, form="text").texts)
+    lines = [line.split() for line in read_sentences(path, form="text").texts]
+    for number, line in enumerate(lines, 1):
+        if len(line) > 2 or not all(map(_NUMBER.fullmatch, line[1:])):
+            raise DataError(
+                f"{path} line {number} has more than one word; give each word one line, with at most a count after it"
+            )
     words = [line[0] for line in lines if line and line[0] not in SPECIALS]
     repeated = [word for word, count in Counter(words).items() if count > 1]
     if repeated:

@@ -82,6 +82,14 @@ def test_labels_may_be_missing_from_a_split() -> None:
     assert prepared.splits["test"].labels is None
 
 
+def test_labels_that_train_lacks_are_reported() -> None:
+    labels = {"train": ["neg", "pos"] * 2, "valid": ["neg"], "test": ["0", "pos", "1"]}
+    text = raw(["a b", "b a"] * 2, ["a", "b", "a b"], labels)
+    warnings = [note for note in prepare("t", text, PrepareOptions()).info.notes if "label" in note]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("warning: 2 of 3 sentences of test have a label that train lacks (0, 1)")
+
+
 def test_text_column_as_labels_is_refused() -> None:
     texts = [f"a b {number}" for number in range(MOST_LABELS + 1)]
     with pytest.raises(DataError, match="--no-labels"):

@@ -88,7 +88,8 @@ def preprocess(
         test_share: Share of the training text to cut off for test. [default: 0.05]
         input_format: text: one sentence per line. tsv: label<TAB>text, or columns with a header; csv likewise.
             jsonl: one object per line, or one array of objects. parquet: columns. All but parquet may be compressed:
-            gzip, bzip2, xz, zstd. [default: by the file's ending]
+            gzip, bzip2, xz, zstd. [default: by the file's ending; text
+            for stdin]
         streaming: Read a data set of the Hugging Face hub while it is processed, without storing its files: for one
             that does not fit on the disk.
         no_labels: Do not take any column, key or first word for a label.
@@ -102,7 +103,8 @@ def preprocess(
             <unk>]
         like: Use the vocabulary or pieces of this corpus or run as they are, its cleaning, and a corpus's treatment
             of long lines, so that figures are comparable.
-        vocab: Use the words of this file as the vocabulary, one word per line.
+        vocab: Use the words of this file as the vocabulary, one word per line; a number after it, such as a count, is
+            ignored.
         max_length: Longest sentence, in words or pieces. [default: 200]
         truncate: Cut longer sentences, or leave them out. [default: truncate]
         chunk: Split a longer line, such as a document, into sentences of this many words or pieces, and lose

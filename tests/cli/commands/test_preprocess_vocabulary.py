@@ -80,12 +80,29 @@ def test_vocab_takes_the_words_of_a_file(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("otter\n", "take one from similar text, or none, to learn it from train"),
+        ("the\nnoon\nand\nA\nOTTER\nzeppelin\nmason\n", "known in lower case: give --lowercase"),
+    ],
+)
+def test_advice_on_unknown_words_of_a_given_vocabulary(run: Run, words: str, advice: str) -> None:
+    Path("lines.txt").write_text("".join(f"{line.upper()}\n" for line in LINES))
+    Path("words.txt").write_text(words)
+    said = run("preprocess", *SPLITS, "--name", "alike", "--vocab", "words.txt").stderr
+    warning = next(line for line in said.splitlines() if "unknown to the vocabulary" in line)
+    assert warning.endswith(advice)
+
+
+@pytest.mark.parametrize(
     ("given", "code", "message"),
     [
         ("--like mine --vocab words.txt", 2, "leave one of them out"),
         ("--like mine --min-count 3", 2, "--like uses a vocabulary as it is; leave --min-count out"),
         ("--vocab words.txt --vocab-size 9", 2, "leave --vocab-size out"),
         ("--like nowhere", 3, "--like nowhere is not a prepared corpus"),
+        ("--vocab phrases.txt", 3, "phrases.txt line 3 has more than one word"),
+        ("--vocab counts.txt", 3, "counts.txt line 2 has more than one word"),
         ("--vocab words.txt", 3, "has the word 'a' more than once"),
         ("--vocab empty.txt", 3, "empty.txt has no word"),
         ("--vocab long.txt", 3, "long.txt has a word with control characters, or of more than 200"),
@@ -95,6 +112,8 @@ def test_vocab_takes_the_words_of_a_file(run: Run) -> None:
 def test_vocabulary_options_that_are_refused(run: Run, given: str, code: int, message: str) -> None:
     Path("lines.txt").write_text("".join(f"{line}\n" for line in LINES))
     Path("words.txt").write_text("a\na\n")
+    Path("phrases.txt").write_text("cat 3\n\nice cream\n")
+    Path("counts.txt").write_text("cat\t-3.5e-2\nice 3 4\n")
     Path("empty.txt").write_text("<unk>\n")
     Path("long.txt").write_text("a\n" + "b" * 201 + "\n")
     Path("escape.txt").write_text("a\n\x1b[31m\n")
