@@ -39,7 +39,10 @@ LABELLINGS = (
     Labelling(_MARKED, "__label__ at the start of each line", has_marks=True),
     Labelling(re.compile(r"(?P<label>[^\t]*)\t(?P<text>.*)"), "what stands before the tab"),
     Labelling(re.compile(r"(?P<text>.*)\t(?P<label>[^\t]*)"), "what stands after the tab"),
-    Labelling(re.compile(r"(?P<label>[A-Z]{2,}:[A-Za-z]+)\s(?P<text>.*)"), "the first word of each line"),
+    # TREC's. No clock time, verse (GEN:1) or dialogue (A:Yes) is taken for a label.
+    Labelling(
+        re.compile(r"(?P<label>[A-Z]{2,}:[A-Za-z][A-Za-z0-9]*)\s(?P<text>.*)"), "the first word of each line"
+    ),
     Labelling(re.compile(r"(?P<label>[0-9])\s+(?P<text>.*)"), "the digit at the start of each line"),
     Labelling(re.compile(r"(?P<text>.*);(?P<label>[^;]*)"), "what stands after the semicolon"),
 )

@@ -83,6 +83,12 @@ def test_label_and_text_are_recognised(tmp_path: Path, layout: str) -> None:
     assert "label" in notes
 
 
+def test_labels_of_trec_may_have_digits(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(lines(lambda label, text: f"ENTY:x{label} {text}"))
+    assert read(path)[0] == Sentences(TEXTS, [f"ENTY:x{label}" for label in LABELS])
+
+
 @pytest.mark.parametrize("layout", ["tab in .txt, label first", "digit first", "fastText"])
 def test_plain_text_labels_can_be_kept_as_text(tmp_path: Path, layout: str) -> None:
     name, content = READ[layout]
@@ -157,6 +163,10 @@ def test_plain_text_is_not_mistaken_for_labelled(tmp_path: Path) -> None:
         "1 dog\n2 dogs\nno dog\n",
         "a b\tc d\ne f\tg h\ni j\tk l\nm n\to p\n",
         "2 x\n2 y\n2 z\n2 v\n",
+        "Q:Is it ?\nA:Yes .\n" * 4,
+        "GEN:1 a b\nGEN:2 c d\n" * 4,
+        '{"text": "a b"}\n{a c}\n' * 4,
+        "a text, a label\n" * 4,
     ):
         path.write_text(content)
         assert read(path)[0] == Sentences(content.splitlines())
