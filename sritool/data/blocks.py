@@ -24,15 +24,19 @@ BLOCK = 1 << 21  # bytes read at a time; most words recur within a block, and ar
 HEAD = 400  # bytes used to recognise the kind of file
 LONGEST_LINE = 1 << 25  # bytes; 32 MiB without a line end are not a sentence
 _MARK = b"\xef\xbb\xbf"  # UTF-8's byte order mark
+_STDIN = "standard input"
 NO_WORD = b" \t\n\r\x0b\x0c" + _MARK  # bytes that are not part of a word
-_FOREIGN = (  # first bytes of other kinds of files, their names, and what to do
-    (b"\x1f\x8b", "compressed (gzip)", "unpack it: gunzip -c FILE > NEW.txt"),
-    (b"PK\x03\x04", "a zip archive", "unpack it: unzip FILE"),
-    (b"%PDF-", "a PDF", "take its text out: pdftotext FILE"),
-    (b"PAR1", "a Parquet file", "give it a name that ends in .parquet"),
-    (b"\x89PNG", "a PNG picture", "give a text file"),
-    (b"\xff\xd8\xff", "a JPEG picture", "give a text file"),
-    (b"\xd0\xcf\x11\xe0", "an old Office document", "save it as plain text"),
+_FOREIGN = (  # first bytes of other kinds of files, their names, and what to do with a file; with standard input
+    (b"\x1f\x8b", "compressed (gzip)", "unpack it: gunzip -c FILE > NEW.txt", "gunzip -c"),
+    (b"BZh91AY&SY", "compressed (bzip2)", "unpack it: bunzip2 -c FILE > NEW.txt", "bunzip2 -c"),
+    (b"\xfd7zXZ\0", "compressed (xz)", "unpack it: unxz -c FILE > NEW.txt", "unxz -c"),
+    (b"\x28\xb5\x2f\xfd", "compressed (zstd)", "unpack it: zstd -dc FILE > NEW.txt", "zstd -dc"),
+    (b"PK\x03\x04", "a zip archive", "unpack it: unzip FILE", "funzip"),
+    (b"%PDF-", "a PDF", "take its text out: pdftotext FILE", "pdftotext - -"),
+    (b"PAR1", "a Parquet file", "save it under a name that ends in .parquet", ""),
+    (b"\x89PNG", "a PNG picture", "give a text file", ""),
+    (b"\xff\xd8\xff", "a JPEG picture", "give a text file", ""),
+    (b"\xd0\xcf\x11\xe0", "an old Office document", "save it as plain text", ""),
 )
 
 
@@ -52,7 +56,7 @@ _UNPACKERS: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (  # by the first b
 
 def name_of(path: Path) -> str:
     """Return the name of a file, or of ``-``, in errors."""
-    return "standard input" if str(path) == "-" else str(path)
+    return _STDIN if str(path) == "-" else str(path)
 
 
 def check_file(path: Path) -> None:
@@ -71,7 +75,7 @@ def read_blocks(path: Path) -> Iterator[bytes]:
         DataError: The file is missing, cannot be read or unpacked, or changes while it is read.
     """
     if str(path) == "-":
-        with explain_read_errors(Path("standard input")):
+        with explain_read_errors(Path(_STDIN)):
             stdin: Any = sys.stdin.buffer
             while block := stdin.read1(BLOCK):  # reaches the end only once, so one Ctrl-D is enough
                 yield block
@@ -206,8 +210,10 @@ def _refuse_foreign(head: bytes, where: str) -> None:
         raise DataError(
             f"{where} is {encoding[:6]}, not UTF-8; convert it with: iconv -f {encoding} -t UTF-8"
         )
-    for magic, kind, advice in _FOREIGN:
+    for magic, kind, advice, command in _FOREIGN:
         if head.startswith(magic):
+            if where == _STDIN and command:
+                advice = f"{advice.partition(':')[0]} in the pipe: … | {command} | sritool …"
             raise DataError(f"{where} is {kind}, not text; {advice.replace('FILE', where)}")
 
 

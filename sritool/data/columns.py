@@ -64,6 +64,13 @@ def find_columns(rows: Rows, where: str, names: FieldNames) -> Columns:
     return Columns((text_at,), label_at, header, _described((text_at,), label_at, header, body))
 
 
+def header_in(line: str) -> Sequence[str]:
+    """Return the column names in a line that can only be a header, as one of them is usual for text; else nothing."""
+    cells = [cell.strip(' "\r') for cell in re.split(r"[,;\t|]", line)]
+    usual = sum(map(bool, cells)) > 1 and not {cell.lower() for cell in cells}.isdisjoint(TEXT_NAMES)
+    return cells if usual and all(map(_NAME.fullmatch, cells)) else ()
+
+
 def is_filled(row: Sequence[str]) -> bool:
     """Return whether a row has a cell that is not blank."""
     return any(map(str.strip, row))

@@ -40,6 +40,14 @@ def parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterat
     yield from in_chunks(pairs(), bool(label), description)
 
 
+def is_json_object(line: str) -> bool:
+    """Return whether a line is a whole JSON object."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _records(blocks: Iterable[bytes], where: str) -> Iterator[tuple[str, Any]]:
     """Yield values with their places; None for a blank line."""
     stream = iter(blocks)

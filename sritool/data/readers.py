@@ -7,19 +7,22 @@ Files are read some lines at a time, so they may be larger than memory. Tables a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from sritool.data.blocks import NO_WORD, name_of, read_blocks, text_blocks
+from sritool.data.columns import header_in
 from sritool.data.csv_parquet import parse_csv, parse_tsv, read_parquet
-from sritool.data.fields import FieldNames
+from sritool.data.fields import FieldNames, some_of
 from sritool.data.file_names import FORMATS, form_of, list_folder
-from sritool.data.json_records import parse_json
+from sritool.data.json_records import is_json_object, parse_json
 from sritool.data.plain_labels import parse_labelled
 from sritool.data.sentences import Chunk, Sentences, StreamedSentences, chunk_of, in_memory
 from sritool.errors import DataError, UsageError
 
+_JUDGED = 10  # lines of a text that tell whether it is a table or JSON
 _FILES = 1_000  # files of one text each that are read at a time
 
 
@@ -118,11 +121,36 @@ def parse(blocks: Iterable[bytes], where: str, form: str, names: FieldNames) -> 
 
 
 def _chunks_of_file(path: Path, form: str | None, names: FieldNames, recognise: bool) -> Iterator[Chunk]:
-    form = form_of(path, form)
+    guessed, form = form is None, form_of(path, form)
     if form == "parquet":
         return read_parquet(path, names)
     found = parse(read_blocks(path), name_of(path), form, names)
-    return parse_labelled(found, name_of(path)) if form == "text" and recognise and names.labels else found
+    if form != "text" or not recognise:
+        return found
+    if guessed:
+        found = _as_sentences(found, name_of(path))
+    return parse_labelled(found, name_of(path)) if names.labels else found
+
+
+def _as_sentences(chunks: Iterator[Chunk], where: str) -> Iterator[Chunk]:
+    """Yield the lines of plain text.
+
+    Raises:
+        DataError: The first lines are JSON objects, or the first one is the header of a table.
+    """
+    first = next(chunks)
+    lines = [line for line in first.texts[:_JUDGED].to_pylist() if line.strip()]
+    found = ""
+    if lines and all(map(is_json_object, lines)):
+        found, form = "has a JSON object on each line", "jsonl"
+    elif lines and (header := header_in(lines[0])):
+        found, form = (
+            f"begins with the header of a table ({some_of(header)})",
+            "tsv" if "\t" in lines[0] else "csv",
+        )
+    if found:
+        raise DataError(f"{where} {found}; give --input-format {form}, or --input-format text for plain text")
+    yield from chain([first], chunks)
 
 
 def _text_on_one_line(path: Path) -> str:

@@ -129,9 +129,12 @@ def borders(
             break
     different = len(distinct)
     if different < len(shares) + 2:
-        found = {0: "no sentence", 1: "one sentence only"}.get(different, f"{different} different sentences")
+        found = {0: "no sentence", 1: f"one sentence only{f', {total:,} times' if total > 1 else ''}"}
+        many = found.get(different, f"{different} different sentences in {total:,} lines")
+        files = " and ".join(f"--{split} FILE" for split in shares)
         raise DataError(
-            f"{where} has {found}, too few to cut {' and '.join(shares)} from it; give a longer file"
+            f"{where} has {many}, too few to cut {' and '.join(shares)} from it; give a text with more different "
+            f"sentences, or {files}"
         )
     sizes = np.diff(filled[ends]).tolist()
     return Borders(distinct[ends[1:]], [total - sum(sizes), *sizes], empty)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import shlex
 from pathlib import Path
 
@@ -18,7 +21,9 @@ def modification_times() -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()}
 
 
-def assert_refused(run: Run, args: list[object], code: int, *parts: str, stdin: str | None = None) -> None:
+def assert_refused(
+    run: Run, args: list[object], code: int, *parts: str, stdin: str | bytes | None = None
+) -> None:
     """Check the exit code, for one line with `parts` on stderr and an empty stdout, and that no file changed."""
     before = modification_times()
     result = run(*args, stdin=stdin)
@@ -75,6 +80,7 @@ REFUSED = r"""
 2 | train mine --config nowhere.toml | nowhere.toml
 2 | train mine --config mine.txt | mine.txt
 2 | score mine-lm mine.txt | --text FILE
+2 | evaluate mine-lm --metrics ppl-word | give ppl, which shows it if tokens are pieces of words
 2 | evaluate mine-lm --metrics ppl,posteriorkl | did you mean posterior-kl?
 2 | evaluate mine-lm --metrics , | give some of ppl
 2 | evaluate mine-lm --text mine.txt --split test | leave it or --text out
@@ -236,9 +242,26 @@ def test_missing_gpu(run: Run, words: list[object]) -> None:
         ("interpolate mine-sri --text -", "a\tb\nno pair\n", "standard input line 2"),
         ("score mine-lm", "", "standard input is empty"),
         ("evaluate mine-lm --text -", "a\0b\n", "standard input line 1 has a NUL byte"),
+        (
+            "score mine-lm",
+            gzip.compress(b"a b\n", mtime=0),
+            "unpack it in the pipe: … | gunzip -c | sritool …",
+        ),
+        ("preprocess - --name m", bz2.compress(b"a b\n"), "… | bunzip2 -c | sritool …"),
+        ("preprocess - --name m", lzma.compress(b"a b\n"), "… | unxz -c | sritool …"),
+        (
+            "preprocess - --name m",
+            "a b .\n" * 500,
+            "500 times, too few to cut valid and test from it; give a text with",
+        ),
+        ("preprocess - --name m", "a b\n" * 9 + "c\n", "2 different sentences in 10 lines"),
+        ("preprocess - --name m", '{"text": "a b"}\n' * 9, "--input-format jsonl"),
+        ("preprocess - --name m --no-labels", '{"text": "a b"}\n' * 9, "--input-format jsonl"),
+        ("preprocess - --name m", "id,Text,label\n" + "1,a b,0\n" * 9, "--input-format csv"),
+        ("preprocess - --name m", "text\tlabel\n" + "a b\t0\n" * 9, "--input-format tsv"),
     ],
 )
-def test_bad_standard_input(run: Run, words: str, stdin: str, part: str) -> None:
+def test_bad_standard_input(run: Run, words: str, stdin: str | bytes, part: str) -> None:
     assert_refused(run, words.split(), 3, part, stdin=stdin)
 
 

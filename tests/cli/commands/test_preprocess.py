@@ -53,6 +53,14 @@ def test_text_from_stdin(invoke: Run) -> None:
     assert load_corpus(Path("data/p2")).info.splits["valid"].sentences == 36
 
 
+@pytest.mark.parametrize(("form", "words"), [("jsonl", 5), ("text", 6)])
+def test_format_of_stdin_is_given(invoke: Run, form: str, words: int) -> None:
+    records = "".join(json.dumps({"text": line}) + "\n" for line in TEXT.splitlines())
+    given = ["--name", "m", "--input-format", form, "-f", "json"]
+    train = json_rows(invoke("preprocess", "-", *given, stdin=records))[0]
+    assert train["words"] == words * train["sentences"]
+
+
 def test_files_of_a_repeated_option_are_joined(invoke: Run) -> None:
     for name in ("a", "b", "v", "w"):
         Path(f"{name}.txt").write_text(TEXT)
