@@ -16,7 +16,7 @@ from sritool.config.settings import LikelihoodConfig
 from sritool.data.batches import collate
 from sritool.data.tokenizer import EOS
 from sritool.errors import CheckpointError, ShapeError, SritoolError, UsageError
-from sritool.evaluation.sentences import unknown_words
+from sritool.evaluation.sentences import reading_notes, unknown_words
 from sritool.model.decoding import DecodingConfig
 
 NewRun = Callable[..., Any]
@@ -97,6 +97,14 @@ def test_unknown_words_are_listed_in_order(model: Model) -> None:
     )
     assert unknown_words(model, ["one nurse paints kites", "<unk>", ""]) == ""
     assert unknown_words(model, ["b c d e f g h"]).endswith(": b, c, d, e, f, …")
+
+
+def test_sentences_that_are_not_read_whole_are_counted(model: Model) -> None:
+    longest = int(model.checkpoint.corpus["max_length"])
+    whole, longer = " ".join(["nurse"] * longest), " ".join(["nurse"] * (longest + 1))
+    assert reading_notes(model, [whole, ""]) == []
+    (note,) = reading_notes(model, [longer, "one nurse", longer])
+    assert note.startswith(f"2 sentences are longer than {longest} tokens")
 
 
 def test_text_is_prepared_like_the_corpus(trained: Any) -> None:

@@ -19,7 +19,7 @@ from sritool.errors import UsageError
 from sritool.evaluation.batches import report_as
 from sritool.evaluation.collapse import has_collapsed
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
-from sritool.evaluation.sentences import unknown_words
+from sritool.evaluation.sentences import reading_notes
 from sritool.runs.model import Floats, Report, TrainedModel, load_model
 from sritool.runs.names import each_once, run_names
 
@@ -67,8 +67,7 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
             notes.append(f"{ignored}; its accuracy says nothing of what it generates")
         if plan.test.source.prepared is None:
             texts = [plan.test.source.text(index) for index in plan.test.rows.tolist()]
-            if lacking := unknown_words(model, texts):
-                notes.append(f"{name}, {plan.test.source.name}: {lacking}")
+            notes += [f"{name}, {plan.test.source.name}: {note}" for note in reading_notes(model, texts)]
     notes += notes_of(plan, request)
     (source, tested), classes = plan.test, plan.sources.classes
     return Classification(classes, source.name, len(tested), len(source), rows, plan.overlaps, notes)

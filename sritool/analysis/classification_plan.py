@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from sritool.data.sampling import Indices, seeded_choice
 from sritool.errors import DataError, UsageError
 from sritool.runs.model import TrainedModel
 
+SHOWN = 5  # most labels shown in a note
 COUNTS = (0, 100, 1000, 10_000)  # labels, as in the paper's Table 5
 
 Head = tuple[str, str, str]
@@ -142,6 +143,7 @@ def notes_of(plan: Plan, request: Request) -> list[str]:
     scaled = "" if request.standardize else ", not standardised"
     means = f"means of {request.chains} chains{dropout}" if request.chains else "ends of chains without noise"
     notes = [f"codes are {means}, or an encoder's own{scaled}"]
+    notes += _unlearnt(plan)
     for labels, draws in plan.draws.items():
         if any(len(np.unique(plan.labels(drawn))) < 2 for drawn in draws):
             notes.append(
@@ -156,6 +158,23 @@ def notes_of(plan: Plan, request: Request) -> list[str]:
     if plan.overlaps and not request.deduplicate:
         notes.append("leave them out with --deduplicate")
     return notes
+
+
+def _unlearnt(plan: Plan) -> Iterator[str]:
+    """Classes of the test sentences that a source of labels lacks."""
+    true, classes = plan.labels(plan.test), plan.sources.classes
+    teachers = [*(plan.sources.labelled if plan.draws else ()), *([plan.valid.source] if plan.valid else ())]
+    for source in dict.fromkeys(teachers):
+        absent = np.setdiff1d(true, plan.sources.numbers(source))
+        if len(absent):
+            count = int(np.isin(true, absent).sum())
+            named = ", ".join(classes[number] for number in absent[:SHOWN]) + (
+                ", …" if len(absent) > SHOWN else ""
+            )
+            yield (
+                f"{source.name} has no sentence labelled {named}: the {count:,} of {len(true):,} test sentences with "
+                "such a label count as wrong"
+            )
 
 
 def usable_of(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,6 @@ import numpy as np
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.tokenizer import UNK
 from sritool.evaluation.measure import measure
-from sritool.evaluation.sentences import read_text
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.runs.model import Report, TrainedModel
 
@@ -28,13 +26,17 @@ class Score(NamedTuple):
 
 
 def score(
-    model: TrainedModel, text: Path, seed: int, likelihood: LikelihoodConfig, batch_size: int, report: Report
+    model: TrainedModel,
+    sentences: Sequence[str],
+    seed: int,
+    likelihood: LikelihoodConfig,
+    batch_size: int,
+    report: Report,
 ) -> Iterator[list[Score]]:
-    """Yield the scores of a file or "-" in parts, so that a long text's figures appear early.
+    """Yield the scores of sentences in parts, so that a long text's figures appear early.
 
-    Order and number of lines are kept; an empty line is </s> alone. The whole text is read before the first figure.
+    Their order and number are kept; an empty one is </s> alone.
     """
-    sentences = read_text(text).lines
     split = model.split(sentences)
     settings = EvaluationSettings(("nll",), likelihood=likelihood, seed=seed, batch_size=batch_size)
     for begin in range(0, len(split), PART):

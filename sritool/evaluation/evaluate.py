@@ -19,7 +19,7 @@ from sritool.evaluation.measure import measure, origin_of
 from sritool.evaluation.metric_table import METRICS, check_metrics
 from sritool.evaluation.metrics import Array, Estimate
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
-from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text
+from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text, reading_notes
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.processes import measuring
 from sritool.runs.model import Report, TrainedModel, load_model
@@ -102,6 +102,8 @@ def evaluate_model(
         notes = list(finished.notes())
     found = evaluation_on_record(model, chosen, kept, settings.metrics)
     found.notes.extend([*notes, *kept.notes_on(settings.metrics, wanted)])
+    if text is not None:
+        found.notes.extend(reading_notes(model, [text.lines[index] for index in chosen.examples.tolist()]))
     if measured is None:
         return found
     figures, origin = measured.figures, origin_of(model.method, settings)

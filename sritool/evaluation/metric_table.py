@@ -147,5 +147,9 @@ def needs_of(metrics: Iterable[str]) -> set[str]:
 def check_metrics(names: Iterable[str]) -> None:
     """Refuse a metric that does not exist. Raises: UsageError."""
     for name in names:
+        if name == "ppl-word":
+            raise UsageError(
+                "ppl-word is not asked for by name; give ppl, which shows it if tokens are pieces of words"
+            )
         if name not in METRICS:
             raise UsageError(f"no metric {name!r}{suggestion(name, METRICS)}")

@@ -62,6 +62,20 @@ def unknown_words(model: TrainedModel, lines: Sequence[str]) -> str:
     return f"{count:,} of {len(words):,} words are unknown to the model and read as {marked}: {shown}"
 
 
+def reading_notes(model: TrainedModel, lines: Sequence[str]) -> list[str]:
+    """Return what the model does not read: a line on unknown words, and one on sentences that are too long."""
+    notes = list(filter(None, [unknown_words(model, lines)]))
+    cut = int((~model.split(lines).ended).sum())
+    if cut:
+        longer = "1 sentence is" if cut == 1 else f"{cut:,} sentences are"
+        longest = model.checkpoint.corpus["max_length"]
+        notes.append(
+            f"{longer} longer than {longest} tokens, where the corpus of the model was cut: the rest is not read; "
+            "give shorter lines"
+        )
+    return notes
+
+
 def choose_sentences(
     model: TrainedModel, split: str, text: Text | None, limit: int | None, data_dir: Path
 ) -> Chosen:

@@ -292,6 +292,13 @@ def test_sentiment_as_numbers_and_names(
     assert row(found, "toy-sri", 8).value == row(found, "toy-sri", 0).value == 1.0
 
 
+def test_classes_that_a_source_lacks_are_noted(checkpoint: Path, files: Request) -> None:
+    found = run(checkpoint, dataclasses.replace(files, **two_classes(files) | {"test": files.test}))
+    lacking = [note for note in found.notes if "no sentence labelled c" in note]
+    assert [Path(note.split()[0]).name for note in lacking] == ["few-two.tsv", "valid-two.tsv"]
+    assert all("the 15 of 45 test sentences" in note for note in lacking)
+
+
 def test_missing_corpus_suggests_test_option(checkpoint: Path, files: Request) -> None:
     request = dataclasses.replace(files, test=None, data_dir=files.labelled[0].parent)
     with pytest.raises(DataError, match=r"corpus toy is not in .* or --test FILE"):

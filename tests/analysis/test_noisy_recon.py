@@ -147,7 +147,7 @@ def test_model_that_ignores_z_has_flat_losses(by_hand: TrainedModel, request_of:
     split = by_hand.split(LINES)
     assert [e.value for e in found.recon] == [pytest.approx(-bias[split.ids - 2].sum() / 6, rel=1e-5)] * 4
     assert [e.value for e in found.increase] == [0.0] * 4
-    assert "ignores z (another sentence's z costs 0.00 ± 0.00 nats)" in found.notes[0]
+    assert "ignores z, or nearly (another sentence's z costs 0.00 ± 0.00 nats)" in found.notes[0]
 
 
 def test_versions_share_the_chain_noise(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import typer
 from sritool.cli.formats import FOR_PEOPLE, Table
 from sritool.cli.options.files import QuietOpt, TextOpt, check_writable, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, CHAINS_NEEDED, BatchSizeOpt, SeedOpt
-from sritool.cli.options.models import CheckpointOptions, report_unknown_words, warn_of_collapse
+from sritool.cli.options.models import CheckpointOptions, report_reading, warn_of_collapse
 from sritool.cli.options.processes import ProcessOptions
 from sritool.cli.render import emit, fits, resolve_format, write_lines
 from sritool.cli.signatures import refuse_idle, typed
@@ -92,7 +92,7 @@ def encode(
             show(found, form)
         if not quiet:
             warn_of_collapse(opened)
-            report_unknown_words(opened, found.sentences)
+            report_reading(opened, found.sentences)
 
 
 def output_form(fmt: str, output: Path | None) -> str:

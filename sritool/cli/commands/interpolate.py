@@ -9,7 +9,7 @@ from sritool.cli.formats import Table
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import SeedOpt
-from sritool.cli.options.models import ModelOptions, report_unknown_words, warn_of_collapse
+from sritool.cli.options.models import ModelOptions, report_reading, warn_of_collapse
 from sritool.cli.render import emit, emit_all
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import announce_stdin
@@ -68,7 +68,7 @@ def interpolate(
         announce_stdin(text, "pairs of sentences separated by a tab")
         pairs = task.read_pairs(text)
     if pairs:
-        report_unknown_words(opened, [sentence for pair in pairs for sentence in pair])
+        report_reading(opened, [sentence for pair in pairs for sentence in pair])
     count = len(pairs) or n or 3
     with output.progress(shown=count * points > FEW) as report:
         if pairs:

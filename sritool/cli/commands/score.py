@@ -12,7 +12,7 @@ import typer
 from sritool.cli.formats import FOR_PEOPLE, Table, lines_of
 from sritool.cli.options.files import OutputOptions, TextOpt
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
-from sritool.cli.options.models import ModelOptions
+from sritool.cli.options.models import ModelOptions, report_reading
 from sritool.cli.render import emit, write_lines
 from sritool.cli.streams import announce_stdin, bars_hidden
 
@@ -37,22 +37,27 @@ def score(
     sritool score runs/tiny-sri --format plain < lines.txt | cut -f 1
 
     There is one row per line, in order: log_p, the number of predicted tokens (including the end of the sentence),
-    how many of them the vocabulary lacks, and the line. An empty line is an empty sentence. The rows of a long text
-    are printed as soon as they are known, except as a table, markdown or latex.
+    how many of them the vocabulary lacks, and the line. log_p is an estimate from draws of z; its noise depends on
+    --seed and on the number of the line, and `sritool evaluate` gives standard errors. An empty line is an empty
+    sentence. The rows of a long text are printed as soon as they are known, except as a table, markdown or latex.
 
     Args:
         samples: Draws of z per sentence for the estimate of p(x).
     """
     from sritool.analysis.score import score as score_lines
     from sritool.config.settings import LikelihoodConfig
+    from sritool.evaluation.sentences import read_text
 
     form = output.format()
     opened = model.load("scoring with")
     source = text or "-"
     announce_stdin(source)
+    sentences = read_text(Path(source)).lines
+    if not output.quiet:
+        report_reading(opened, sentences)
     with output.progress() as report:
         likelihood = LikelihoodConfig(samples=samples)
-        parts = score_lines(opened, Path(source), seed, likelihood, batch_size, report)
+        parts = score_lines(opened, sentences, seed, likelihood, batch_size, report)
         if form not in FOR_PEOPLE:
             show_parts(parts, form)
             return

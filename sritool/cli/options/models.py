@@ -194,9 +194,9 @@ def warn_of_collapse(model: TrainedModel) -> None:
         say(note)
 
 
-def report_unknown_words(model: TrainedModel, sentences: Sequence[str]) -> None:
-    """Say on stderr which words of a user's sentences the model reads as <unk>."""
-    from sritool.evaluation.sentences import unknown_words
+def report_reading(model: TrainedModel, sentences: Sequence[str]) -> None:
+    """Say on stderr what the model does not read of a user's sentences: unknown words, and the ends of long ones."""
+    from sritool.evaluation.sentences import reading_notes
 
-    if note := unknown_words(model, sentences):
+    for note in reading_notes(model, sentences):
         say(note)

@@ -9,7 +9,7 @@ import typer
 
 from sritool.cli.formats import Table
 from sritool.cli.options.measurement import SeedOpt
-from sritool.cli.options.models import ModelOptions, report_unknown_words
+from sritool.cli.options.models import ModelOptions, report_reading
 from sritool.cli.options.values import counts
 from sritool.cli.plots.picture import PictureOptions
 from sritool.cli.plots.style import BLUE, GREY, MEDIUM, ORANGE, SMALL, look, plain, renderer_of
@@ -54,7 +54,7 @@ def traversal(
     wanted = [] if dims is None else [*counts(dims, "--dims")]
     opened = model.load("drawing")
     if sentence is not None:
-        report_unknown_words(opened, [sentence])
+        report_reading(opened, [sentence])
     found = traverse(opened, sentence, wanted, points, reach, seed, max_length)
     heading = picture.heading(f"{run_name(opened.path)}, {found.source}")
     out.write(lambda: draw(found, heading), Table(heading, Step._fields, found.steps))

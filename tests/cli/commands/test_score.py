@@ -86,3 +86,11 @@ def test_lines_are_cleaned_as_the_corpus_was(run: Run) -> None:
     assert run("train", "clean", *training).exit_code == 0
     raw, clean = rows(run("score", "clean-lm", "-q", stdin="The OTTER finds,\nthe otter finds ,\n"))
     assert (raw["log_p"], raw["predictions"], raw["unknown"]) == (clean["log_p"], "5", "1")
+
+
+@pytest.mark.parametrize("command", ["score", "evaluate", "noisy-recon"])
+def test_what_is_not_read_is_told(run: Run, command: str) -> None:
+    longer = " ".join(["otter"] * 201)
+    result = run(command, "mine-sri", "--text", "-", stdin=f"the zebra\n{longer}\nthe otter\n")
+    assert "1 of 205 words are unknown to the model and read as <unk>: zebra" in result.stderr
+    assert "1 sentence is longer than 200 tokens" in result.stderr
