@@ -25,6 +25,8 @@ from sritool.config.settings import RunConfig
 OURS, AUTHORS, PLAIN = "ours", "authors' loop", "strongest plain"
 ALL_WORDS = "preconditioned, all words"
 SAMPLERS = ("authors", "preconditioned", ALL_WORDS)
+OURS_ALONE = ("exponential",)
+"""Samplers that no plain loop runs: steps as of `preconditioned`, with dropout, other noise and truncation."""
 VAE = "vae-anneal"
 COLUMNS = ("shape", "step", "K", "ms", f"÷ {VAE}", f"{AUTHORS} ÷ this", f"{PLAIN} ÷ this", "peak MiB")
 
@@ -36,7 +38,7 @@ Build = Callable[[Variant, Shape, str, torch.device, int | None], Run]
 
 def config_of(kind: str, shape: Shape, precision: str, steps: int | None) -> RunConfig:
     """Return the settings with which a kind of step trains."""
-    if kind not in SAMPLERS:
+    if kind not in (*SAMPLERS, *OURS_ALONE):
         return run_config(shape, kind, precision=precision)
     sampler = kind.removesuffix(", all words")
     return run_config(shape, sampler=sampler, steps=steps, precision=precision, all_words=kind == ALL_WORDS)
@@ -44,7 +46,7 @@ def config_of(kind: str, shape: Shape, precision: str, steps: int | None) -> Run
 
 def variants(kinds: Sequence[str]) -> list[Variant]:
     """Return all variants to run. The plain loops use all words, so one serves both forms of a sampler."""
-    plain = dict.fromkeys(_plain_kind(kind) for kind in kinds)
+    plain = dict.fromkeys(_plain_kind(kind) for kind in kinds if kind not in OURS_ALONE)
     return [
         *((AUTHORS, kind) for kind in plain if kind in SAMPLERS),
         *((PLAIN, kind) for kind in plain),
@@ -80,9 +82,8 @@ def measure(
         steps: Langevin steps of a chain; None for the sampler's own number.
         runs_chains: A run is a whole chain, and the time of one of its steps is reported.
     """
-    lengths = {
-        kind: config_of(kind, shape, precision, steps).sampler.steps for kind in kinds if kind in SAMPLERS
-    }
+    chains = [kind for kind in kinds if kind in (*SAMPLERS, *OURS_ALONE)]
+    lengths = {kind: config_of(kind, shape, precision, steps).sampler.steps for kind in chains}
     runs = {variant: build(variant, shape, precision, device, steps) for variant in variants(kinds)}
     seconds = alternate(runs, rounds, device, most_seconds)
     for (who, kind), times in seconds.items():

@@ -10,7 +10,7 @@ import argparse
 
 import torch
 
-from benchmarks.compared import AUTHORS, OURS, SAMPLERS, VAE, Variant, config_of, report_of
+from benchmarks.compared import AUTHORS, OURS, OURS_ALONE, SAMPLERS, VAE, Variant, config_of, report_of
 from benchmarks.options import Context, add_common, add_precision, add_shapes, add_steps, add_timing
 from benchmarks.ours import OurStep, batches
 from benchmarks.reference import Reference, fastest_form, train_step, train_step_lm
@@ -19,7 +19,7 @@ from benchmarks.report import Report
 from benchmarks.shapes import PRESET_SHAPES, Shape
 from benchmarks.timing import Run
 
-KINDS = (*SAMPLERS, "lm", VAE)
+KINDS = (*SAMPLERS, *OURS_ALONE, "lm", VAE)
 
 
 def build(variant: Variant, shape: Shape, precision: str, device: torch.device, steps: int | None) -> Run:
