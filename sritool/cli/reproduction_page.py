@@ -26,7 +26,7 @@ def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]
     `folder` is the path from the page to the pictures; "": they are beside it.
     """
     for found in documents:
-        yield f"### {found['table']}: {found['title']}, {found['corpus']}, recipe `{found['recipe']}`\n\n"
+        yield f"### {found['table']}: {found['title']}, {found['corpus']}, `{found.get('name', found['recipe'])}`\n\n"
         yield f"```sh\n{found['command']}\n```\n\n"
         yield f"{found['made']}, sritool {found['sritool']}, {machine_line(found['machine'])}; "
         yield f"published figures: {found['source']}.\n\n"
@@ -62,7 +62,7 @@ def page_of(folder: Path, seen: str = "") -> str:
     if not found:
         raise DataError(f"no table in {folder}; write one first, as with: sritool reproduce table1 --no-run")
     order = list(TABLES)
-    found.sort(key=lambda one: (order.index(one["table"]), one["corpus"], one["recipe"]))
+    found.sort(key=lambda one: (order.index(one["table"]), one["corpus"], one.get("name", one["recipe"])))
     written = {one["table"] for one in found}
     rest = (
         f"### {name}: {table.title}, {table.corpus}\n\nNot run: `sritool reproduce {name}`; "

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sritool.analysis.latent_map import Point
 from sritool.analysis.reproduction.collect import document, key_of
 from sritool.analysis.reproduction.outputs import this_machine
-from sritool.analysis.reproduction.plan import Plan, PlannedRun, recipe_name, widened
+from sritool.analysis.reproduction.plan import Plan, PlannedRun, table_name, widened
 from sritool.analysis.reproduction.states import State, state_of, train_words
 from sritool.analysis.reproduction.time_estimates import Estimates, corpus_of, rounded
 from sritool.cli.formats import FOR_PEOPLE, Table, lines_of
@@ -35,9 +35,7 @@ class TableFiles:
         """
         corpus_of(plan)
         request = plan.request
-        parts = [request.table, Path(request.corpus).name, recipe_name(request)]
-        parts += [f"limit{request.limit}"] if request.limit else []
-        self._stem = folder / "-".join([*parts, *(["own"] if request.own else [])])
+        self._stem = folder / "-".join([request.table, Path(request.corpus).name, table_name(request)])
         self._device, self._asked = device, plan
 
     def write(self, estimate: Literal["all", "new", "none"]) -> dict[str, Any]:
@@ -57,7 +55,7 @@ class TableFiles:
         estimates = Estimates(plan, corpus, self._device) if corpus is not None else None
 
         def left(run: PlannedRun, state: State) -> float | None:
-            row = known.get((run.method, run.variation.name, run.seed), {})
+            row = known.get(run.key, {})
             earlier: float | None = row.get("estimated seconds")
             steps = (not state.trained) + len(state.missing(run))
             as_before = (row["epochs"][0], len(row["left"])) == (state.epochs, steps) if row else False
@@ -92,7 +90,7 @@ class TableFiles:
         path = self._stem.with_name(f"{self._stem.name}-{run.short}-s{run.seed}.png")
         save(draw([Point(**point) for point in points], f"{run.name} on {found['corpus']}"), path)
         for row in found["rows"]:
-            if key_of(row) == (run.method, run.variation.name, run.seed):
+            if key_of(row) == run.key:
                 row["picture"] = path.name
 
     def _write(self, ending: str, lines: Iterable[str]) -> None:

@@ -15,7 +15,15 @@ from sritool.analysis.comparison import Row
 from sritool.analysis.reproduction.on_record import Document, measured
 from sritool.analysis.reproduction.outputs import this_machine
 from sritool.analysis.reproduction.over_seeds import AGAINST, differences_over_seeds, spread
-from sritool.analysis.reproduction.plan import RUNS_DIR, STEPS, TEMPERATURES, Plan, PlannedRun, fairness
+from sritool.analysis.reproduction.plan import (
+    RUNS_DIR,
+    STEPS,
+    TEMPERATURES,
+    Plan,
+    PlannedRun,
+    fairness,
+    table_name,
+)
 from sritool.analysis.reproduction.published import NAMES, SOURCE, published
 from sritool.analysis.reproduction.states import State, train_words
 from sritool.config.recipes import DEFAULT_RECIPE
@@ -53,8 +61,11 @@ def document(
             entry["differences"] = list(_differences(plan, run, row, [found for _, found in rows]))
         if "sentences" in entry:
             entry["sentences"] = [IN_CORPUS if text in texts else text for text in entry["sentences"]]
-        old = (before or {}).get(key_of(entry), {})
-        entries.append(old if state.folder is None and "training" in old else entry)
+        old = (before or {}).get(run.key, {})
+        # A row made from another run stays until this one can take its place.
+        lost = state.folder is None and "training" in old
+        other = old.get("status") == "done" and entry["status"] != "done" and old["run"] != entry["run"]
+        entries.append(old if lost or other else entry)
     request = plan.request
     order = list(dict.fromkeys([*NAMES, *(entry["method"] for entry in entries)]))
     entries.sort(key=lambda entry: (order.index(entry["method"]), entry["seed"]))
@@ -66,6 +77,7 @@ def document(
         "the paper says": plan.table.says,
         "corpus": request.corpus,
         "recipe": request.recipe,
+        "name": table_name(request),
         "columns": list(plan.table.columns),
         "command": _shown(command_of(plan)),
         "made": time.strftime("%Y-%m-%d", time.gmtime()),

@@ -110,8 +110,8 @@ def _of_interpolation(rows: Printed) -> list[Figure]:
     distinct = [100 * len({row["sentence"] for row in line}) / len(line) for line in lines]
     return [
         _mean("edits between neighbours", edits),
-        _mean("neighbours that repeat", repeated),
-        _mean("distinct sentences of a line", distinct),
+        _mean("neighbours that repeat, %", repeated),
+        _mean("distinct sentences of a line, %", distinct),
     ]
 
 

@@ -53,6 +53,8 @@ def measured(plan: Plan, run: PlannedRun, state: State) -> tuple[Document, Row |
                 row = Row(found.run, known.corpus["name"], known.corpus["content_hash"], found, training)
                 values["notes"] += _lacking(plan, row)
         else:
+            if known.ignores_z:
+                values["notes"].append("the generator ignored z when it was last validated")
             figures += measure.read(result)
             sentences += measure.sentences(result)
     values["figures"] = [_values(one) for one in figures]

@@ -36,7 +36,7 @@ STEPS, TEMPERATURES = (2, 4, 8, 20), (0.2, 0.5, 0.8, 1.0)
 
 # Settings that do not make a run differ from the plan: limits, validation, names, and a digest set by training.
 _NO_OUTCOME = re.compile(
-    r"recipe|training\.(minutes|save_every|measure_every|precision|seed)|validation\..*|warm_start\.digest"
+    r"recipe|training\.(minutes|save_every|measure_every|precision)|validation\..*|warm_start\.digest"
 )
 
 
@@ -72,6 +72,11 @@ class PlannedRun(NamedTuple):
     config: RunConfig
     words: tuple[str, ...]  # command that trains it, without folders and device
     measures: tuple[Measure, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What identifies its row in a table: method, name of the variation, and seed."""
+        return self.method, self.variation.name, self.seed
 
     @property
     def short(self) -> str:
@@ -137,7 +142,9 @@ def make_plan(request: Request) -> Plan:
             raise UsageError(
                 f"--use {name}=… does not say which seed; give the full name, as --dry-run shows it"
             )
-    return Plan(request, table, runs)
+    used = {run.name: request.use.get(run.name) or request.use.get(run.short) for run in runs}
+    use = {name: path for name, path in used.items() if path is not None}
+    return Plan(replace(request, use=use), table, runs)
 
 
 def widened(plan: Plan, rows: Iterable[tuple[str, str, int]]) -> Plan:
@@ -153,7 +160,9 @@ def widened(plan: Plan, rows: Iterable[tuple[str, str, int]]) -> Plan:
     both: dict[str, Any] = {
         name: tuple(dict.fromkeys((*getattr(request, name), *values))) for name, values in more.items()
     }
-    return make_plan(replace(request, **both))
+    wide = make_plan(replace(request, **both))
+    wanted = {*rows, *(run.key for run in plan.runs)}  # not every method with every seed
+    return wide._replace(runs=[run for run in wide.runs if run.key in wanted])
 
 
 def _run(request: Request, table: PaperTable, method: str, variation: Variation, seed: int) -> PlannedRun:
@@ -205,6 +214,12 @@ def recipe_name(request: Request) -> str:
         own = read_recipe(name)
         name, parts = Path(name).stem, [repr(own.tables), *parts]
     return f"{name}-{fingerprint(*parts)[:6]}" if parts else name
+
+
+def table_name(request: Request) -> str:
+    """Return the part of a table's name that says which runs are in it, and how they are measured."""
+    limit = [f"limit{request.limit}"] if request.limit else []
+    return "-".join([recipe_name(request), *limit, *(["own"] if request.own else [])])
 
 
 def config_hash(config: RunConfig) -> str:

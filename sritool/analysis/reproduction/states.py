@@ -12,6 +12,7 @@ from sritool.analysis.reproduction.plan import Plan, PlannedRun, differing
 from sritool.analysis.training_cost import Training, training_of
 from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.errors import CheckpointError, UsageError
+from sritool.evaluation.collapse import has_collapsed
 from sritool.evaluation.evaluate import evaluation_on_record, record_of
 from sritool.evaluation.evaluations_on_record import HashedModel, load_hashed
 from sritool.evaluation.likelihood_estimators import ESTIMATORS
@@ -31,6 +32,7 @@ class Known(NamedTuple):
     training: Training
     best_after: float  # seconds of training up to the best epoch
     corpus: Mapping[str, Any]  # training corpus
+    ignores_z: bool  # at its last validation
     # Words of a measure -> (metrics on record, their evaluation), or the rows that its command printed.
     done: dict[tuple[str, ...], Any]
 
@@ -102,7 +104,7 @@ def state_of(plan: Plan, run: PlannedRun, device: str = "cpu") -> State:
 def _folder(plan: Plan, run: PlannedRun) -> tuple[Path | None, bool]:
     """Return the run's folder, and whether it was given in `use`."""
     use, runs_dir = plan.request.use, plan.request.runs_dir
-    named = use.get(run.name) or use.get(run.short)
+    named = use.get(run.name)
     if named is not None:
         folder = named if named.exists() else runs_dir / named
         if not any((folder / name).is_file() for name in (BEST, LAST)):
@@ -161,7 +163,8 @@ def _known(plan: Plan, run: PlannedRun, folder: Path, device: str) -> Known | No
     done = dict(_on_record(plan, run, model))
     found = model.checkpoint
     best_after = float(found.progress["seconds"])
-    return Known(model.path, model.content, found.config, training, best_after, found.corpus, done)
+    collapsed = has_collapsed(found)
+    return Known(model.path, model.content, found.config, training, best_after, found.corpus, collapsed, done)
 
 
 def _on_record(plan: Plan, run: PlannedRun, model: HashedModel) -> Iterator[tuple[tuple[str, ...], Any]]:

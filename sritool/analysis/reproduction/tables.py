@@ -60,7 +60,7 @@ TABLES = {
         "snli",
         ("vae-fb", "sri"),
         lambda limit: (measures.INTERPOLATION,),
-        ("edits between neighbours", "neighbours that repeat", "distinct sentences of a line"),
+        ("edits between neighbours", "neighbours that repeat, %", "distinct sentences of a line, %"),
         says="FB-VAE repeats its first sentence, SRI does not.",
     ),
     "table3": PaperTable(
@@ -151,7 +151,7 @@ def measures_of(table: PaperTable, config: RunConfig, limit: int | None, own: bo
     estimator = published_estimator(method_of(config))
     if own and recorded and estimator != DEFAULT_ESTIMATOR:
         found.append(measures.evaluation(measures.OWN, estimator))
-    elif own and table.labelled:
+    elif own and table.labelled and config.generator.latent:
         found.append(measures.classification(as_published=True))
     return tuple(found)
 

@@ -39,10 +39,10 @@ def test_interpolation_figures() -> None:
     ]
     found = {figure.metric: figure.value for figure in measures.INTERPOLATION.read(rows)}
     assert found["edits between neighbours"] == 2
-    assert found["neighbours that repeat"] == 25
+    assert found["neighbours that repeat, %"] == 25
     errors = {figure.metric: figure.standard_error for figure in measures.INTERPOLATION.read(rows)}
-    assert errors["neighbours that repeat"] == 25, "the means of the two lines are 50 and 0"
-    assert found["distinct sentences of a line"] == pytest.approx(100 * (2 / 3 + 1) / 2)
+    assert errors["neighbours that repeat, %"] == 25, "the means of the two lines are 50 and 0"
+    assert found["distinct sentences of a line, %"] == pytest.approx(100 * (2 / 3 + 1) / 2)
 
 
 def test_losses_by_the_number_of_swaps() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sritool.analysis.reproduction.plan import Request, config_hash, differing, fairness, make_plan
+from sritool.analysis.reproduction.plan import Request, config_hash, differing, fairness, make_plan, widened
 from sritool.analysis.reproduction.tables import TABLES
 from sritool.cli.lazy_group import LazyGroup
 from sritool.config.presets import PRESETS
@@ -59,6 +59,18 @@ def test_run_names_are_stable_and_unique() -> None:
     assert changed.config.training.epochs == 2
 
 
+def test_rows_of_a_table_are_not_crossed_with_its_seeds() -> None:
+    plan = make_plan(Request("table1", "mine", ("lm",), seeds=(2,), use={"lm": Path("there")}))
+    wide = widened(plan, [("sri", "", 0), ("lm", "", 1)])
+    assert {run.key for run in wide.runs} == {("lm", "", 2), ("sri", "", 0), ("lm", "", 1)}
+    assert wide.request.use == {"mine-lm-ours-s2": Path("there")}
+
+
+def test_a_run_of_another_seed_is_not_as_planned() -> None:
+    planned, other = make_plan(Request("table1", "mine", ("lm",), seeds=(0, 1))).runs
+    assert differing(other.config, planned.config) == ["training.seed 1, planned 0"]
+
+
 def test_settings_are_for_the_methods_that_read_them() -> None:
     given = ("sampler.steps=3", "training.epochs=2")
     lm, sri = make_plan(Request("table1", "mine", ("lm", "sri"), settings=given)).runs
@@ -100,9 +112,10 @@ def test_irrelevant_settings_do_not_distinguish_runs() -> None:
     assert differing(longer, other) == ["training.epochs 9, planned 8"]
 
 
-def test_table_about_z_refuses_a_language_model() -> None:
+@pytest.mark.parametrize("own", [False, True])
+def test_table_about_z_refuses_a_language_model(own: bool) -> None:
     with pytest.raises(UsageError, match="lm has no z, which table5 is about"):
-        make_plan(Request("table5", "tiny", ("lm", "sri")))
+        make_plan(Request("table5", "tiny", ("lm", "sri"), own=own))
     assert len(make_plan(Request("cost", "tiny", ("lm",))).runs) == 1
 
 

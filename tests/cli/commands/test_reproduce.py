@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sritool.analysis.reproduction import states
 from sritool.analysis.reproduction.tables import TABLES
 from sritool.cli import plan_worker
 from sritool.cli.child import Done
@@ -167,6 +168,26 @@ def test_existing_runs_are_used(run: Run, commands: Commands) -> None:
     assert lm["not as planned"] == []
     assert sri["not as planned"] == ["training.epochs 2, planned 1"]
     assert "elsewhere" not in document()["command"]
+    run(*given("table1", "--no-run", methods="lm"))
+    assert document()["rows"][1] == sri
+    # Beside rows of other seeds, a run is used for the seed that was asked for.
+    run(*given("table1", "--seeds", 1, methods="lm"))
+    other = given("table1", "--use", "sri=runs/elsewhere", "--no-run", methods="sri")
+    assert {(row["method"], row["seed"]) for row in rows(run(*other))} == {
+        ("lm", "0"),
+        ("lm", "1"),
+        ("sri", "0"),
+    }
+
+
+def test_generator_that_ignores_z_is_noted(
+    run: Run, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "has_collapsed", lambda checkpoint: checkpoint.config.method == "ae")
+    run(*given("table2", methods="ae,sri"))
+    ae, sri = document("table2")["rows"]
+    assert "the generator ignored z when it was last validated" in ae["notes"]
+    assert not any("ignored z" in note for note in sri["notes"])
 
 
 def test_rows_of_other_methods_are_kept(run: Run, commands: Commands) -> None:
