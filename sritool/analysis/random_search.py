@@ -20,13 +20,16 @@ from sritool.analysis.reproduction.states import State, state_of
 from sritool.analysis.reproduction.tables import PaperTable, Variation, method_of
 from sritool.analysis.search_space import EXAMPLES, Over, parse_over, uniform
 from sritool.config.presets import DEFAULT_PRESET, PRESETS
-from sritool.config.recipes import DEFAULT_RECIPE, DESCRIPTION, OF_PRESET, read_recipe
+from sritool.config.recipes import ALL, DEFAULT_RECIPE, DESCRIPTION, OF_PRESET, read_recipe
 from sritool.config.values import flat, merge, parse_assignment, plain
 from sritool.errors import UsageError, nearest
 from sritool.evaluation.collapse import IGNORES_Z
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.paired import Difference
 from sritool.evaluation.record import fingerprint
+from sritool.methods.registry import METHODS
+from sritool.training.configure import WITHOUT_CODE
+from sritool.training.recipes import unread_sections
 from sritool.training.validation import chosen_by
 
 
@@ -213,14 +216,25 @@ def verdict(found: Sequence[Result]) -> list[str]:
 
 
 def recipe_of(search: Search, best: Result) -> dict[str, Any]:
-    """Return a trial's settings as a recipe for its method: nested values, without the number of epochs."""
+    """Return the searched recipe with a trial's settings, as nested values; its epochs are not those of the trials.
+
+    Tables that every method reads are for all methods, as in the trial. Others are for the methods that read them.
+    """
     request, values = search.plan.request, dict[str, Any]()
     for text in (*search.fixed, *(f"{key}={text}" for key, text in best.trial.drawn.items())):
         values = merge(values, parse_assignment(text))
     corpus, method = Path(request.corpus).name, request.methods[0]
     preset = values.pop(OF_PRESET, corpus if corpus in PRESETS else DEFAULT_PRESET)
+    by_method: dict[str, dict[str, Any]] = {name: {} for name in METHODS}
     if request.recipe != DEFAULT_RECIPE:
-        values = merge(read_recipe(request.recipe).settings(preset, method), values)
-    what = f"Trial {best.trial.number} of a random search of {len(search.trials)} on {corpus}"
-    tables = {name: value for name, value in values.items() if isinstance(value, Mapping)}
-    return {DESCRIPTION: what, method: tables}
+        by_method = {name: read_recipe(request.recipe).settings(preset, name) for name in METHODS}
+    values = by_method[method] = merge(by_method[method], values)
+    if method in WITHOUT_CODE and not values.get("generator", {}).get("latent", 1):
+        del values["generator"]["latent"]  # fits no other method, and this one needs no setting for it
+    own = unread_sections(method) | METHODS[method].sections
+    shared = {key: value for key, value in values.items() if isinstance(value, Mapping) and key not in own}
+    what = f"Trial {best.trial.number} of a random search of {len(search.trials)} with {method} on {corpus}"
+    recipe = {DESCRIPTION: what, ALL: shared}
+    for name, kind in METHODS.items():
+        recipe[name] = {key: value for key, value in by_method[name].items() if key in kind.sections}
+    return {key: value for key, value in recipe.items() if value}

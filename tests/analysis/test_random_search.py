@@ -24,6 +24,7 @@ from sritool.config.values import flat, plain, to_toml
 from sritool.errors import UsageError
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.paired import Difference
+from sritool.methods.registry import METHODS
 from sritool.training.configure import Given, resolve_config
 
 OVER = ("optimizer.learning_rate=0.0005..0.01:log", "generator.dropout=0.1,0.2,0.4", "sampler.steps=5..20")
@@ -199,3 +200,24 @@ def test_best_recipe_reproduces_the_run(tmp_path: Path, recipe: str) -> None:
         again = resolve_config("mine", "sri", Given(typed={"recipe": str(path), "training": {"epochs": 2}}))
         assert replace(again, recipe=recipe) == trial.run.config
     assert "epochs" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("searched", ["lm", "sri"])
+def test_best_recipe_gives_every_method_the_searched_settings(tmp_path: Path, searched: str) -> None:
+    base, path = tmp_path / "base.toml", tmp_path / "best.toml"
+    base.write_text(
+        "[all.training]\nepochs = 7\n[all.kl]\nepochs = 3\n[lm.generator]\nlatent = 0\n"
+        "[sri.sampler]\nsteps = 4\n[vae-fb.free_bits]\ntarget = 5.0\n"
+    )
+    found = search(*OVER[:2], method=searched, recipe=str(base), settings=("optimizer.clip=1.5",), epochs=2)
+    trial = found.trials[1]
+    path.write_text(to_toml(recipe_of(found, Result(trial, State()))))
+    for method in METHODS:
+        config = resolve_config("mine", method, Given(typed={"recipe": str(path)}))
+        values = flat(plain(config))
+        assert {key: str(values[key]) for key in trial.drawn} == trial.drawn
+        assert (config.optimizer.clip, config.training.epochs) == (1.5, 7)  # not the two epochs of the trials
+        unsearched = resolve_config("mine", method, Given(typed={"recipe": str(base)}))
+        assert config.generator.latent == unsearched.generator.latent
+        for section in METHODS[method].sections:  # as in the base recipe
+            assert getattr(config, section) == getattr(unsearched, section)

@@ -63,7 +63,8 @@ def tune(
     was. Several of these commands may work on one search at the same time, as each skips what another one is
     training. A trial that fails is shown with the reason, and the search continues.
 
-    --best writes the settings of the best trial as a recipe, without the number of epochs.
+    --best writes the recipe with the settings of the best trial. Those that every method reads are for all methods:
+    search with lm, and train any method with them. The number of epochs is the recipe's, not that of --epochs.
 
     Args:
         corpus: A built-in corpus, or one that you prepared.
