@@ -21,7 +21,7 @@ from sritool.runs.live_logs import LiveLogs
 from sritool.runs.stage import Stage
 from sritool.training.deadline import Deadline
 from sritool.training.loop import Limits, Trainer
-from sritool.training.plan import Plan
+from sritool.training.plan import Plan, unfinished_run
 
 if TYPE_CHECKING:
     import torch
@@ -67,6 +67,10 @@ def lead(
         chosen = f", products in {trainer.state.config.training.precision}"
         of_auto = plan.config.training.precision == "auto"
         say(beginning(plan, folder, processes.size) + (chosen if of_auto else ""))
+        by_default_name = plan.start.resume and plan.resume is None and not plan.start.name
+        if by_default_name and (other := unfinished_run(plan, runs_dir)):
+            what = f"another run of {plan.config.method} on {plan.start.corpus}"
+            say(f"{other} is {what}: to go on with it, --resume {other}")
         if changes := plan.changes():
             say(f"continuing with changed settings: {'; '.join(changes)}")
         if restarts() is not None and plan.resume is None:

@@ -147,7 +147,12 @@ def remove_unsaved(folder: Path, lock: Lock) -> bool:
 
 
 def newest_run(runs_dir: Path, name: str = "") -> Path | None:
-    """Return the run folder with the newest checkpoint; None if no run has a checkpoint.
+    """Return the first of `newest_runs`, or None."""
+    return next(iter(newest_runs(runs_dir, name)), None)
+
+
+def newest_runs(runs_dir: Path, name: str = "") -> list[Path]:
+    """Return the run folders that have a checkpoint, the newest one first.
 
     With a name, only runs of that name count, with or without a number at its end. `runs_dir` need not exist.
     """
@@ -157,7 +162,7 @@ def newest_run(runs_dir: Path, name: str = "") -> Path | None:
         if (not name or re.fullmatch(rf"{re.escape(name)}(-\d+)?", folder.name))
         and (saved := _last_saved(folder)) is not None
     ]
-    return max(found)[1] if found else None
+    return [folder for _, folder in sorted(found, reverse=True)]
 
 
 def _last_saved(folder: Path) -> float | None:

@@ -14,7 +14,7 @@ from sritool.config.settings import RunConfig
 from sritool.config.values import build, flat, merge, parse_assignment, plain, read_toml
 from sritool.errors import UsageError, quoted, suggestion
 from sritool.methods.registry import METHODS
-from sritool.training.recipes import checked, unread_sections
+from sritool.training.recipes import checked, is_recipe, unread_sections
 
 DEFAULT_METHOD = "sri"
 WITHOUT_CODE = {"lm"}
@@ -74,12 +74,15 @@ def gather(
         flags: Settings from flags, as nested values.
 
     Raises:
-        UsageError: The file or an assignment cannot be read.
+        UsageError: The file or an assignment cannot be read, or the file is a recipe.
     """
     typed: dict[str, Any] = {}
     for text in assignments:
         typed = merge(typed, parse_assignment(text))
-    stored = merge(read_toml(file) if file else {}, environment or {})
+    of_file = read_toml(file) if file else {}
+    if is_recipe(of_file):
+        raise UsageError(f"--config {file}: this is a recipe; give --recipe {file}")
+    stored = merge(of_file, environment or {})
     return Given(stored, merge(typed, flags or {}))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sritool.config.settings import RunConfig
-from sritool.config.values import flat, plain, to_toml
+from sritool.config.values import flat, plain, read_toml, to_toml
 from sritool.data.corpora.hub import HUB_SETS
 from sritool.data.corpora.named import NAMED, named_source
 from sritool.data.preprocess import preprocess_corpus
@@ -22,6 +22,7 @@ from sritool.model.word_subset import LEAST_GAIN, worthwhile
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import (
     BEST,
+    CONFIG,
     LAST,
     LOCK,
     clear_leavings,
@@ -29,6 +30,7 @@ from sritool.runs.folder import (
     hold,
     new_run,
     newest_run,
+    newest_runs,
     remove_unsaved,
 )
 from sritool.runs.weights import method_without_memory
@@ -176,6 +178,26 @@ def _folder_to_resume(start: Start, runs_dir: Path) -> Path | None:
     if not (folder / LAST).is_file():
         raise UsageError(f"{folder} has no {LAST} to go on from; start a new run without --resume")
     return folder
+
+
+def unfinished_run(plan: Plan, runs_dir: Path) -> Path | None:
+    """Return an unfinished run of the plan's corpus and method, whatever its name.
+
+    Reads at most three checkpoints, of the newest runs of this method, because that takes time.
+    """
+    for folder in [one for one in newest_runs(runs_dir) if _method_of(one) == plan.config.method][:3]:
+        with contextlib.suppress(CheckpointError):
+            saved = load_checkpoint(folder / LAST)
+            is_unfinished = int(saved.progress["epoch"]) < saved.config.training.epochs
+            if saved.corpus["name"] == Path(plan.start.corpus).name and is_unfinished:
+                return folder
+    return None
+
+
+def _method_of(folder: Path) -> str | None:
+    with contextlib.suppress(UsageError):
+        return read_toml(folder / CONFIG).get("method")
+    return None
 
 
 def check_corpus(name: str, data_dir: Path) -> None:

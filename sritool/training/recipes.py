@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -21,6 +22,12 @@ def unread_sections(method: str) -> frozenset[str]:
     return _OWN_SECTIONS - METHODS[method].sections
 
 
+def is_recipe(tables: Mapping[str, Any]) -> bool:
+    """Return whether a TOML file holds a recipe, and not settings."""
+    has_method = any(key in METHODS or key in (ALL, DESCRIPTION) for key in tables)
+    return has_method or isinstance(tables.get(OF_PRESET), Mapping)
+
+
 def checked(recipe: Recipe) -> Recipe:
     """Return the recipe, checked.
 
@@ -28,6 +35,11 @@ def checked(recipe: Recipe) -> Recipe:
         UsageError: A method, preset, sampler or setting in it does not exist, or has no effect.
     """
     tables = dict(recipe.tables)
+    if not is_recipe(tables) and any(field.name in tables for field in dataclasses.fields(RunConfig)):
+        _refuse(
+            recipe,
+            f"this is a file of settings; give train --config {recipe.path}, or name its tables like [all.training]",
+        )
     if not isinstance(tables.pop(DESCRIPTION, ""), str):
         _refuse(recipe, "description is not text; give a line in quotes")
     of_presets = _table(recipe, OF_PRESET, tables.pop(OF_PRESET, {}))

@@ -71,6 +71,11 @@ class RunState:
         self.train = training_split(corpus, config)
         if resume is not None:
             if resume.corpus["content_hash"] != corpus.info.content_hash:
+                if (trained := resume.corpus["name"]) != corpus.info.name:
+                    raise DataError(
+                        f"{folder} was trained on {trained}, not on {corpus.info.name}; give: "
+                        f"sritool train {trained} --resume {folder}, or start a new run without --resume"
+                    )
                 raise DataError(
                     f"corpus {corpus.info.name} is not the one that {folder} was trained on; "
                     "prepare that one again, or start a new run"

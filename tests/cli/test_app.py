@@ -226,6 +226,14 @@ def test_repeated_single_value_option_is_refused(invoke: Run) -> None:
     assert tried > 100
 
 
+def test_options_that_take_a_time_say_what_a_number_alone_means() -> None:
+    times = [
+        param for _, command in commands_by_name() for param in command.params if param.metavar == "TIME"
+    ]
+    assert {param.opts[0] for param in times} == {"--max-time", "--budget", "--peer-timeout"}
+    assert [param.opts[0] for param in times if "in seconds" not in param.help] == []
+
+
 def test_flag_may_be_repeated_but_not_contradicted(invoke: Run) -> None:
     contradicted = invoke("preprocess", "tiny", "--lowercase", "--keep-case")
     assert (contradicted.exit_code, "--lowercase/--keep-case" in contradicted.stderr) == (2, True)

@@ -76,9 +76,12 @@ REFUSED = r"""
 2 | TRAIN --resume runs/mine-sri --name mine-sri | --name is for a new run
 2 | TRAIN --resume runs/mine-sri/best.pt | --resume runs/mine-sri
 3 | TRAIN --resume nowhere | no checkpoint nowhere
-3 | train other --resume runs/mine-sri | corpus other is not the one
+3 | train other --resume mine-sri | sritool train mine --resume runs/mine-sri
 2 | train mine --config nowhere.toml | nowhere.toml
 2 | train mine --config mine.txt | mine.txt
+2 | train mine --config recipe.toml | give --recipe recipe.toml
+2 | train mine --recipe small.toml | train --config small.toml
+2 | tune mine --over sampler.steps=2,3 --recipe small.toml | like [all.training]
 2 | score mine-lm mine.txt | --text FILE
 2 | evaluate mine-lm --metrics ppl-word | give ppl, which shows it if tokens are pieces of words
 2 | evaluate mine-lm --metrics ppl,posteriorkl | did you mean posterior-kl?
@@ -224,6 +227,7 @@ REFUSED = r"""
 def test_refusal_is_one_line(run: Run, row: str) -> None:
     code, words, part = row.split(" | ", 2)
     Path("empty.txt").touch()
+    Path("recipe.toml").write_text("[all.training]\nepochs = 2\n")
     assert_refused(run, shlex.split(words.replace("TRAIN", " ".join(TRAIN))), int(code), part)
 
 

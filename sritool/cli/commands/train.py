@@ -71,10 +71,11 @@ def train(
     Args:
         corpus: A built-in corpus (tiny, ptb, snli, yahoo, yelp) or one that you prepared.
         max_time: Time limit for the whole command, including preparation, validation and final measurements: 90s,
-            9m, 1h30m or 00:09:00. Training stops and is saved in time.
+            9m, 1h30m or 00:09:00; a number alone is in seconds. Training stops and is saved in time.
         max_steps: Save and stop at this step.
-        resume: Resume the named run; with auto, or no value, the newest of this corpus and method (or of --name, if
-            given), or start a new one if there is none.
+        resume: Resume the run of this name or path. With auto, or no value: the newest of CORPUS-METHOD,
+            CORPUS-METHOD-2 and so on, or with --name, the run of that name; a new one if there is none. To resume a
+            run that has another name, give that name.
         name: Name of the run folder. [default: CORPUS-METHOD]
         sources: A run (or its .pt file) of any method to take the initial weights from, also for new text: words in
             both vocabularies keep theirs. vae-fb and vae-fbp take only the encoder from a run of ae. Or a

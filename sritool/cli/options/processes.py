@@ -28,7 +28,8 @@ class ProcessOptions(DeviceOptions):
         gpu: Number of the CUDA device, like 0, or several, like 0,1,2: one process on each. Overrides --device.
         processes: Number of processes on this machine that share each batch, on CPUs or on the first GPUs.
             [default: 1, or one per --gpu]
-        peer_timeout: With several processes, end if one does not answer for this long: 90s, 10m, 1h. [default: 10m]
+        peer_timeout: With several processes, end if one does not answer for this long: 90s, 10m, 1h; a number alone
+            is in seconds. [default: 10m]
     """
 
     gpu: Annotated[str | None, device_option(metavar="N[,N…]", envvar="SRITOOL_GPU")] = None

@@ -157,7 +157,8 @@ class PlanOptions:
         recipe: Recipe of all runs, as in train: a name, or the path of your own.
         assignments: A setting of all runs whose method reads it, as in train; repeatable.
         dry_run: Print the plan, with its commands and the time that each takes on this machine, and exit.
-        budget: Time limit for the whole command: 90s, 9m or 8h. It stops in time; the same command continues.
+        budget: Time limit for the whole command: 90s, 9m or 8h; a number alone is in seconds. It stops in time; the
+            same command continues.
     """
 
     recipe: Annotated[str, plan_option(metavar="NAME")] = "ours"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,21 @@ def test_resume_takes_the_run_of_that_exact_name(train_small: Run) -> None:
     for name in ("sig", "sig-2"):  # sig-2 is the newer one, and could be a second run of sig
         assert train_small("--method", "lm", "--name", name).exit_code == 0
     assert "in runs/sig\n" in train_small("--method", "lm", "--name", "sig", "--resume").stderr
+
+
+def test_bare_resume_names_an_unfinished_run_of_another_name(run: Run, train_small: Run) -> None:
+    def notes(*words: object) -> list[str]:
+        result = run(*words, "--config", "small.toml", "--no-summary", "--max-steps", 1, "--resume")
+        return [line for line in result.stderr.splitlines() if "another run" in line]
+
+    train_small("--method", "ae", "--max-steps", 1, "--name", "stopped")
+    train_small("--method", "vae-anneal", "--name", "finished")
+    assert notes("train", "other", "--method", "ae") == []
+    assert notes("train", "mine", "--method", "vae-anneal") == []
+    assert notes("train", "mine", "--method", "ae", "--name", "own") == []
+    shutil.rmtree("runs/own")
+    (line,) = notes("train", "mine", "--method", "ae")
+    assert line.endswith("--resume runs/stopped")
 
 
 # Output and the corpus
