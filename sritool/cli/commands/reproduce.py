@@ -73,7 +73,7 @@ def reproduce(
         seeds: Training seeds, separated by commas; one run each.
         steps: K of k-ablation, separated by commas. [default: 2,4,8,20]
         temperatures: τ of k-ablation, separated by commas. [default: 0.2,0.5,0.8,1]
-        limit: Use only this many test sentences; by default, all.
+        limit: Use only this many test sentences, and in table5 sentences to cluster and to label; by default, all.
         estimator: adaptive: the same for all methods. own: also that of each method's publication.
         use: Use an existing run for one of the plan. NAME is that run's name in the plan or, with one seed, its
             short name, like sri. Repeatable.
