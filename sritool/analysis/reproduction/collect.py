@@ -129,7 +129,7 @@ def _head(
     commands = [run.words, *(plan.measure_words(one, str(planned)) for one in run.measures)]
     status = "done" if state.trained and not missing else "not run"
     if status != "done" and (state.known is not None or state.in_use):
-        status = "not measured" if state.trained else "training"
+        status = "not measured" if state.trained else "unfinished"
     seconds = None if status == "done" else left(run, state)
     return {
         "method": run.method,

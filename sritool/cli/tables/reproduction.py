@@ -71,7 +71,7 @@ def state_of(entry: Entry) -> str:
     """Return the progress of a run, in words."""
     done, planned = entry["epochs"]
     words = {"done": "done", "not measured": "trained, not measured"}
-    begun = done or entry["status"] == "training"
+    begun = done or entry["status"] == "unfinished"
     return words.get(entry["status"]) or (f"{done} of {planned} epochs" if begun else "not run")
 
 
@@ -111,7 +111,7 @@ def label(found: Document, entry: Entry) -> str:
     several = len({other["seed"] for other in found["rows"]}) > 1
     varied = entry["variation"].replace("tau", "τ = ").replace("k", "K = ")  # from `k8` and `tau0.5`
     parts = [entry["name"], varied, f"seed {entry['seed']}" if several else ""]
-    return ", ".join(filter(None, parts)) + (" †" if entry["status"] == "training" else "")
+    return ", ".join(filter(None, parts)) + (" †" if entry["status"] == "unfinished" else "")
 
 
 def _notes(found: Document) -> Iterator[str]:

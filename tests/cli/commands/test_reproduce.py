@@ -296,7 +296,7 @@ def test_run_held_by_another_process_is_skipped(run: Run, commands: Commands) ->
         result = run(*[word for word in given("table1") if word != "-q"])
         assert result.exit_code == 0, result.stderr
         assert "another process" in result.stderr
-        assert [row["status"] for row in document()["rows"]] == ["training", "done"]
+        assert [row["status"] for row in document()["rows"]] == ["unfinished", "done"]
 
 
 def test_no_command_starts_with_too_little_time(run: Run, commands: Commands) -> None:
