@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sritool.analysis.classifiers import Kernel, Naming
 from sritool.data.blocks import name_of
 from sritool.data.corpora.official_files import SENTIMENTS
-from sritool.data.fields import FieldNames
+from sritool.data.fields import FieldNames, some_of
 from sritool.data.normalise import comparison_form
 from sritool.data.raw_lines import MOST_LABELS
 from sritool.data.readers import read_labelled
@@ -187,16 +187,13 @@ def aligned(
 
 def _check_names(source: Sentences, test: Sentences, own: set[str], of_test: set[str]) -> None:
     if own.isdisjoint(of_test):
-        none = f"the labels of {source.name} ({_some(own)}) are none of {test.name}'s ({_some(of_test)})"
+        ours, theirs = (some_of(sorted(labels), SHOWN) for labels in (own, of_test))
+        none = f"the labels of {source.name} ({ours}) are none of {test.name}'s ({theirs})"
         other = ", or --no-zero, which needs no clusters to be named" if source.prepared is not None else ""
         raise DataError(f"{none}; give files with the same labels{other}")
     if len(own) == 1 and source is not test:
         one = f"{source.name} has one label only ({own.pop()}), from which no classes can be told apart"
         raise DataError(f"{one}; give a file with sentences of each")
-
-
-def _some(labels: set[str]) -> str:
-    return ", ".join(sorted(labels)[:SHOWN]) + (", …" if len(labels) > SHOWN else "")
 
 
 def in_other(source: Sentences, other: Sentences, model: TrainedModel) -> NDArray[np.bool_]:

@@ -9,11 +9,11 @@ import numpy as np
 
 from sritool.analysis.classification_data import Request, Sentences, Sources, in_other, read_sources
 from sritool.analysis.classifiers import CHOSEN_ON, Accuracy, Classes, confusion
+from sritool.data.fields import some_of
 from sritool.data.sampling import Indices, seeded_choice
 from sritool.errors import DataError, UsageError
 from sritool.runs.model import TrainedModel
 
-SHOWN = 5  # most labels shown in a note
 COUNTS = (0, 100, 1000, 10_000)  # labels, as in the paper's Table 5
 
 Head = tuple[str, str, str]
@@ -168,9 +168,7 @@ def _unlearnt(plan: Plan) -> Iterator[str]:
         absent = np.setdiff1d(true, plan.sources.numbers(source))
         if len(absent):
             count = int(np.isin(true, absent).sum())
-            named = ", ".join(classes[number] for number in absent[:SHOWN]) + (
-                ", …" if len(absent) > SHOWN else ""
-            )
+            named = some_of([classes[number] for number in absent])
             yield (
                 f"{source.name} has no sentence labelled {named}: the {count:,} of {len(true):,} test sentences with "
                 "such a label count as wrong"

@@ -15,6 +15,7 @@ from sritool.analysis.comparison import (
     DEFAULT_COLUMNS,
     OWN,
     Comparison,
+    better,
     check_columns,
     compare,
     published_estimator,
@@ -238,6 +239,12 @@ def test_columns_are_checked() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             check_columns(names, sort)
+
+
+def test_columns_in_which_a_run_can_be_better() -> None:
+    """A longer plan or more nats in z are no merit."""
+    columns = ("ppl-word", "recon", "mi", "tokens/s", "posterior-kl", "au", "epochs", "parameters")
+    assert [better(name) for name in columns] == [-1, -1, 1, 1, 0, 0, 0, 0]
 
 
 def test_runs_of_the_newest_corpus(trained: dict[str, Path], tmp_path: Path) -> None:
