@@ -64,7 +64,7 @@ class DecodingOptions:
 
     def table(self, name: str, found: Sequence[Decoded], form: str, notes: Sequence[str] = ()) -> Table:
         """Return sentences and whether each ended; in the format `plain` the sentences alone."""
-        note = "; ".join(filter(None, [*notes, self.cut_note(found)]))
+        note = "\n".join(filter(None, [*notes, self.cut_note(found)]))
         if form == "plain":
             return Table("", (name,), [[sentence.text] for sentence in found], note)
         return Table("", (name, "ended"), found, note)
