@@ -9,6 +9,7 @@ a broad Gaussian average the roughness out.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -36,6 +37,8 @@ _FIRST_SHARES = (0.3, 0.3, 0.2, 0.2)
 _LEAST_PILOTS = 0.1  # share of the pilots that every component gets: it learns only from these
 _LEAST_SHARE = 0.02  # of any component: a mode with light pilots may still matter for the fresh draws
 _DOUBT = 1.0  # effective draws, beyond one, at which new and old shares count equally
+_ROUGH = 32  # draws of the rounds before the last, unless half of its pilots are more
+_LOST = 2.0  # effective sample size of the last pilots below which a sentence is lost
 _GOAL = 0.5  # effective sample size over the number of pilots at which a sentence is done
 _LEAST_GAIN = 0.1  # nats that a round must add to the mean log weight for another one to follow
 # Most extra rounds of a sentence whose pilots still move, and the gain in nats that each of them requires.
@@ -116,35 +119,69 @@ def adapt(
     config: LikelihoodConfig,
     covariance: Tensor | None = None,
 ) -> StudentMixture:
-    """Find the proposal of each sentence in `config.rounds` rounds of `config.pilots` draws, or fewer.
+    """Find the proposal of each sentence in `config.rounds` rounds of pilots, or fewer.
 
-    A sentence is done once its pilots reach their goal, or once the mean log weight grows under none of its
-    components. One that gains much even in the last planned round gets extra rounds. Sentences do not affect one
-    another. Arguments and errors are as for `adaptive_draws`, with the ends as `starts`, of which there may be none.
+    The rounds before the last take about half of `config.pilots`, which brings a proposal near most posteriors. For a
+    sentence that is lost, as its posterior is far from the starts, every round takes all of them, from the first on,
+    with more rounds as long as they gain much. Sentences do not affect one another.
+    Arguments and errors are as for `adaptive_draws`, with the ends as `starts`, of which there may be none.
 
     Returns:
         A mixture whose first component is the broad Gaussian matched by scores.
     """
-    dtype = starts.dtype
-    found = _first(starts.double(), None if covariance is None else covariance.double())
+    first = _first(starts.double(), None if covariance is None else covariance.double())
+    found, lost = first, torch.ones_like(first.log_weight[0], dtype=torch.bool)
+    planned = [draws_of_round(config, index) for index in range(config.rounds)]
+    every = [config.pilots] * (config.rounds + _MORE_ROUNDS if config.rounds else 0)
+    if planned != every[: config.rounds]:
+        found, lost = _in_rounds(first, target, seed, examples, config, planned, starts.dtype)
+    if bool(lost.any()):
+        again, _ = _in_rounds(first, target, seed, examples, config, every, starts.dtype)
+        found = _chosen(lost, again, found)
+    return found.mixture(config.degrees, starts.dtype)
+
+
+def draws_of_round(config: LikelihoodConfig, index: int) -> int:
+    """Return the number of pilots of a sentence in a planned round."""
+    rough = max(config.pilots // 2, min(config.pilots, _ROUGH))
+    return rough if index < config.rounds - 1 else config.pilots
+
+
+def _in_rounds(
+    found: Components,
+    target: Target,
+    seed: int,
+    examples: Tensor,
+    config: LikelihoodConfig,
+    draws: Sequence[int],
+    dtype: torch.dtype,
+) -> tuple[Components, Tensor]:
+    """Match the components in rounds of so many draws; also tell which sentences are lost [batch].
+
+    A sentence is done once its pilots reach their goal, or once the mean log weight grows under none of its
+    components. From the last planned round on, only a large gain calls for another one. A sentence is lost if that
+    one is not there, or if a single pilot has all the weight.
+    """
     active = torch.ones_like(found.log_weight[0], dtype=torch.bool)
     best = torch.full_like(found.log_weight[2:], -math.inf)
-    for index in range(config.rounds + _MORE_ROUNDS if config.rounds else 0):
+    lost = ~active
+    for index, count in enumerate(draws):
         proposal = found.mixture(config.degrees, dtype, _LEAST_PILOTS)
-        pilots = _draw(target, proposal, Stream(seed, "pilot", index), examples, config)
+        pilots = _draw(target, proposal, Stream(seed, "pilot", index), examples, count)
         found = _chosen(active, _matched(found, pilots), found)
-        mean = _means(pilots)
-        enough = effective_sample_size(pilots.log_weights) >= _GOAL * config.pilots
+        mean, effective = _means(pilots), effective_sample_size(pilots.log_weights)
         if index < config.rounds - 1:
             gaining = (mean > best + _LEAST_GAIN).any(0)
         else:
             before = best.max(0).values  # −∞ after a single round, whose gain is unknown
             gaining = before.isfinite() & (mean.max(0).values > before + _FAR)
-        active = active & gaining & ~enough
+        more = gaining & (effective < _GOAL * count)
+        lost = torch.where(active, more | (effective < _LOST), lost)
+        active = active & more
         best = torch.maximum(best, mean)
         if not bool(active.any()):
             break
-    return found.mixture(config.degrees, dtype)
+    return found, lost
 
 
 def _first(starts: Tensor, covariance: Tensor | None) -> Components:
@@ -162,10 +199,8 @@ def _first(starts: Tensor, covariance: Tensor | None) -> Components:
     return Components(centres, covariances, zero, eye, log_weight)
 
 
-def _draw(
-    target: Target, proposal: StudentMixture, stream: Stream, examples: Tensor, config: LikelihoodConfig
-) -> Pilots:
-    z = proposal.sample(stream, examples, config.pilots)
+def _draw(target: Target, proposal: StudentMixture, stream: Stream, examples: Tensor, draws: int) -> Pilots:
+    z = proposal.sample(stream, examples, draws)
     parts = [target.evaluate(part) for part in z.split(max(1, _ROWS // z.shape[1]))]
     value, gradient = (torch.cat(column) for column in zip(*parts, strict=True))
     check_finite("log p(x|z)", value)

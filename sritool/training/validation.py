@@ -25,6 +25,7 @@ from sritool.evaluation.measure import measure
 from sritool.evaluation.metric_table import needs_of
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.settings import EvaluationSettings
+from sritool.likelihood.adaptation import draws_of_round
 from sritool.methods.base import GRADIENT, Method, Work
 from sritool.methods.encoder_method import AMORTISED
 from sritool.model.decoding import DecodingConfig, decode
@@ -202,8 +203,8 @@ def passes_of(
     if "likelihood" in needs:
         pass_ = _BESIDE_PASS + mean_length * method.generator.products
         drawing, matching = _DRAWING / pass_, _MATCHING / pass_
-        round_ = likelihood.pilots * (GRADIENT + drawing) + matching
-        total += likelihood.samples * (1 + drawing) + likelihood.rounds * round_
+        pilots = sum(draws_of_round(likelihood, index) for index in range(likelihood.rounds))
+        total += likelihood.samples * (1 + drawing) + pilots * (GRADIENT + drawing) + likelihood.rounds * matching
     return _MARGIN * total
 
 

@@ -88,13 +88,33 @@ def test_rounds_stop_once_pilots_are_good_enough() -> None:
 def test_rounds_stop_once_nothing_is_gained(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(adaptation, "_MORE_ROUNDS", 0)
+    monkeypatch.setattr(adaptation, "_LOST", 0.0)
     target = rough(5, 8, height=2.0)
     adapt(target, starts(5, 8), 0, torch.arange(5), LikelihoodConfig(pilots=40, rounds=30))
-    assert 3 * 40 <= sum(target.asked) < 20 * 40
-    target.asked.clear()
-    adapt(target, starts(5, 8), 0, torch.arange(5), LikelihoodConfig(pilots=40, rounds=2))
-    assert sum(target.asked) == 2 * 40
+    assert 3 <= len(target.asked) < 20
+
+
+@pytest.mark.parametrize(
+    ("pilots", "of_rounds"), [(16, [16, 16, 16]), (40, [32, 32, 40]), (100, [50, 50, 100])]
+)
+def test_rounds_before_the_last_have_fewer_pilots(
+    pilots: int, of_rounds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adaptation, "_LOST", 0.0)
+    target = rough(5, 8, height=2.0)
+    adapt(target, starts(5, 8), 0, torch.arange(5), LikelihoodConfig(pilots=pilots, rounds=3))
+    assert target.asked[:3] == of_rounds
+
+
+def test_a_lost_sentence_has_all_its_pilots_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not matter to the others: they keep what the first pass found."""
+    target, begin, config = rough(5, 8, height=2.0), starts(5, 8), LikelihoodConfig(pilots=40, rounds=3)
+    found = adapt(target, begin, 0, torch.arange(5), config)
+    assert target.asked[:6] == [32, 32, 40, 40, 40, 40]
+    monkeypatch.setattr(adaptation, "_LOST", 0.0)
+    without = adapt(target, begin, 0, torch.arange(5), config)
+    kept = (found.location == without.location).flatten(2).all(2).all(0)
+    assert 0 < int(kept.sum()) < 5
 
 
 def test_one_round_evaluates_its_pilots_only() -> None:

@@ -80,9 +80,9 @@ def far_posterior(distance: float, sharpness: float, two_sided: bool) -> tuple[B
     return target, (means if two_sided else mean.expand(2, -1)).unsqueeze(1) + noise
 
 
-def estimated(target: Bumps, starts: Tensor) -> tuple[Tensor, Tensor]:
+def estimated(target: Bumps, starts: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Errors of log p̂(x) with the default settings, in float32 as everything is evaluated, and effective sizes."""
-    found = likelihood_figures(adaptive_draws(target, starts, 0, torch.arange(4), LikelihoodConfig()))
+    found = likelihood_figures(adaptive_draws(target, starts, seed, torch.arange(4), LikelihoodConfig()))
     exact = Bumps(target.centres.double(), target.log_heights.double(), target.sharpness).log_evidence()
     return found.log_likelihood.double() - exact, found.effective_sample_size
 
@@ -101,7 +101,8 @@ def test_posteriors_far_from_the_prior(distance: float, sharpness: float) -> Non
 @pytest.mark.parametrize("sharpness", [0.1, 3.0, 100.0])
 @pytest.mark.parametrize("distance", [5.0, 20.0, 100.0])
 def test_two_modes_on_opposite_sides(distance: float, sharpness: float) -> None:
-    """At most one side is lost, unless the effective size shows that the value cannot be trusted."""
-    error, effective = estimated(*far_posterior(distance, sharpness, two_sided=True))
-    assert bool((error < 0.7).all()), "a value that is too high is not a bound"
-    assert bool(((error > -math.log(2) - 0.2) | (effective < 40)).all())
+    """At most one side is lost, or the effective size shows that the value cannot be trusted; nine times in ten."""
+    found = [estimated(*far_posterior(distance, sharpness, two_sided=True), seed) for seed in range(8)]
+    error, effective = (torch.cat(column) for column in zip(*found, strict=True))
+    assert float(error.exp().mean()) < 1.5, "a value that is too high on average is not a bound"
+    assert float(((error > -math.log(2) - 0.2) | (effective < 40)).double().mean()) > 0.9

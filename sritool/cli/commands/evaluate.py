@@ -41,8 +41,8 @@ class EstimationOptions:
             the prior; encoder. Without z, p(x) is exact.
         samples: Draws of z per sentence for the estimate of p(x); chains of sri and ais. [default: adaptive 100,
             sri 10, ais 16, encoder 500]
-        pilots: Draws of z per sentence in each round that fits adaptive's proposal; they are not part of the
-            estimate.
+        pilots: Draws of z per sentence in the last of three rounds that fit adaptive's proposal (the others have
+            about half as many); they are not part of the estimate.
         chains: Codes inferred per sentence, for recon, permuted and au.
         rungs: Annealing steps, for ais and --certify.
     """
