@@ -63,12 +63,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     try:
         with whole_file(path, follow=False) as file:
             save_values(_values_of(checkpoint), file)
-    except (OSError, RuntimeError) as error:
-        # On a full disk torch raises an error about the position in its archive, with the OSError as its context.
-        cause = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(cause, OSError):
-            raise
-        raise SritoolError(cannot_write(path, cause, "a folder you can write")) from error
+    except OSError as error:
+        raise SritoolError(cannot_write(path, error, "a folder you can write")) from error
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:

@@ -59,10 +59,12 @@ def save_values(values: Any, file: BinaryIO) -> None:
 
     Raises:
         TypeError: A value has another type.
-        OSError: The file cannot be written. torch may raise a RuntimeError instead, with the OSError as context.
+        OSError: The file cannot be written.
     """
     writer = _HashingWriter(file)
     torch.save(_unshared(values), cast(IO[bytes], writer))
+    if writer.failed is not None:
+        raise writer.failed
     writer.write(DIGEST_MARK)
     file.write(writer.digest.hexdigest().encode("ascii"))
 
@@ -88,14 +90,23 @@ def load_values(file: BinaryIO) -> Any:
 
 
 class _HashingWriter:
-    """A writer that hashes everything it passes on."""
+    """A writer that hashes everything it passes on, until a write fails or a signal stops it.
+
+    It keeps that error, as torch would replace it with a RuntimeError about a position in its archive.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.digest = file, hashlib.sha256()
+        self.failed: BaseException | None = None
 
     def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        return self.file.write(data)
+        try:
+            if self.failed is None:
+                self.digest.update(data)
+                self.file.write(data)
+        except BaseException as error:
+            self.failed = error
+        return len(data)
 
     def flush(self) -> None:
         self.file.flush()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ import torch
 
 from sritool.config.settings import RunConfig
 from sritool.data.tokenizer import SPECIALS, WordTokenizer
-from sritool.errors import SritoolError
+from sritool.errors import Interrupted, SritoolError
 from sritool.runs import checkpoint as module
 from sritool.runs.checkpoint import Checkpoint, save_checkpoint
+from sritool.runs.untrusted_file import save_values
 
 
 def sample_checkpoint() -> Checkpoint:
@@ -67,6 +70,19 @@ def test_disk_full_while_torch_writes(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_signal_while_torch_writes() -> None:
+    """Its exception arrives as it was raised, though torch would turn it into an error of its archive."""
+
+    class Stopping(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() > 1 << 20:
+                raise Interrupted(signal.SIGTERM)
+            return super().write(data)
+
+    with pytest.raises(Interrupted):
+        save_values({"w": torch.zeros(1 << 20)}, Stopping())
 
 
 def test_missing_folder(tmp_path: Path) -> None:
