@@ -154,7 +154,7 @@ def names_of(split: Split, examples: Indices, labels: Sequence[str]) -> list[str
     if split.labels is not None and labels:
         named = [f"label {label}" if label.isdecimal() else label for label in labels]
         return [named[label] for label in split.labels[examples]]
-    return [str(words - 1) for words in split.words[examples]]  # </s> is no word
+    return [str(words) for words in split.words[examples] - split.ended[examples]]  # </s> is no word
 
 
 def grid_of(codes: Array) -> Array:

@@ -26,6 +26,7 @@ from sritool.analysis.latent_map import (
 from sritool.data.batches import collate
 from sritool.data.split import Split
 from sritool.data.store import Corpus
+from sritool.data.tokenizer import EOS
 from sritool.errors import UsageError
 from sritool.runs.model import TrainedModel, load_model
 
@@ -130,13 +131,12 @@ def test_rows_hold_everything_plotted(model: TrainedModel, corpus: Corpus) -> No
 
 
 def test_names_are_labels_or_lengths() -> None:
-    split = Split(
-        np.array([5, 2, 6, 7, 2], dtype=np.int32), np.array([0, 2, 5]), np.array([1, 0]), np.array([2, 3])
-    )
-    chosen = np.array([1, 0])
-    assert names_of(split, chosen, ("bad", "good")) == ["bad", "good"]
-    assert names_of(split, chosen, ("1", "2")) == ["label 1", "label 2"]  # not to be read as lengths
-    assert names_of(split, chosen, ()) == ["2", "1"]
+    ids = np.array([5, EOS, 6, 7, EOS, 8, 9, 5], dtype=np.int32)
+    split = Split(ids, np.array([0, 2, 5, 8]), np.array([1, 0, 1]), np.array([2, 3, 3]))
+    chosen = np.array([1, 0, 2])
+    assert names_of(split, chosen, ("bad", "good")) == ["bad", "good", "good"]
+    assert names_of(split, chosen, ("1", "2"))[:2] == ["label 1", "label 2"]  # not to be read as lengths
+    assert names_of(split, chosen, ()) == ["2", "1", "3"]  # the third was cut, so it has no </s>
 
 
 def test_refused_maps(model: TrainedModel, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
