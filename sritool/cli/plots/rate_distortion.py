@@ -25,7 +25,7 @@ def rate_distortion(
     *,
     device: DeviceOptions,
     models: CheckpointsOptions,
-    chains: Annotated[int, typer.Option(min=1)] = 8,
+    chains: Annotated[int, typer.Option(min=2)] = 8,
     rungs: Annotated[int, typer.Option(min=1)] = 200,
     beta: Annotated[float, typer.Option(metavar="B")] = 1.0,
     split: SplitOpt = "test",
