@@ -82,8 +82,8 @@ def lead(
         if wishes.summary and outcome.stage is not Stage.AUTOENCODER:
             report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")
             share, seed = plan.config.validation.share, plan.config.training.seed
-            spent = outcome.seconds - outcome.validating
-            seconds = min(deadline.left(), deadline.for_summary(share, spent, outcome.validating))
+            within = deadline.for_summary(share, outcome.seconds, outcome.validating)
+            seconds = min(deadline.left(), within)
             shown = summarise(corpus, folder, str(where), seed, report, seconds)
         processes.first(lambda: None)  # the others wait for this before they end
     return folder.name, shown

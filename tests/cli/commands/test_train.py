@@ -12,6 +12,8 @@ import torch
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, to_toml
 from sritool.training.configure import shown
+from sritool.training.deadline import Deadline
+from sritool.training.loop import Trainer
 from support.tables import Run, json_rows, rows, same
 
 
@@ -283,6 +285,23 @@ def test_no_summary_and_quiet_output(train_small: Run) -> None:
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 2
     assert result.stderr.startswith("training lm on mine, in runs/mine-lm-2\nfinished the plan after 8 steps")
+
+
+def test_share_of_the_summary_is_of_the_time_with_validations(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[float, ...]] = []
+
+    def for_summary(deadline: Deadline, *given: float) -> float:
+        asked.append(given)
+        return 0.0
+
+    train = Trainer.run
+    monkeypatch.setattr(Deadline, "for_summary", for_summary)
+    monkeypatch.setattr(Trainer, "run", lambda of: train(of)._replace(seconds=1000.0, validating=60.0))
+    result = run("train", "mine", "--config", "small.toml", "-m", "lm", "--max-steps", 1, "--threads", 1)
+    assert result.exit_code == 0, result.stderr
+    assert [given[1:] for given in asked] == [(1000.0, 60.0)]
 
 
 def test_source_files_of_a_prepared_corpus_are_not_read(train_small: Run) -> None:
