@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from sritool.analysis.classifiers import Classes, Floats, Interval, svm_classes, wilson, word_classes
-from sritool.data.corpora.official_files import SENTIMENTS
 from sritool.data.sampling import Indices, seeded_choice
 from sritool.data.split import Split
 from sritool.data.store import Corpus
@@ -114,7 +113,7 @@ def sample_class(
 
 
 def class_number(corpus: Corpus, label: str) -> int:
-    """Return the number of a label; 0 and 1 also stand for the labels negative and positive.
+    """Return the number of a label.
 
     Raises: UsageError if there is no such label; the message lists the labels.
     """
@@ -124,8 +123,6 @@ def class_number(corpus: Corpus, label: str) -> int:
             f"corpus {corpus.info.name} has {'one label only' if names else 'no labels'}, and --class needs two or "
             "more; give a model of a labelled corpus, or leave --class out"
         )
-    if label not in names and SENTIMENTS.get(label) in names:
-        label = SENTIMENTS[label]
     if label not in names:
         near = suggestion(label, names)
         others = near if near.startswith("; known") else f"{near} The labels are {', '.join(names)}"

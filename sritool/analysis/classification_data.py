@@ -62,6 +62,7 @@ class Sources(NamedTuple):
     valid: Sentences | None
     train: Sentences | None
     labelled: tuple[Sentences, ...]
+    note: str = ""  # on labels of one source that are taken for other labels
 
     def numbers(self, source: Sentences) -> Indices:
         """Return the class of each sentence, [sentences], as indices into `classes`."""
@@ -160,15 +161,14 @@ def prepared_sentences(corpus: Corpus, split: str, needs_labels: bool = True) ->
 def aligned(
     test: Sentences, valid: Sentences | None, train: Sentences | None, labelled: Sequence[Sentences]
 ) -> Sources:
-    """Give the labels of all sources common names; 0 and 1 become negative and positive if a source uses these.
+    """Number the labels of all sources; 0 and 1 of one source match negative and positive of another.
 
     The labels of `train` are used only if it is among `labelled`.
     Raises: DataError if a source has no label in common with test, or there is one label only, or too many.
     """
     given = {source: {*(source.labels or ())} for source in (test, valid, *labelled) if source is not None}
-    labels = set().union(*given.values())
-    sentiments = SENTIMENTS if labels <= {*SENTIMENTS, *SENTIMENTS.values()} else {}
-    names = {label: sentiments.get(label, label) for label in labels}
+    matched, note = _matched(given, test)
+    names = {label: matched.get(label, label) for label in set().union(*given.values())}
     own = {source: {names[label] for label in of_source} for source, of_source in given.items()}
     for source in given:
         _check_names(source, test, own[source], own[test])
@@ -182,7 +182,24 @@ def aligned(
             f"{test.name} has {len(classes):,} different labels; at most {MOST_LABELS:,} are possible"
         )
     place = {label: classes.index(name) for label, name in names.items()}
-    return Sources(tuple(classes), place, test, valid, train, tuple(labelled))
+    return Sources(tuple(classes), place, test, valid, train, tuple(labelled), note)
+
+
+def _matched(given: Mapping[Sentences, set[str]], test: Sentences) -> tuple[dict[str, str], str]:
+    """Match 0 and 1 of some sources with negative and positive of others.
+
+    Returns:
+        The names of labels that are renamed, as in the prepared corpus or else in test, and a note that says so.
+    """
+    forms = tuple(SENTIMENTS), tuple(SENTIMENTS.values())
+    users = {form: [source for source, labels in given.items() if labels <= {*form}] for form in forms}
+    if not all(users.values()) or sum(map(len, users.values())) < len(given):
+        return {}, ""
+    main = next((source for source in given if source.prepared is not None), test)
+    own, other = forms if main in users[forms[0]] else forms[::-1]
+    names = ", ".join(source.name for source in users[other])
+    note = f"labels of {names}: {other[0]} is taken for {own[0]}, {other[1]} for {own[1]}"
+    return dict(zip(other, own, strict=True)), note
 
 
 def _check_names(source: Sentences, test: Sentences, own: set[str], of_test: set[str]) -> None:

@@ -143,6 +143,7 @@ def notes_of(plan: Plan, request: Request) -> list[str]:
     scaled = "" if request.standardize else ", not standardised"
     means = f"means of {request.chains} chains{dropout}" if request.chains else "ends of chains without noise"
     notes = [f"codes are {means}, or an encoder's own{scaled}"]
+    notes += [plan.sources.note] if plan.sources.note else []
     notes += _unlearnt(plan)
     for labels, draws in plan.draws.items():
         if any(len(np.unique(plan.labels(drawn))) < 2 for drawn in draws):

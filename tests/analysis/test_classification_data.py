@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,6 +134,25 @@ def test_labels_of_file_and_corpus_are_matched() -> None:
     assert found.classes == ("negative", "positive")
     assert found.numbers(found.labelled[0]).tolist() == [1, 0, 1]
     assert found.numbers(found.test).tolist() == [0, 1]
+    assert found.note == "labels of file: 0 is taken for negative, 1 for positive"
+
+
+def test_labels_are_printed_as_given() -> None:
+    test, file = sentences("test", "1 0 1"), sentences("file", "1 0")
+    found = aligned(test, file, None, [file])
+    assert (found.classes, found.note) == (("0", "1"), "")
+    mixed = aligned(test, None, None, [sentences("file", "1 positive")])
+    assert (mixed.classes, mixed.note) == (("0", "1", "positive"), "")
+
+
+def test_matched_labels_are_those_of_the_corpus() -> None:
+    """A corpus with labels 0 and 1, tested on a file of words: 0 is negative, and the names are the corpus' own."""
+    corpus: Any = object()
+    valid = replace(sentences("valid", "0 1"), prepared=corpus)
+    found = aligned(sentences("named.tsv", "positive negative"), valid, None, [valid])
+    assert found.classes == ("0", "1")
+    assert found.numbers(found.test).tolist() == [1, 0]
+    assert found.note == "labels of named.tsv: negative is taken for 0, positive for 1"
 
 
 def test_labels_other_than_sentiment_stay() -> None:

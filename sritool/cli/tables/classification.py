@@ -89,7 +89,7 @@ def confusion_tables(found: Classification, fmt: str) -> list[Table]:
             for true, counts in zip(found.classes, row.confusion, strict=True)
             for predicted, count in zip(found.classes, counts, strict=True)
         ]
-        return [Table("", columns, cells, "sentences are summed over draws")]
+        return [Table("", columns, cells, "\n".join(["sentences are summed over draws", *found.notes]))]
     tables = []
     for row in rows:
         draws = len(row.shares)

@@ -113,7 +113,9 @@ def test_printed_table_is_in_percent(run: Run) -> None:
 def test_confusion_counts_match_the_accuracies(run: Run) -> None:
     args = ("classify", "polls-ae", "--labels", "0,20", "--draws", 2, "-q")
     accuracy = {row["labels"]: float(row["accuracy"]) for row in rows(run(*args))[2:]}
-    counts = rows(run(*args, "--confusion"))
+    confused = run(*args, "--confusion")
+    assert "codes are ends of chains" in confused.stderr
+    counts = rows(confused)
     assert list(counts[0]) == "run method classifier labels draws true predicted sentences".split()  # noqa: SIM905
     for labels in ("0", "20"):
         of = [row for row in counts if row["labels"] == labels]
