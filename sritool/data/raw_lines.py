@@ -23,6 +23,7 @@ from sritool.data.line_words import LineWords, line_words
 from sritool.data.options import PrepareOptions
 from sritool.data.sampling import Borders, Keys, borders
 from sritool.data.sentences import CorpusText, Cut
+from sritool.data.split import kept_tokens
 from sritool.data.workers import ordered_map
 from sritool.errors import DataError
 
@@ -101,10 +102,10 @@ class RawLines:
                 yield _lines_of(split, batch)
 
     def word_counts(self, *splits: str) -> npt.NDArray[np.int64]:
-        """Return how often each word occurs in some splits, by its number: [words]."""
+        """Return how often each word occurs in the kept text of some splits, by its number: [words]."""
         counts = np.zeros(len(self.word_numbers), np.int64)
         for lines in self.lines(*splits):
-            found = np.bincount(lists_of(lines.content)[0])
+            found = np.bincount(kept_tokens(*lists_of(lines.content), self._options))
             counts[: len(found)] += found
         return counts
 

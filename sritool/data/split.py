@@ -104,6 +104,16 @@ def chunked(lengths: Ints, longest: int) -> Parts:
     return Parts(count, of_parts, ends)
 
 
+def kept_tokens(flat: IdArray, lengths: Ints, options: PrepareOptions) -> IdArray:
+    """Return the concatenated tokens [tokens] of lines with these lengths [lines], without those cut or dropped."""
+    over = lengths > options.max_length
+    if options.chunk or not over.any():
+        return flat
+    room = np.where(over, 0 if options.drop_long else options.max_length, lengths)
+    place = np.arange(len(flat)) - np.repeat(offsets_of(lengths)[:-1], lengths)
+    return flat[place < np.repeat(room, lengths)]
+
+
 class SplitBuilder:
     """Builds a split from batches of lines, and counts what is dropped or changed.
 
@@ -157,11 +167,9 @@ class SplitBuilder:
             labels = None if labels is None else np.repeat(labels, parts.each)
             lengths, over = parts.lengths, ~parts.ends
         elif too_long:
-            room = np.where(over, 0 if drop else longest, lengths)
-            place = np.arange(len(flat)) - np.repeat(offsets_of(lengths)[:-1], lengths)
-            flat = flat[place < np.repeat(room, lengths)]
+            flat = kept_tokens(flat, lengths, self._options)
             kept = ~(over & drop)
-            lengths, over = room[kept], over[kept]
+            lengths, over = np.minimum(lengths, longest)[kept], over[kept]
             words = None if words is None else words[kept]
             labels = None if labels is None else labels[kept]
         unknown = int(np.count_nonzero(flat == UNK))

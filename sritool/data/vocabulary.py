@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain, compress
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,14 @@ CUT_IT = "cut it into pieces: --tokenizer unigram"
 
 
 def learn_words(raw: RawLines, options: PrepareOptions) -> tuple[WordTokenizer, int]:
-    """Return the vocabulary of train, and the minimum count of its words.
+    """Return the vocabulary of train, and the minimum count of its words; text that is left out is not counted.
 
     Raises:
-        DataError: No word occurs often enough.
+        DataError: No word occurs often enough, or every sentence is dropped.
     """
     counts = raw.word_counts("train")
+    if not counts.any():
+        raise _none_kept(options)
     marked = MARKED in raw.word_numbers and counts[raw.word_numbers[MARKED]] > 0
     fewest = options.min_count or (1 if marked else 2)
     often = counts >= fewest
@@ -124,9 +126,11 @@ def ranked_words(
 def learn_pieces(raw: RawLines, options: PrepareOptions) -> SentencePieceTokenizer:
     """Train a SentencePiece model on train, or on a seeded choice of its lines if there are very many.
 
+    Words after the first `max_length` of a line are not used, as each has at least one piece.
+
     Raises:
         UsageError: The text marks unknown words, which pieces would spell out.
-        DataError: SentencePiece cannot train a model on the text.
+        DataError: SentencePiece cannot train a model on the text, or every sentence is dropped.
     """
 
     def texts() -> Iterable[str]:
@@ -141,7 +145,29 @@ def learn_pieces(raw: RawLines, options: PrepareOptions) -> SentencePieceTokeniz
         learnt = np.zeros(total, dtype=bool)
         learnt[np.random.default_rng(0).choice(total, MOST_TO_LEARN, replace=False)] = True
         chosen = compress(chosen, learnt)
-    return train_pieces(chosen, options.tokenizer, options.vocab_size or DEFAULT_PIECES)
+    if raw.longest["train"] > options.max_length and not options.chunk:
+        chosen = _kept_texts(chosen, options)
+    chosen = iter(chosen)
+    first = next(chosen, None)
+    if first is None:
+        raise _none_kept(options)
+    return train_pieces(chain([first], chosen), options.tokenizer, options.vocab_size or DEFAULT_PIECES)
+
+
+def _kept_texts(texts: Iterable[str], options: PrepareOptions) -> Iterator[str]:
+    """Yield the first `max_length` words of each text; with `drop_long`, only texts that have no more."""
+    for text in texts:
+        words = text.split(" ", options.max_length)
+        if len(words) <= options.max_length:
+            yield text
+        elif not options.drop_long:
+            yield " ".join(words[:-1])
+
+
+def _none_kept(options: PrepareOptions) -> DataError:
+    return DataError(
+        f"train has no sentence within --max-length {options.max_length}; raise it, or cut with --truncate"
+    )
 
 
 def train_pieces(lines: Iterable[str], kind: str, vocab_size: int) -> SentencePieceTokenizer:

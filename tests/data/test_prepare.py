@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from sritool.data.options import PrepareOptions
 from sritool.data.prepare import prepare
-from sritool.data.raw_lines import MOST_LABELS
+from sritool.data.raw_lines import MOST_LABELS, RawLines
 from sritool.data.sentences import CorpusText, Cut, Sentences
 from sritool.data.split import encode_split
 from sritool.data.tokenizer import EOS, UNK
-from sritool.data.vocabulary import ranked_words
+from sritool.data.vocabulary import learn_pieces, ranked_words
 from sritool.errors import DataError, UsageError
 
 small_words = st.sampled_from(["red", "kite", "flies", "<unk>", "zzz"])
@@ -64,6 +64,32 @@ def test_counts_match_a_plain_loop(lines: list[str], max_length: int, drop_long:
     assert info.empty == lines.count("")
     assert (info.dropped, info.truncated) == ((len(long), 0) if drop_long else (0, len(long)))
     assert info.longest == max(len(line.split()) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("long", "words", "oov"),
+    [
+        ({}, "a b", 2),  # a b, b a c, d a a: a 4, b 2, c 1, d 1
+        ({"drop_long": True}, "a", 2),  # a b, d a a: a 3, b 1, d 1
+        ({"chunk": True}, "a d b c", 0),  # a 4, d 3, b 2, c 2
+    ],
+)
+def test_vocabulary_counts_only_kept_text(long: dict[str, bool], words: str, oov: int) -> None:
+    prepared = prepare("t", raw(["a b", "b a c c d d", "d a a"]), PrepareOptions(max_length=3, **long))
+    assert prepared.tokenizer.vocabulary()[UNK + 1 :] == words.split()
+    assert prepared.info.splits["train"].oov == oov
+
+
+@pytest.mark.parametrize("drop_long", [False, True])
+def test_pieces_are_learnt_from_kept_text(sentences: list[str], drop_long: bool) -> None:
+    options = PrepareOptions("bpe", vocab_size=60, max_length=5, drop_long=drop_long)
+    long = [f"{sentence} quickly xylophones" for sentence in sentences]
+    kept = sentences if drop_long else [*sentences, *sentences]
+    states = []
+    for train in ([*sentences, *long], kept):
+        with RawLines(raw(train), options) as lines:
+            states.append(learn_pieces(lines, options).state())
+    assert states[0] == states[1]
 
 
 def test_labels_follow_their_sentences() -> None:
@@ -190,6 +216,7 @@ def test_too_little_text(train: list[str], test: list[str], message: str) -> Non
         prepare("t", raw(train, test), PrepareOptions())
 
 
-def test_all_sentences_too_long() -> None:
+@pytest.mark.parametrize("tokenizer", ["word", "unigram"])
+def test_all_sentences_too_long(tokenizer: str) -> None:
     with pytest.raises(DataError, match="--max-length 1"):
-        prepare("t", raw(["a b", "b a"]), PrepareOptions(max_length=1, drop_long=True))
+        prepare("t", raw(["a b", "b a"]), PrepareOptions(tokenizer, max_length=1, drop_long=True))
