@@ -43,11 +43,6 @@ class Row(NamedTuple):
         """Return a figure, or None if it could not be measured."""
         return next((e for e in self.evaluation.estimates if e.metric == metric), None)
 
-    @property
-    def likelihood(self) -> Estimate | None:
-        """A figure whose estimator and draws say how log p(x) was estimated; None if it was not."""
-        return next((e for e in self.evaluation.estimates if e.metric in WEIGHTED), None)
-
     def minus(self, reference: Row, one_estimator: bool) -> dict[str, Difference]:
         """Return the available paired differences to a reference, by metric; none to itself.
 
@@ -167,7 +162,7 @@ def compare(
         corpus = model.checkpoint.corpus
         rows.append(Row(name, str(corpus["name"]), str(corpus["content_hash"]), found, training))
     one_corpus = len({row.content_hash for row in rows}) == 1
-    weighed = [row.likelihood for row in rows if row.likelihood is not None]
+    weighed = [one for row in rows if (one := row.evaluation.likelihood) is not None]
     by_own = request.estimator == OWN
     kinds = {(one.estimator, one.draws) for one in weighed if by_own or one.estimator != "exact"}
     one_estimator = len(kinds) <= 1

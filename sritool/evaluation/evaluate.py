@@ -16,7 +16,7 @@ from sritool.evaluation.collapse import IGNORES_Z, collapse_note
 from sritool.evaluation.estimates import likelihood_curve
 from sritool.evaluation.evaluations_on_record import Evaluations, HashedModel, decisive, key_of, load_hashed
 from sritool.evaluation.measure import measure, origin_of
-from sritool.evaluation.metric_table import METRICS, check_metrics
+from sritool.evaluation.metric_table import METRICS, WEIGHTED, check_metrics
 from sritool.evaluation.metrics import Array, Estimate
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text, reading_notes
@@ -41,6 +41,11 @@ class Evaluation(NamedTuple):
     # ppl and nll from M/8, M/4, M/2 and M draws; empty if not measured now
     curve: list[tuple[Estimate, Estimate]]
     terms: dict[str, Array]  # of each sentence, by the estimate's name
+
+    @property
+    def likelihood(self) -> Estimate | None:
+        """A figure whose estimator and draws say how log p(x) was estimated; None if it was not."""
+        return next((e for e in self.estimates if e.metric in WEIGHTED), None)
 
 
 def evaluate(

@@ -152,7 +152,7 @@ def test_figures_match_evaluate(trained: dict[str, Path]) -> None:
     (row,) = compare([path], request, "cpu", quiet, samples=4).rows
     (alone,) = evaluate([path], request, "cpu", lambda *_: pytest.fail("measured again"))
     assert repr(alone.estimates) == repr(row.evaluation.estimates)
-    nll, likelihood = row.estimate("nll"), row.likelihood
+    nll, likelihood = row.estimate("nll"), row.evaluation.likelihood
     assert nll is not None
     assert repr(nll) == repr(likelihood)
     assert row.estimate("kl") is None
@@ -207,14 +207,14 @@ def test_published_estimators(trained: dict[str, Path]) -> None:
     paths = [trained[name] / BEST for name in ("sri", "lm")]
     own = EvaluationSettings(("nll",), limit=3, estimator=OWN)
     found = compare(paths, own, "cpu", quiet)
-    assert [(e.estimator, e.draws) for row in found.rows if (e := row.likelihood)] == [
+    assert [(e.estimator, e.draws) for row in found.rows if (e := row.evaluation.likelihood)] == [
         ("sri", 10),
         ("exact", 0),
     ]
     assert not found.one_estimator, "one figure is exact, the other of ten draws"
     assert compare(paths, EvaluationSettings(("nll",), limit=3), "cpu", quiet).one_estimator
     found = compare(paths, own, "cpu", quiet, samples=3)
-    assert [e.draws for row in found.rows if (e := row.likelihood)] == [3, 0]
+    assert [e.draws for row in found.rows if (e := row.evaluation.likelihood)] == [3, 0]
     with pytest.raises(UsageError, match="did you mean adaptive"):
         compare(paths, EvaluationSettings(("nll",), estimator="adaptiv"), "cpu", quiet)
 

@@ -64,7 +64,7 @@ def differences_table(found: Comparison, columns: Sequence[str]) -> Table | None
 
 def weights_table(found: Comparison) -> Table | None:
     """Return, for a terminal, the reliability of each run's likelihood; None if no figure has weights."""
-    pairs = [(row.name, row.estimate("nll") or row.likelihood) for row in found.rows]
+    pairs = [(row.name, row.estimate("nll") or row.evaluation.likelihood) for row in found.rows]
     rows = [{"run": name, "of": e.metric, **weights_of(e)} for name, e in pairs if e and e.reliability]
     return Table.of("Weights", rows) if rows else None
 
@@ -137,8 +137,8 @@ def for_programs(found: Comparison, names: Sequence[str]) -> list[dict[str, obje
 
     rows = []
     for run in found.rows:
-        own, likelihood, differences = run.evaluation, run.likelihood, found.differences(run)
-        first = likelihood or next(iter(own.estimates), None)
+        own, differences = run.evaluation, found.differences(run)
+        first = own.likelihood or next(iter(own.estimates), None)
         row: dict[str, object] = {"run": run.name, "method": own.method, "corpus": run.corpus}
         for name in (name for name in names if name not in TRAINING_COLUMNS):
             row |= figure_columns(name, run.estimate(name), people=False)
@@ -149,7 +149,7 @@ def for_programs(found: Comparison, names: Sequence[str]) -> list[dict[str, obje
         row |= {"against": found.against} if found.against else {}
         row |= {"estimator": first and first.estimator, "draws": first and first.draws}
         row |= {"data": own.data, "sentences": measured(own), "of": own.total}
-        row |= {"predictions": predictions_of(own.estimates), **reliability_of(likelihood)}
+        row |= {"predictions": predictions_of(own.estimates), **reliability_of(own.likelihood)}
         row |= {"training sentences": run.training.sentences, "training split": run.training.of}
         for name in (name for name in names if name in TRAINING_COLUMNS):
             row["seconds" if name == "time" else name] = value_of(run, name)
@@ -173,7 +173,7 @@ def cell_of(row: Row, name: str) -> object:
 
 def estimator_of(row: Row) -> str | None:
     """Return the estimator of log p(x), with its draws per sentence."""
-    estimate = row.likelihood
+    estimate = row.evaluation.likelihood
     if estimate is None:
         return None
     return f"{estimate.estimator} {estimate.draws}" if estimate.draws else estimate.estimator

@@ -71,7 +71,6 @@ def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
     rows = []
     for run in found:
         by_name = {estimate.metric: estimate for estimate in run.estimates}
-        likelihood = likelihood_of(run)
         row: dict[str, object] = {"run": run.run, "method": run.method}
         for metric in metrics_of(found):
             row |= figure_columns(metric, by_name.get(metric), people)
@@ -79,10 +78,10 @@ def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
             row[HALF] = halves[run.run]
         if fmt != "table":  # a table on a terminal has the counts in its title
             row |= {"sentences": measured(run), "of": run.total}
-        row["estimator"] = (likelihood or run.estimates[0]).estimator
+        row["estimator"] = estimator_of(run)
         if not people:
             row |= {"predictions": predictions_of(run.estimates), "data": run.data}
-            row |= reliability_of(likelihood)
+            row |= reliability_of(run.likelihood)
         rows.append(row)
     return Table.of(shared_title(found), rows, "\n".join(notes_of(found)))
 
@@ -94,7 +93,7 @@ def metrics_down_table(found: Sequence[Evaluation]) -> Table:
     rows += [[metric, *(cell.get(metric) for cell in cells)] for metric in metrics_of(found)]
     halves = [half_of(run.estimates) for run in found]
     rows += [[HALF, *halves]] if any(halves) else []
-    rows.append(["estimator", *((likelihood_of(run) or run.estimates[0]).estimator for run in found)])
+    rows.append(["estimator", *(estimator_of(run) for run in found)])
     return Table(shared_title(found), ["", *(run.run for run in found)], rows, "\n".join(notes_of(found)))
 
 
@@ -146,10 +145,10 @@ def measured(run: Evaluation) -> int:
     return max((estimate.sentences for estimate in run.estimates), default=0)
 
 
-def likelihood_of(run: Evaluation) -> Estimate | None:
-    """Return the figure whose estimator is that of p(x); None if p(x) was not estimated."""
-    by_name = {estimate.metric: estimate for estimate in run.estimates}
-    return by_name.get("ppl") or by_name.get("nll")
+def estimator_of(run: Evaluation) -> str | None:
+    """Return the estimator of log p(x), or else of the first figure; None without any figure."""
+    figure = run.likelihood or next(iter(run.estimates), None)
+    return figure and figure.estimator
 
 
 def predictions_of(estimates: Iterable[Estimate]) -> int | None:

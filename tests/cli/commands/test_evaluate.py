@@ -54,6 +54,28 @@ def test_several_runs_have_one_row_each(run: Run) -> None:
     assert found[1]["ppl"] == alone["value"]  # on the same sentences as beside another run
 
 
+def test_every_weighted_metric_reports_its_weights(run: Run) -> None:
+    given = ["mine-sri", "mine-lm", "--metrics", "recon,posterior-kl", "--limit", 4, *FEW]
+    sri, lm = rows(run("evaluate", *given))
+    assert (sri["estimator"], lm["estimator"]) == ("adaptive", "exact")
+    assert 1 <= float(sri["ess decile"]) <= float(sri["ess"]) <= 8
+    assert float(sri["half"]) != float(sri["posterior-kl"])
+    assert [lm[name] for name in ("half", "ess")] == ["", ""]
+
+
+def test_run_without_a_figure_has_a_row() -> None:
+    from sritool.cli.tables.metrics import runs_table
+    from sritool.evaluation.evaluate import Evaluation
+    from sritool.evaluation.metrics import Estimate
+
+    kl = Estimate("kl", 2.0, 0.5, "nats/sentence", 4, 0, "encoder")
+    found = [Evaluation(name, "m", "t", 4, of, [], [], [], {}) for name, of in (("a", [kl]), ("b", []))]
+    assert [row[2:3] + row[-1:] for row in runs_table(found, "table").rows] == [
+        ["2.00 ± 0.50", "encoder"],
+        [None, None],
+    ]
+
+
 def test_kl_reports_its_number_of_sentences(run: Run) -> None:
     given = ["--split", "train", "--metrics", "nll,recon,kl", *FEW]
     by_name = {row["metric"]: row for row in rows(run("evaluate", "mine-sri", *given))}
