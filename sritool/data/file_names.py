@@ -98,7 +98,7 @@ def assign(paths: Sequence[Path]) -> Files:
 
 
 def split_files(folder: Path) -> Files:
-    """Return the files of a folder by split.
+    """Return the files of a folder by split; if no name tells a split, all are train.
 
     Raises:
         UsageError: The folder does not exist, or a split has files of different kinds.
@@ -106,10 +106,19 @@ def split_files(folder: Path) -> Files:
     """
     paths = [path for path in list_folder(folder) if suffix_of(path) in (*SUFFIXES, *_LABEL_SUFFIXES)]
     named = [path for path in paths if split_of(path)]
-    files = assign(named or (paths if labels_of_names(paths) else []))
-    if "train" not in files:
-        raise DataError(f"{folder} has no file with train in its name; name the files: --train FILE …")
-    return files
+    if named:
+        files = assign(named)
+        if "train" not in files:
+            raise DataError(f"{folder} has no file with train in its name; name the files: --train FILE …")
+        return files
+    if not paths:
+        raise DataError(
+            f"{folder} has no file of text with an ending like .txt; name the files: --train FILE …"
+        )
+    different = next((path for path in paths if suffix_of(path) != suffix_of(paths[0])), None)
+    if different and not labels_of_names(paths):
+        raise UsageError(f"{paths[0]} and {different} are of different kinds; say which: --train FILE")
+    return {"train": tuple(paths)}
 
 
 def label_folders(folder: Path) -> dict[str, Path]:

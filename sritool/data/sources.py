@@ -129,8 +129,9 @@ def file_source(
 def folder_source(folder: Path, options: FileOptions) -> Source:
     """Return the source of a folder of files whose names tell their splits (train, valid or dev or val, test).
 
-    The folder may instead contain one folder per label with one text per file, directly or inside folders of splits.
-    A note names text files that are left out. Errors are those of `split_files` and `file_source`.
+    If no name tells a split, all files are train, and a note says so. The folder may instead contain one folder per
+    label with one text per file, directly or inside folders of splits. A note names text files that are left out.
+    Errors are those of `split_files` and `file_source`.
     """
     list_folder(folder)
     labelled = _label_folders(folder)
@@ -139,8 +140,10 @@ def folder_source(folder: Path, options: FileOptions) -> Source:
     files = split_files(folder)
     taken = {path for paths in files.values() for path in paths}
     left = [path.name for path in list_folder(folder) if suffix_of(path) in SUFFIXES and path not in taken]
-    note = f"left out of {folder}, as their names tell no split: {_some(left)}"
-    return file_source(files, options, (note,) if left else ())
+    notes = [f"left out of {folder}, as their names tell no split: {_some(left)}"] if left else []
+    if not any(map(split_of, taken)):
+        notes.append(f"no file name in {folder} tells a split: all text is taken as train")
+    return file_source(files, options, notes)
 
 
 def _label_folders(folder: Path) -> dict[str, Mapping[str, Path]]:

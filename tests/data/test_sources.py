@@ -63,8 +63,26 @@ def test_folder_of_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         split_files(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="has no file of text"):
+        split_files(tmp_path / "empty")
+    for name in ("dev.txt", "test.txt"):
+        (tmp_path / "empty" / name).touch()
     with pytest.raises(DataError, match="has no file with train in its name"):
         split_files(tmp_path / "empty")
+
+
+def test_folder_without_named_splits_is_train(tmp_path: Path) -> None:
+    for name in ("emma.txt", "austen.txt", "README.md", "persuasion.txt"):
+        (tmp_path / name).write_text(f"{name} a\n{name} b\n")
+    text = folder_source(tmp_path, FileOptions()).read()
+    assert in_memory(text.splits["train"].chunks()).texts == [
+        f"{name}.txt {word}" for name in ("austen", "emma", "persuasion") for word in "ab"
+    ]
+    assert text.cut is not None
+    assert any("tells a split" in note and str(tmp_path) in note for note in text.notes)
+    (tmp_path / "letters.tsv").write_text("x\ta b\n")
+    with pytest.raises(UsageError, match="different kinds"):
+        split_files(tmp_path)
 
 
 def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
