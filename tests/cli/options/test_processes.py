@@ -25,3 +25,5 @@ def test_threads_default_to_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch
     assert ProcessOptions().enough_threads(512, processes=4) == 2
     assert ProcessOptions().enough_threads(16, processes=4) == 1
     assert ProcessOptions().enough_threads(512, processes=1) is None
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert ProcessOptions().enough_threads(512, processes=4) is None
