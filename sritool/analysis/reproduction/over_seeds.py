@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -35,7 +36,8 @@ def differences_over_seeds(plan: Plan, rows: Sequence[Row | None]) -> Iterator[D
     """Yield paired differences to the unvaried runs of each method of AGAINST, averaged over the seeds of both.
 
     The average is taken sentence by sentence, so that its standard error says how far other sentences would change
-    it. How far other seeds would is shown by the spread.
+    it. How far other seeds would is shown by the spread. A mean is clear if it exceeds two errors of both together,
+    √(se² + sd²/seeds).
     """
     found = {
         (run.method, run.variation.name, run.seed): row.evaluation.terms
@@ -56,14 +58,16 @@ def differences_over_seeds(plan: Plan, rows: Sequence[Row | None]) -> Iterator[D
             continue
         own_mean, reference_mean = (np.mean(terms, axis=0) for terms in zip(*pairs, strict=True))
         if (mean := difference(own_mean, reference_mean)) is not None:
+            of_seeds = _spread_of([float(np.nanmean(one - other)) for one, other in pairs])
+            error = math.hypot(mean.standard_error, of_seeds["sd"] / math.sqrt(of_seeds["seeds"]))
             yield {
                 "method": method,
                 "variation": variation,
                 "metric": metric,
                 "against": against,
                 "standard_error": mean.standard_error,
-                "clear": mean.is_clear,
-                **_spread_of([float(np.nanmean(one - other)) for one, other in pairs]),
+                "clear": mean._replace(standard_error=error).is_clear,
+                **of_seeds,
             }
 
 

@@ -178,12 +178,12 @@ def over_seeds_table(found: Document) -> Table:
             "seeds": one["seeds"],
             "mean": difference_text(one["mean"], one["standard_error"], one["clear"]),
             "standard deviation": one["sd"],
-            "least": one["least"],
-            "most": one["most"],
+            "least": difference_text(one["least"], 0, clear=False),
+            "most": difference_text(one["most"], 0, clear=False),
         }
         for one in found.get("differences over seeds", ())
     ]
-    note = "± over sentences, the other columns over seeds; *: beyond two standard errors"
+    note = "± over sentences, the other columns over seeds; *: beyond two errors of both, √(±² + deviation²/seeds)"
     return Table.of("Differences over seeds, sentence by sentence", rows, note)
 
 
