@@ -44,7 +44,7 @@ class Model(TrainedModel):
             float32 [sentences, latent].
 
         Raises:
-            UsageError: The model has no z, or `chains` is below 1.
+            UsageError: The model has no z, or `chains` or `batch_size` is below 1.
         """
         mean: Floats = codes_of_text(self, sentences, CodeSettings(chains, False, seed), batch_size).mean(1)
         return mean
@@ -60,7 +60,7 @@ class Model(TrainedModel):
             float32 [sentences, latent].
 
         Raises:
-            UsageError: The model has no z.
+            UsageError: The model has no z, or `batch_size` is below 1.
         """
         return codes_of_text(self, sentences, CodeSettings(), batch_size)[:, 0]
 
@@ -87,7 +87,7 @@ class Model(TrainedModel):
             `points` sentences.
 
         Raises:
-            UsageError: The model has no z, or `points` is below 2.
+            UsageError: The model has no z, `points` is below 2, or `between` is not two sentences.
         """
         way = Way(points, spherical)
         return interpolate_once(self, way, seed, config or DecodingConfig(), between, chains)
@@ -109,6 +109,9 @@ class Model(TrainedModel):
 
         Returns:
             Nats, float64 [sentences].
+
+        Raises:
+            UsageError: `batch_size` is below 1.
         """
         split = self.split(sentences)
         if not len(split):

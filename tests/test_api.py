@@ -15,7 +15,7 @@ from sritool.api import Model, load
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.batches import collate
 from sritool.data.tokenizer import EOS
-from sritool.errors import CheckpointError, ShapeError, SritoolError, UsageError
+from sritool.errors import CheckpointError, NumericalError, ShapeError, SritoolError, UsageError
 from sritool.evaluation.sentences import reading_notes, unknown_words
 from sritool.model.decoding import DecodingConfig
 
@@ -195,7 +195,7 @@ def test_interpolation_includes_both_ends(model: Model) -> None:
     assert line[2] == model.decode(ends.mean(0, keepdims=True))[0]
 
 
-@pytest.mark.parametrize("codes", [np.zeros((2, 4)), np.zeros(3), [[0.0, 1.0]]])
+@pytest.mark.parametrize("codes", [np.zeros((2, 4)), np.zeros(3), [[0.0, 1.0]], [[], []], 1.0])
 def test_codes_of_the_wrong_width(model: Model, codes: Any) -> None:
     with pytest.raises(ShapeError, match=r"give \[n, 3\]"):
         model.decode(codes)
@@ -206,13 +206,44 @@ def test_codes_of_the_wrong_width(model: Model, codes: Any) -> None:
     [
         (lambda model: model.encode("the otter"), r"\[sentence\]"),
         (lambda model: model.encode(TEXTS, chains=0), "chains is 0"),
+        (lambda model: model.encode(TEXTS, batch_size=0), "batch_size is 0"),
+        (lambda model: model.encode(TEXTS, batch_size=-1), "batch_size is -1"),
+        (lambda model: model.posterior_mean(TEXTS, batch_size=-1), "batch_size is -1"),
+        (lambda model: model.log_likelihood(TEXTS, batch_size=0), "batch_size is 0"),
+        (lambda model: model.encode([TEXTS[0], None]), "sentences are strings; None is not"),
+        (lambda model: model.log_likelihood([b"a"]), "sentences are strings; b'a'"),
+        (lambda model: model.interpolate(between="ab"), "two sentences"),
+        (lambda model: model.interpolate(between=("a",)), "two sentences"),
+        (lambda model: model.interpolate(between=("a", "b", "c")), "two sentences"),
+        (lambda model: model.interpolate(between=""), "two sentences"),
         (lambda model: model.prior(-1), "n is -1"),
+        (lambda model: load(model.path, device=None), "device is None"),
+        (lambda model: load(model.path, device=0), "device is 0"),
+        (lambda model: DecodingConfig(top_k=5), "greedy=False"),
+        (lambda model: DecodingConfig(temperature=3.0), "greedy=False"),
+        (lambda model: DecodingConfig(beam=2, top_p=0.5), "greedy=False"),
     ],
-    ids=["string", "chains", "prior"],
 )
 def test_invalid_arguments(model: Model, call: Callable[[Model], object], message: str) -> None:
     with pytest.raises(SritoolError, match=message):
         call(model)
+
+
+def test_codes_that_are_not_finite(model: Model) -> None:
+    with pytest.raises(NumericalError):
+        model.decode([[np.nan, 0.0, 0.0]])
+
+
+def test_default_dtype_may_be_float64(model: Model) -> None:
+    expected = model.sample(3), model.decode(model.encode(TEXTS)), model.log_likelihood(TEXTS)
+    torch.set_default_dtype(torch.float64)
+    try:
+        double = load(model.path)
+        found = double.sample(3), double.decode(model.encode(TEXTS)), double.log_likelihood(TEXTS)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found[:2] == expected[:2]
+    np.testing.assert_allclose(found[2], expected[2], rtol=1e-3)
 
 
 def test_language_model_samples_words(language_model: Model) -> None:

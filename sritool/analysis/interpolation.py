@@ -123,8 +123,15 @@ def interpolate_once(
     """Decode one line, between two sentences or between two draws of the prior.
 
     Sentences are encoded as in `sentence_pairs`. The seed sets the draws, the chains' noise and the drawn words.
+
+    Raises: UsageError if the model has no z, or `between` is not two sentences.
     """
-    ends = sentence_pairs(model, [between], chains, seed) if between else prior_pairs(model, 1, seed)
+    if between is None:
+        ends = prior_pairs(model, 1, seed)
+    elif isinstance(between, str) or len(between) != 2:
+        raise UsageError(f"between is {between!r}; give two sentences")
+    else:
+        ends = sentence_pairs(model, [between], chains, seed)
     return [sentence.text for sentence in interpolate(model, ends, way, config, seed)[0]]
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sritool.data.tokenizer import BOS, PAD
+from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from sritool.data.split import Split
@@ -84,6 +85,11 @@ def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[NDAr
     """Return the indices of all sentences, each once, longest first, so that the largest batch comes first.
 
     Arguments are those of `training_batches`.
+
+    Raises:
+        UsageError: `batch_size` is below 1.
     """
+    if batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}; give 1 or more")
     order = np.argsort(-lengths, kind="stable")
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]

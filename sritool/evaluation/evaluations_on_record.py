@@ -142,11 +142,11 @@ class HashedModel(TrainedModel):
     content: str
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "cpu", gpu: str | None = None) -> Self:
+    def load(cls, path: Path | str, device: str = "cpu") -> Self:
         """Load as `TrainedModel.load` does, even while a training run replaces the file."""
         file = find_checkpoint(Path(path), Path("runs"))
         while True:
-            content, model = content_hash(file), super().load(file, device, gpu)
+            content, model = content_hash(file), super().load(file, device)
             if content_hash(file) == content:
                 model.content = content
                 return model

@@ -26,10 +26,14 @@ _HOTTEST = 1e30  # highest temperature; the lowest is 1 / this: float32 holds lo
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """How the next word is chosen."""
+    """How the next word is chosen.
 
-    greedy: bool = True
-    temperature: float = 1.0  # of ancestral sampling
+    Raises:
+        UsageError: A value is not allowed, or two contradict each other.
+    """
+
+    greedy: bool = True  # False: draw words; the next three settings need that
+    temperature: float = 1.0
     top_k: int = 0  # keep the k likeliest; 0: all
     top_p: float = 1.0  # keep the smallest set with this much probability
     beam: int = 1  # open hypotheses of beam search; 1: no beam search
@@ -50,6 +54,10 @@ class DecodingConfig:
         if self.beam < 1 or (self.beam > 1 and not self.greedy):
             raise UsageError(
                 f"beam {self.beam}: give at least 1, and do not combine it with ancestral decoding"
+            )
+        if self.greedy and (self.temperature, self.top_k, self.top_p) != (1, 0, 1):
+            raise UsageError(
+                "temperature, top-k and top-p are for drawn words: give greedy=False, or leave them out"
             )
         if self.max_length < 1:
             raise UsageError(f"max-length {self.max_length}: give at least 1")

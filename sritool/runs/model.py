@@ -63,18 +63,19 @@ class TrainedModel:
         self.generator = self.method.generator
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "cpu", gpu: str | None = None) -> Self:
+    def load(cls, path: Path | str, device: str = "cpu") -> Self:
         """Load a model as every command does.
 
         Args:
             path: A checkpoint file, a run folder (best.pt before last.pt), or a name that `find_checkpoint` resolves.
             device: cpu, cuda:0, mps or auto.
-            gpu: Number of the GPU; overrides `device`.
 
         Raises:
             CheckpointError: The checkpoint is missing or damaged.
             UsageError: There is no such device.
         """
+        if not isinstance(device, str):
+            raise UsageError(f"device is {device!r}; give 'cpu', 'cuda:0', 'mps' or 'auto'")
         file = find_checkpoint(Path(path), Path("runs"))
         checkpoint = load_checkpoint(file)
         if checkpoint.progress.get("pretraining"):
@@ -82,7 +83,7 @@ class TrainedModel:
                 f"{file} is still the autoencoder that {checkpoint.config.method} begins with; "
                 "train on with --resume, or take its encoder with train --from"
             )
-        return cls(checkpoint, file, resolve_device(device, gpu))
+        return cls(checkpoint, file, resolve_device(device))
 
     def __repr__(self) -> str:
         return f"<sritool {self.method.name} model of {self.checkpoint.corpus['name']}, {self.path}>"
@@ -102,10 +103,13 @@ class TrainedModel:
         """Encode sentences, cleaned and cut like the model's corpus; their order and number stay the same.
 
         Raises:
-            UsageError: A single string is given instead of a list.
+            UsageError: A single string is given instead of a list, or a sentence is not a string.
         """
         if isinstance(sentences, str):
             raise UsageError("a list of sentences is needed, not a string; write [sentence]")
+        for sentence in sentences:
+            if not isinstance(sentence, str):
+                raise UsageError(f"sentences are strings; {sentence!r} is not")
         corpus = self.checkpoint.corpus
         lowercase, punctuation = bool(corpus["lowercase"]), bool(corpus["split_punctuation"])
         lines = [normal_form(sentence, lowercase, punctuation) for sentence in sentences]
@@ -141,9 +145,10 @@ class TrainedModel:
 
         Raises:
             ShapeError: The codes do not have shape [n, latent].
+            NumericalError: A code, or a score of the next word, is not finite.
         """
-        z = torch.as_tensor(np.asarray(codes, dtype=np.float32), device=self.device)
-        if z.numel() == 0 and self.latent:
+        z = torch.as_tensor(np.asarray(codes), dtype=self.generator.output_bias.dtype, device=self.device)
+        if z.shape[:1] == (0,):
             return []
         if z.ndim != 2 or z.shape[1] != self.latent:
             raise ShapeError(f"codes have shape {list(z.shape)}; give [n, {self.latent}]")
