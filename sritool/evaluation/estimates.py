@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from sritool.evaluation.active_units import active_unit_estimate
-from sritool.evaluation.metric_table import METRICS, NATS, WEIGHTED, metric_of
+from sritool.evaluation.metric_table import METRICS, NATS, ON_WEIGHTS, WEIGHTED, metric_of
 from sritool.evaluation.metrics import Array, Estimate, Reliability, mean_estimate, ppl_terms, rate_terms
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.likelihood.importance import CURVE, first_draws
@@ -102,6 +102,33 @@ def sentence_terms(
         return rate_terms(log_p, size.characters if metric == "bpc" else size.bytes) / math.log(2)
     term = METRICS[metric].term if metric in METRICS else None
     return None if term is None else term(figures)
+
+
+def sentence_columns(metrics: Sequence[str], figures: SentenceFigures, estimator: str) -> dict[str, Array]:
+    """Return the columns that these metrics have in a table of sentences, the same for every method.
+
+    The metrics of log p(x) alone share the column `nll`. Those that use importance weights add the weights'
+    effective sample size and k̂, and `nll-signed` for an estimator with signs. `au` has no column.
+
+    Args:
+        metrics: Names of metrics.
+        figures: Figures of n sentences.
+        estimator: Name of the estimator of log p(x).
+
+    Returns:
+        Shape [n] each, NaN where a sentence was not measured, or the model has no such figure.
+    """
+    found: dict[str, Array] = {}
+    for name in (name for name in METRICS if name in metrics):
+        if term := METRICS[name].term:
+            found[name] = term(figures)
+        elif name in WEIGHTED:
+            found["nll"] = -figures.log_likelihood
+    if "nll" in found and estimator == "sri":
+        found["nll-signed"] = -figures.log_likelihood_signed
+    if not set(metrics).isdisjoint(ON_WEIGHTS):
+        found |= {"ess": figures.effective_sample_size, "pareto k": figures.pareto_k}
+    return found
 
 
 def likelihood_curve(figures: SentenceFigures, origin: Origin) -> list[tuple[Estimate, Estimate]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +14,12 @@ from sritool.evaluation.batches import report_as
 from sritool.evaluation.certificate import Certificate
 from sritool.evaluation.certificate import certify as certify_model
 from sritool.evaluation.collapse import IGNORES_Z, collapse_note
-from sritool.evaluation.estimates import likelihood_curve
+from sritool.evaluation.estimates import likelihood_curve, sentence_columns
 from sritool.evaluation.evaluations_on_record import Evaluations, HashedModel, decisive, key_of, load_hashed
-from sritool.evaluation.measure import measure, origin_of
+from sritool.evaluation.measure import measure
 from sritool.evaluation.metric_table import METRICS, WEIGHTED, check_metrics
 from sritool.evaluation.metrics import Array, Estimate
-from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
+from sritool.evaluation.sentence_figures import is_measured
 from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text, reading_notes
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.processes import measuring
@@ -111,9 +112,10 @@ def evaluate_model(
         found.notes.extend(reading_notes(model, [text.lines[index] for index in chosen.examples.tolist()]))
     if measured is None:
         return found
-    figures, origin = measured.figures, origin_of(model.method, settings)
-    curve = likelihood_curve(figures, origin) if is_measured(figures.log_likelihood) else []
-    return found._replace(sentences=_rows(model, chosen, figures, text and text.lines), curve=curve)
+    figures = measured.figures
+    curve = likelihood_curve(figures, measured.origin) if is_measured(figures.log_likelihood) else []
+    columns = sentence_columns(wanted, figures, settings.estimator)
+    return found._replace(sentences=_rows(model, chosen, columns, text and text.lines), curve=curve)
 
 
 def evaluation_on_record(
@@ -179,17 +181,17 @@ def require_one_corpus(models: Sequence[TrainedModel], advice: str = "evaluate t
 
 
 def _rows(
-    model: TrainedModel, chosen: Chosen, figures: SentenceFigures, lines: Sequence[str] | None
+    model: TrainedModel, chosen: Chosen, columns: Mapping[str, Array], lines: Sequence[str] | None
 ) -> list[dict[str, object]]:
-    columns = figures.columns()
-    if "log_likelihood" in columns:
-        columns = {"nll": -columns.pop("log_likelihood"), **columns}
-    places = chosen.examples.tolist()
-    texts = [lines[index] for index in places] if lines is not None else model.texts(chosen.split, places)
+    split, places = chosen.split, chosen.examples.tolist()
+    texts = [lines[index] for index in places] if lines is not None else model.texts(split, places)
     rows = []
     for row, (index, text) in enumerate(zip(places, texts, strict=True)):
-        values = {name: float(array[row]) for name, array in columns.items()}
-        counts = {name: int(values.pop(name)) for name in ("predictions", "words")}
-        counts["words"] -= int(chosen.split.ended[index])  # </s> is a prediction but not a word
-        rows.append({"index": index, **counts, **values, "sentence": text})
+        # </s> is a prediction but not a word
+        words = int(split.words[index]) - int(split.ended[index])
+        counts = {"index": index, "predictions": int(split.lengths[index]), "words": words}
+        values = {
+            name: None if math.isnan(array[row]) else float(array[row]) for name, array in columns.items()
+        }
+        rows.append({**counts, **values, "sentence": text})
     return rows

@@ -33,6 +33,7 @@ class Measured(NamedTuple):
     estimates: list[Estimate]
     figures: SentenceFigures
     notes: list[Note]
+    origin: Origin
 
     @property
     def terms(self) -> dict[str, Array]:
@@ -118,4 +119,4 @@ def measure(
         few = "one sentence is" if len(examples) == 1 else f"{len(examples)} sentences are"
         left_out.append(_without(lacking, f"{few} too few"))
     notes = [*left_out, *notes_on(figures, found, origin, method)]
-    return Measured(found, figures, notes)
+    return Measured(found, figures, notes, origin)

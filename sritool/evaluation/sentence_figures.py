@@ -52,7 +52,6 @@ class SentenceFigures:
 
     def __post_init__(self) -> None:
         count = len(self.predictions)
-        self._measured = ["predictions", "words"]
         for name, its_field in self.__dataclass_fields__.items():
             if not its_field.init:
                 shape = (count, len(CURVE)) if name.endswith("_curve") else (count,)
@@ -71,19 +70,9 @@ class SentenceFigures:
     def fill(self, chosen: Indices, found: Mapping[str, Array]) -> None:
         """Write figures of the chosen sentences, by name; shapes [chosen, …]."""
         for name, values in found.items():
-            if name not in self._measured:
-                self._measured.append(name)
+            if getattr(self, name).shape[1:] != values.shape[1:]:
                 setattr(self, name, np.full((len(self.predictions), *values.shape[1:]), np.nan))
             getattr(self, name)[chosen] = values
-
-    def columns(self) -> dict[str, Array]:
-        """Return the measured figures by name, [n] each: the last column of curves, no draws or codes."""
-        found = {}
-        for name in self._measured:
-            values = getattr(self, name.removesuffix("_curve"))
-            if values.ndim == 1 and not np.isnan(values).all():
-                found[name.removesuffix("_curve")] = values
-        return found
 
 
 def is_measured(values: Array) -> bool:

@@ -24,6 +24,7 @@ from sritool.evaluation.settings import EvaluationSettings
 from sritool.likelihood.adaptation import adaptive_draws
 from sritool.methods.base import Method, PriorKl
 from sritool.methods.registry import build_method
+from support.figures import columns_of
 
 LIKELIHOOD = LikelihoodConfig(samples=40, pilots=30, rounds=1, modes=2)
 ALL = tuple(METRICS)
@@ -115,10 +116,10 @@ def test_batch_size_does_not_matter(make: Callable[..., Method], corpus: Corpus,
     method = make(name, scale=0.5)
     found = [measured(method, corpus, batch_size=size) for size in (1, 3, 64)]
     for other in found[1:]:
-        for column, values in found[0].figures.columns().items():
+        for column, values in columns_of(found[0].figures).items():
             near = 1e-2 if column == "pareto_k" else 1e-4  # a tail of two or three weights magnifies rounding
             np.testing.assert_allclose(
-                other.figures.columns()[column], values, rtol=near, atol=1e-4, err_msg=column
+                columns_of(other.figures)[column], values, rtol=near, atol=1e-4, err_msg=column
             )
         for one, two in zip(found[0].estimates, other.estimates, strict=True):
             assert two.value == pytest.approx(one.value, rel=1e-4, abs=1e-4), one.metric
@@ -128,9 +129,9 @@ def test_figures_do_not_depend_on_other_sentences(make: Callable[..., Method], c
     method, metrics = make(scale=0.5), ("nll", "recon", "posterior-kl")
     whole = measured(method, corpus, metrics=metrics)
     part = measured(method, corpus, [7, 2, 4], metrics=metrics)
-    for column, values in part.figures.columns().items():
+    for column, values in columns_of(part.figures).items():
         np.testing.assert_allclose(
-            values, whole.figures.columns()[column][[7, 2, 4]], rtol=1e-4, atol=1e-4, err_msg=column
+            values, columns_of(whole.figures)[column][[7, 2, 4]], rtol=1e-4, atol=1e-4, err_msg=column
         )
 
 
@@ -168,7 +169,7 @@ def test_only_requested_metrics_are_computed(
         "nll",
         "recon",
     ]
-    columns = measured(method, corpus, metrics=("recon",)).figures.columns()
+    columns = columns_of(measured(method, corpus, metrics=("recon",)).figures)
     assert "log_likelihood" not in columns
     assert "recon_permuted" not in columns
 

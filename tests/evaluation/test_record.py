@@ -18,6 +18,7 @@ from sritool.evaluation.record import FinishedBatches, Record, content_hash, pac
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.runs.folder import LAST
 from sritool.runs.model import load_model
+from support.figures import columns_of
 
 ARRAYS = {"kl": np.array([0.1, np.nan, -np.inf]), "draws": np.arange(12.0).reshape(3, 2, 2) / 7}
 SETTINGS = EvaluationSettings(
@@ -159,8 +160,8 @@ def test_evaluation_resumes_after_a_kill(new_run: Callable[..., Any], corpus: Co
         assert finished(tmp_path).found == sum(start < number for start in starts)
         resumed = evaluate(lambda *_: None)
         assert repr(resumed.estimates) == repr(whole.estimates)  # NaN included
-        for column, values in whole.figures.columns().items():
-            np.testing.assert_array_equal(resumed.figures.columns()[column], values, err_msg=column)
+        for column, values in columns_of(whole.figures).items():
+            np.testing.assert_array_equal(columns_of(resumed.figures)[column], values, err_msg=column)
 
 
 def test_finished_batches_are_not_measured_again(

@@ -22,6 +22,7 @@ from sritool.inference.refinement import KINDS, Refinement
 from sritool.methods.encoder_method import EncoderMethod
 from sritool.methods.registry import build_method
 from sritool.model.random import Stream
+from support.figures import columns_of
 
 METRICS = ("recon", "permuted", "elbo", "elbo-gain", "kl", "au")
 ENCODER_METHODS = ("vae-anneal", "vae-cyclical", "vae-lagging", "sa-vae", "vae-fbp", "vae-fb")
@@ -146,8 +147,8 @@ def test_refinement_improves_an_autoencoder(make: Callable[..., EncoderMethod], 
 def test_batch_size_does_not_matter(make: Callable[..., EncoderMethod], corpus: Corpus, kind: str) -> None:
     found = [measured(make(), corpus, Refinement(4, kind), batch_size=size) for size in (1, 3, 64)]
     for other in found[1:]:
-        for column, rows in found[0].figures.columns().items():
-            np.testing.assert_allclose(other.figures.columns()[column], rows, rtol=1e-9, err_msg=column)
+        for column, rows in columns_of(found[0].figures).items():
+            np.testing.assert_allclose(columns_of(other.figures)[column], rows, rtol=1e-9, err_msg=column)
 
 
 def test_unrefined_encoder_has_no_gain(make: Callable[..., EncoderMethod], corpus: Corpus) -> None:

@@ -27,8 +27,8 @@ class DeviceOptions:
     Attributes:
         gpu: Number of the CUDA device, like 0; overrides --device.
         device: cpu, cuda:0, mps, or auto: a CUDA GPU if there is one, else the CPU.
-        threads: Number of CPU threads per process; by default, those of OMP_NUM_THREADS, or one per core, shared among
-            the processes. A model of 128 units or fewer is by default trained with one thread.
+        threads: Number of CPU threads per process; by default, those of OMP_NUM_THREADS, or one per core, shared
+            among the processes. A model of 128 units or fewer is by default trained with one thread.
     """
 
     gpu: Annotated[str | None, device_option(metavar="N", envvar="SRITOOL_GPU")] = None

@@ -100,14 +100,8 @@ def metrics_down_table(found: Sequence[Evaluation]) -> Table:
 def sentence_table(found: Sequence[Evaluation]) -> Table:
     """Return one row per sentence; with several runs, the run comes first."""
     several = len(found) > 1
-    names = list(dict.fromkeys(name for run in found for row in run.sentences for name in row))
-    names = [*(name for name in names if name != "sentence"), "sentence"]
-    rows = [
-        [*([run.run] if several else []), *(row.get(name) for name in names)]
-        for run in found
-        for row in run.sentences
-    ]
-    return Table(f"Sentences of {found[0].data}", [*(["run"] if several else []), *names], rows)
+    rows = [({"run": run.run} if several else {}) | row for run in found for row in run.sentences]
+    return Table.of(f"Sentences of {found[0].data}", rows)
 
 
 def curve_table(found: Sequence[Evaluation], fmt: str) -> Table:

@@ -7,9 +7,11 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sritool.data.store import load_corpus
+from sritool.evaluation.metric_table import PAIRED
 from support.tables import Run, options, rows
 
 DEFAULT = ["ppl", "nll", "posterior-kl", "recon", "permuted", "au"]
@@ -82,6 +84,32 @@ def test_kl_reports_its_number_of_sentences(run: Run) -> None:
     assert (by_name["kl"]["sentences"], by_name["nll"]["sentences"]) == ("64", "128")
     assert float(by_name["nll"]["value"]) <= float(by_name["recon"]["value"]) + float(by_name["kl"]["value"])
     assert "mine-sri: kl on 64" in run("evaluate", "mine-sri", "mine-lm", *given).stderr
+
+
+@pytest.mark.parametrize(
+    ("metrics", "estimator", "columns"),
+    [
+        ("recon,au", "adaptive", "recon"),
+        ("ppl,bpc", "adaptive", "nll,ess,pareto k"),
+        ("permuted,kl,posterior-kl", "adaptive", "posterior-kl,permuted,kl,ess,pareto k"),
+        ("all", "adaptive", ",".join(["nll", *PAIRED[PAIRED.index("posterior-kl") :], "ess", "pareto k"])),
+        ("nll", "sri", "nll,nll-signed,ess,pareto k"),
+    ],
+)
+def test_columns_of_sentences_are_those_of_the_metrics(
+    run: Run, metrics: str, estimator: str, columns: str
+) -> None:
+    names = ["index", "predictions", "words", *columns.split(","), "sentence"]
+    given = ["--metrics", metrics, "--estimator", estimator, "--limit", 4, "--samples", 8, "-q"]
+    alone = {name: rows(run("evaluate", name, *given, "--per-sentence")) for name in ("mine-sri", "mine-lm")}
+    both = rows(run("evaluate", "mine-sri", "mine-lm", *given, "--per-sentence"))
+    for name, found in alone.items():
+        assert list(found[0]) == names
+        assert [{"run": name} | row for row in found] == [row for row in both if row["run"] == name]
+        table = {row["metric"]: row["value"] for row in rows(run("evaluate", name, *given))}
+        for column in {*names} & {"permuted", "posterior-kl", "kl"}:
+            mean = np.mean([float(row[column]) for row in found])
+            assert float(table[column]) == pytest.approx(mean, rel=1e-6, abs=1e-9)
 
 
 def test_limit_always_takes_the_same_sentences(run: Run) -> None:

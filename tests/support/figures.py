@@ -1,0 +1,16 @@
+"""Figures of sentences side by side."""
+
+from __future__ import annotations
+
+from sritool.evaluation.metrics import Array
+from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
+
+
+def columns_of(figures: SentenceFigures) -> dict[str, Array]:
+    """Return the measured figures by name, [n] each: the last column of curves, no draws or codes."""
+    found = {}
+    for name, its_field in SentenceFigures.__dataclass_fields__.items():
+        values = getattr(figures, name.removesuffix("_curve"))
+        if not its_field.init and values.ndim == 1 and is_measured(values):
+            found[name.removesuffix("_curve")] = values
+    return found
