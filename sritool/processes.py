@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PEER_TIMEOUT = 600.0  # seconds
 _NEEDED = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+_NUMBERS = ("RANK", "LOCAL_RANK", "SLURM_LOCALID", "LOCAL_WORLD_SIZE")
 
 
 class PeerLostError(SritoolError):
@@ -51,10 +52,12 @@ def place_in_job(environment: Mapping[str, str] = os.environ) -> Place | None:
     if not environment.get("WORLD_SIZE", "").isdecimal() or int(environment["WORLD_SIZE"]) < 2:
         return None
     size = int(environment["WORLD_SIZE"])
-    missing = [name for name in _NEEDED if not environment.get(name)]
-    if missing:
+    wrong = [f"{name} is not set" for name in _NEEDED if not environment.get(name)]
+    given = {name: environment[name] for name in _NUMBERS if environment.get(name)}
+    wrong += [f"{name}={value} is no number" for name, value in given.items() if not value.isdecimal()]
+    if wrong:
         raise UsageError(
-            f"WORLD_SIZE={size} says that there are several processes, but {', '.join(missing)} is not set; "
+            f"WORLD_SIZE={size} says that there are several processes, but {', '.join(wrong)}; "
             "start them with torchrun, or unset WORLD_SIZE"
         )
     rank = int(environment["RANK"])

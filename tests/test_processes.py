@@ -37,6 +37,9 @@ def test_place_from_torchrun_environment() -> None:
     assert (restarts({}), restarts({"TORCHELASTIC_RESTART_COUNT": "2"})) == (None, 2)
     with pytest.raises(UsageError, match=r"RANK.*torchrun"):
         place_in_job({"WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"})
+    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        with pytest.raises(UsageError, match=rf"{name}=x is no number.*torchrun"):
+            place_in_job({**NAMED, name: "x"})
 
 
 def test_only_cpus_and_cuda_gpus_share_work() -> None:
