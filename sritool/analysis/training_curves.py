@@ -46,7 +46,7 @@ def read_curves(runs: Sequence[Path], runs_dir: Path) -> Curves:
 
     Raises:
         CheckpointError: A run does not exist.
-        DataError: No run has been validated yet.
+        DataError: No run has a figure on record.
     """
     files: list[Path] = []
     notes = []
@@ -66,7 +66,10 @@ def read_curves(runs: Sequence[Path], runs_dir: Path) -> Curves:
         if damaged:
             notes.append(f"{damaged} damaged lines of {path} are left out")
         if not found:
-            notes.append(f"{run} has no validation yet: the first is at the end of its first epoch")
+            notes.append(f"{run} has no figure on record yet")
+        elif all(point.metric == TRAINING for point in found):
+            complete = ", with its first epoch drawn as if complete" if _is_first_epoch(records) else ""
+            notes.append(f"{run} has no validation yet: only its training recon is drawn{complete}")
         points += found
     if not points:
         raise DataError(f"{notes[-1]}; wait, or train on with --resume")
@@ -111,31 +114,53 @@ def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def points_of(run: str, records: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """Return the numbers of one run; none before its first validation, which gives the steps per epoch."""
-    ends = [record for record in records if record["kind"] == "epoch"]
-    if not ends:
-        return []
-    early = [stage_of(record) is Stage.AUTOENCODER for record in ends]
-    numbers = [int(record["epoch"]) for record in ends]
-    before = max(number * is_early for number, is_early in zip(numbers, early, strict=True))
-    epochs = [number - before * is_early for number, is_early in zip(numbers, early, strict=True)]
-    steps = [0, *(int(record["step"]) for record in ends)]
-    places = [-before, *epochs]
-    # The unfinished epoch is assumed to be as long as the one before it.
-    steps.append(2 * steps[-1] - steps[-2])
-    places.append(places[-1] + 1)
+    """Return the numbers of one run: its validations, then its training loss."""
     found = []
-    for record, epoch in zip(ends, epochs, strict=True):
+    before = _epochs_of_autoencoder(records)
+    for record in (record for record in records if record["kind"] == "epoch"):
+        epoch, step = float(_epoch_of(record, before)), int(record["step"])
         for metric in ("nll",) if stage_of(record) is Stage.LANGUAGE_MODEL else VALIDATION:
             value, error = (_number(record.get(name)) for name in (metric, f"{metric} se"))
             if value is not None:
-                found.append(Point(run, metric, float(epoch), int(record["step"]), value, error))
+                found.append(Point(run, metric, epoch, step, value, error))
+    ends = _ends(records)
+    steps = np.array([0, *(int(record["step"]) for record in ends)])
+    epochs = np.array([-before, *(_epoch_of(record, before) for record in ends)])
+    # Later epochs are assumed to be as long as the last ones.
+    length = max(1.0, np.diff(steps)[-1] / max(1, np.diff(epochs)[-1])) if ends else 1.0
     for record in records:
         value = _number(record.get("recon"))
         if record["kind"] == "step" and value is not None:
             step = int(record["step"])
-            found.append(Point(run, TRAINING, float(np.interp(step, steps, places)), step, value, None))
+            epoch = float(np.interp(step, steps, epochs) + max(0, step - steps[-1]) / length)
+            found.append(Point(run, TRAINING, epoch, step, value, None))
     return found
+
+
+def _epochs_of_autoencoder(records: Sequence[Mapping[str, Any]]) -> int:
+    """The number of epochs of autoencoder pretraining, begun ones included."""
+    early = [record for record in _of_training(records) if stage_of(record) is Stage.AUTOENCODER]
+    return max((int(record["epoch"]) for record in early), default=0)
+
+
+def _epoch_of(record: Mapping[str, Any], before: int) -> int:
+    """The number of the record's epoch, 0 or less in the `before` epochs of autoencoder pretraining."""
+    return int(record["epoch"]) - before * (stage_of(record) is Stage.AUTOENCODER)
+
+
+def _of_training(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [record for record in records if record["kind"] in ("epoch", "step")]
+
+
+def _ends(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The validations; without any, the last step on record of each epoch, but of the present one only if alone."""
+    validations = [record for record in records if record["kind"] == "epoch"]
+    lasts = list({(stage_of(of), of["epoch"]): of for of in _of_training(records)}.values())
+    return validations or lasts[:-1] or lasts
+
+
+def _is_first_epoch(records: Sequence[Mapping[str, Any]]) -> bool:
+    return len({(stage_of(of), of["epoch"]) for of in _of_training(records)}) == 1
 
 
 def _number(value: object) -> float | None:

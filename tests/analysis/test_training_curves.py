@@ -61,8 +61,23 @@ def test_positions_of_epochs_and_steps() -> None:
     ]
 
 
-def test_no_curve_without_validation() -> None:
-    assert points_of("r", [step(1, 1, 9.0), step(50, 1, 8.0)]) == []
+def places(*records: dict[str, Any]) -> list[tuple[int, float]]:
+    return [(point.step, point.epoch) for point in points_of("r", records) if point.metric == "train recon"]
+
+
+def test_steps_before_the_first_validation() -> None:
+    first = [step(1, 1, 9.0), step(50, 1, 8.0)]
+    assert places(*first) == [(1, 0.02), (50, 1.0)]  # the length of the epoch is unknown
+    assert places(*first, step(75, 2, 7.0), step(100, 2, 6.0)) == [(1, 0.02), (50, 1), (75, 1.5), (100, 2)]
+    early = [dict(record, stage="autoencoder") for record in first]
+    assert places(*early) == [(1, -0.98), (50, 0)]
+    assert places(*early, step(75, 1, 7.0)) == [(1, -0.98), (50, 0), (75, 0.5)]
+    assert places() == []
+
+
+def test_steps_after_validations_of_some_epochs() -> None:
+    found = places(epoch(2, 20, nll=5.0), epoch(5, 50, nll=4.0), step(35, 4, 7.0), step(75, 8, 7.0))
+    assert found == [(35, 3.5), (75, 7.5)]
 
 
 def test_damaged_lines_are_counted_except_an_unfinished_one(tmp_path: Path) -> None:
@@ -92,15 +107,24 @@ def test_runs_by_folder_file_and_name(tmp_path: Path) -> None:
 
 
 def test_runs_without_validation_yet(tmp_path: Path) -> None:
+    empty = write(tmp_path / "empty")
     young = write(tmp_path / "young", step(1, 1, 9.0))
     old = write(tmp_path / "old", epoch(1, 4, nll=5.0), more="{\n")
-    with pytest.raises(DataError, match=r"young has no validation yet.*; wait, or train on"):
-        read_curves([young], tmp_path)
-    found = read_curves([young, old], tmp_path)
-    assert [point.value for point in found.points] == [5.0]
+    with pytest.raises(DataError, match=r"empty has no figure on record yet; wait, or train on"):
+        read_curves([empty], tmp_path)
+    found = read_curves([empty, young, old], tmp_path)
+    assert [(point.run, point.metric, point.value) for point in found.points] == [
+        ("young", "train recon", 9.0),
+        ("old", "nll", 5.0),
+    ]
     assert found.notes == [
-        "young has no validation yet: the first is at the end of its first epoch",
+        "empty has no figure on record yet",
+        "young has no validation yet: only its training recon is drawn, with its first epoch drawn as if complete",
         f"1 damaged lines of {old} are left out",
+    ]
+    later = write(tmp_path / "later", step(4, 1, 9.0), step(6, 2, 8.0))
+    assert read_curves([later], tmp_path).notes == [
+        "later has no validation yet: only its training recon is drawn"
     ]
 
 
