@@ -21,6 +21,9 @@ WITHOUT_CODE = {"lm"}
 """Methods that have no z."""
 
 _FLAGS = {
+    "generator.latent": "--latent",
+    "training.tune_step_every": "--tune-step-every",
+    "training.tune_objective": "--tune-objective",
     "sampler.name": "--sampler",
     "sampler.steps": "--langevin-steps",
     "sampler.theta_gradient": "--theta-gradient",
@@ -191,40 +194,48 @@ def shown(config: RunConfig) -> dict[str, Any]:
     return values
 
 
+def _named(key: str) -> str:
+    return f"{_FLAGS[key]} ({key})" if key in _FLAGS else key
+
+
+def no_use_for(method: str, key: str, value: Any) -> str | None:
+    """Return why a method has no use for a setting of this value, such as sampler.steps; None if it may have."""
+    kind, section, named = METHODS[method], key.partition(".")[0], _named(key)
+    users = ", ".join(name for name, other in METHODS.items() if section in other.sections)
+    has_elbo = kind.closed_form_kl and kind.chosen_by == "nll"
+    no_code = value and method in WITHOUT_CODE, f"no z; leave {named} out"
+    no_chain = value and "sampler" not in kind.sections, f"no chain to tune; leave {named} out"
+    no_elbo = "no ELBO to choose by, or one that takes too long; leave training.select out, or take last"
+    of_key = {
+        "generator.latent": no_code,
+        "training.language_model": no_code,
+        "training.select": (value == "elbo" and not has_elbo, no_elbo),
+        "training.tune_step_every": no_chain,
+        "training.tune_objective": no_chain,
+    }
+    of_section = section in unread_sections(method), f"no use for {named}, a setting of {users}; leave it out"
+    useless, why = of_key.get(key, of_section)
+    return f"method {method} has {why}" if useless else None
+
+
 def _check_method(config: RunConfig, given: Given) -> None:
     """Refuse settings that were typed for this run and would have no effect."""
-    method, latent = config.method, config.generator.latent
-    if method in WITHOUT_CODE and latent:
-        raise UsageError(f"method {method} has no z; leave --latent and generator.latent out")
-    for section in sorted(unread_sections(method)):
-        if section in given.typed:
-            key = next(iter(flat({section: given.typed[section]})), section)
-            users = ", ".join(name for name, kind in METHODS.items() if section in kind.sections)
-            raise UsageError(
-                f"method {method} has no use for {_FLAGS.get(key, key)}, a setting of {users}; leave it out"
-            )
-    if config.warm_start.checkpoint and given.typed.get("pretraining", {}).get("epochs"):
+    typed = flat(given.typed)
+    for key, value in typed.items():
+        if refusal := no_use_for(config.method, key, value):
+            raise UsageError(refusal)
+    if config.warm_start.checkpoint and typed.get("pretraining.epochs"):
+        named = _named("pretraining.epochs")
         raise UsageError(
-            "a run that takes over weights is not trained as an autoencoder first; leave --pretraining-epochs out"
+            f"a run that takes over weights is not trained as an autoencoder first; leave {named} out"
         )
-    typed, kind = given.typed.get("training", {}), METHODS[method]
-    if typed.get("language_model") and (not latent or config.warm_start.checkpoint):
-        why = f"method {method} has no z" if not latent else "a run that takes over weights begins with z"
-        raise UsageError(f"{why}; leave training.language_model out")
-    if typed.get("select") == "elbo" and not (kind.closed_form_kl and kind.chosen_by == "nll"):
-        raise UsageError(
-            f"method {method} has no ELBO to choose by, or one that takes too long; leave training.select out, or "
-            "take last"
-        )
-    if "sampler" not in kind.sections:
-        for key in ("tune_step_every", "tune_objective"):
-            if typed.get(key):
-                flag = f"--{key.replace('_', '-')}"
-                raise UsageError(f"method {method} has no chain to tune; leave {flag} out")
-    elif "tune_objective" in typed and not config.training.tune_step_every:
-        raise UsageError("--tune-objective belongs to a search during training; give --tune-step-every too")
-    if method not in WITHOUT_CODE and not latent:
-        raise UsageError(f"method {method} infers z; give --latent of at least 1, or --method lm")
+    if config.warm_start.checkpoint and typed.get("training.language_model"):
+        raise UsageError("a run that takes over weights begins with z; leave training.language_model out")
+    if "training.tune_objective" in typed and not config.training.tune_step_every:
+        named = _named("training.tune_objective")
+        raise UsageError(f"{named} belongs to a search during training; give --tune-step-every too")
+    if config.method not in WITHOUT_CODE and not config.generator.latent:
+        raise UsageError(f"method {config.method} infers z; give --latent of at least 1, or --method lm")
 
 
 def _refuse_change(key: str, old: object, new: object) -> NoReturn:

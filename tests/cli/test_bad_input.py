@@ -67,7 +67,7 @@ REFUSED = r"""
 2 | TRAIN --set sampler.step=3 | did you mean sampler.steps?
 2 | TRAIN --set sampler.steps=many | 'many'
 2 | TRAIN --tune-step-every -1 | tune_step_every
-2 | TRAIN --method lm --tune-step-every 1 | leave --tune-step-every out
+2 | TRAIN --method lm --tune-step-every 1 | leave --tune-step-every (training.tune_step_every) out
 2 | TRAIN --freeze generator --dry-run | leaves nothing to train
 2 | TRAIN --from mine-lm --embedding 7 --dry-run | leave these sizes out
 2 | TRAIN --resume runs/mine-sri --hidden 32 | start a new run without --resume

@@ -159,7 +159,7 @@ def test_one_file_serves_both_methods(tmp_path: Path) -> None:
         (
             "lm",
             {"flags": nested("sampler.steps", 8)},
-            "method lm has no use for --langevin-steps, a setting of sri; leave it out",
+            "method lm has no use for --langevin-steps (sampler.steps), a setting of sri; leave it out",
         ),
         ("sri", {"flags": nested("generator.latent", 0)}, "method sri infers z"),
         *(
@@ -269,5 +269,5 @@ def test_same_preset_leaves_a_resumed_run_unchanged(preset: str, recipe: str) ->
 def test_tuning_objective_needs_a_search() -> None:
     with pytest.raises(UsageError, match="give --tune-step-every too"):
         resolved(flags=nested("training.tune_objective", "given-noise"))
-    with pytest.raises(UsageError, match="leave --tune-objective out"):
+    with pytest.raises(UsageError, match=r"leave --tune-objective \(training.tune_objective\) out"):
         resolved(method="lm", flags=nested("training.tune_objective", "given-noise"))

@@ -21,13 +21,12 @@ from sritool.analysis.reproduction.tables import (
 from sritool.config.recipes import DEFAULT_RECIPE, bundled_recipes, read_recipe
 from sritool.config.samplers import with_accurate_sampler_name
 from sritool.config.settings import RunConfig
-from sritool.config.values import flat, plain
+from sritool.config.values import flat, parse_assignment, plain
 from sritool.errors import UsageError, suggestion
 from sritool.evaluation.record import fingerprint
 from sritool.methods.registry import METHODS
-from sritool.training.configure import gather, resolve_config, shown
+from sritool.training.configure import gather, no_use_for, resolve_config, shown
 from sritool.training.plan import RUN_NAME
-from sritool.training.recipes import unread_sections
 
 DATA_DIR, RUNS_DIR = Path("data"), Path("runs")
 """Default folders, which a command need not name."""
@@ -201,9 +200,11 @@ def planned_run(
 
 
 def _is_for(setting: str, method: str, methods: Iterable[str]) -> bool:
-    """Whether a run gets this setting: not if only other methods of the plan read it."""
-    section = setting.partition(".")[0]
-    readers = [name for name in methods if section not in unread_sections(name)]
+    """Whether a run gets this setting: not if only other methods of the plan have a use for it."""
+    values = flat(parse_assignment(setting))
+    readers = [
+        name for name in methods if not all(no_use_for(name, key, value) for key, value in values.items())
+    ]
     return method in readers or not readers
 
 
@@ -269,7 +270,16 @@ def fairness(plan: Plan) -> list[str]:
             "kl is not measured for sri, whose chain forgets where it began: it would say nothing about x "
             "(posterior-kl is the same quantity for all)"
         )
+    left_out = dict[str, str]()
+    for text in plan.request.settings:
+        without = [method for method in configs if not _is_for(text, method, plan.request.methods)]
+        if without:
+            left_out[text.partition("=")[0].strip()] = text
+            found.append(
+                f"--set {text} is left out for methods that have no use for it: {', '.join(without)}"
+            )
     for name in apart:
         values = ", ".join(f"{method} {config[name]}" for method, config in configs.items())
-        found.append(f"the recipe {plan.request.recipe} sets {name} by method: {values}")
+        source = f"--set {left_out[name]}" if name in left_out else f"the recipe {plan.request.recipe}"
+        found.append(f"{source} sets {name} by method: {values}")
     return found

@@ -81,6 +81,24 @@ def test_settings_are_for_the_methods_that_read_them() -> None:
         make_plan(Request("table1", "mine", ("lm",), settings=given))
 
 
+@pytest.mark.parametrize(
+    ("setting", "readers"),
+    [
+        ("generator.latent=8", {"sri", "vae-fb"}),
+        ("training.language_model=0.25", {"sri", "vae-fb"}),
+        ("training.select=elbo", {"vae-fb"}),
+        ("training.tune_step_every=2", {"sri"}),
+        ("training={epochs=2, select='last'}", {"lm", "sri", "vae-fb"}),
+    ],
+)
+def test_settings_are_left_out_for_methods_without_use_for_them(setting: str, readers: set[str]) -> None:
+    plan = make_plan(Request("table1", "mine", ("lm", "sri", "vae-fb"), settings=(setting,)))
+    assert {run.method for run in plan.runs if setting in run.words} == readers
+    without = [run.method for run in plan.runs if run.method not in readers]
+    note = f"--set {setting} is left out for methods that have no use for it: {', '.join(without)}"
+    assert (note in fairness(plan)) == bool(without)
+
+
 def test_own_recipe_names_runs_by_its_content(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     found = []
