@@ -1,7 +1,8 @@
 """The program's standard streams, always present and in UTF-8, and its messages on stderr.
 
 If the reader of stdout goes away, as `head -1` does, that is no error: further output is discarded. A full disk is an
-error. Writing to stderr never fails: no work ends because nobody reads the messages.
+error, and so is output to a closed stdout. Writing to stderr never fails: no work ends because nobody reads the
+messages.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console, ConsoleDimensions
@@ -77,11 +77,15 @@ def write_bytes(content: bytes) -> None:
 @contextlib.contextmanager
 def standard_streams() -> Iterator[None]:
     """Set up sys.stdin, stdout and stderr as this module describes, until the end of the program."""
-    # In the order of their numbers, which newly opened files get. A stream that the caller closed reads as empty, and
-    # output to it is discarded.
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    # In the order of their numbers, which newly opened files get. If the caller closed them, stdin reads as empty,
+    # stdout fails when it is written to, because its file is open for reading only, and stderr discards.
+    for name, mode, access in (
+        ("stdin", "r", os.O_RDONLY),
+        ("stdout", "w", os.O_RDONLY),
+        ("stderr", "w", os.O_WRONLY),
+    ):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the end
+            setattr(sys, name, os.fdopen(os.open(os.devnull, access), mode, encoding="utf-8"))
     sys.stdout = Stdout(*_taken(sys.stdout))  # type: ignore[arg-type]
     sys.stderr = Stderr(*_taken(sys.stderr), line_buffering=True)  # type: ignore[arg-type]
     try:

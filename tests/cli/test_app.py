@@ -264,6 +264,21 @@ def test_full_disk_is_a_one_line_error(run_program: RunProgram, flood: Path) -> 
     assert done.stderr.startswith("error: cannot write the output: No space left on device")
 
 
+def test_closed_stdout_is_a_one_line_error(run_program: RunProgram, flood: Path) -> None:
+    # The shell's >&-
+    done = run_program(
+        flood,
+        "flood",
+        "--rows",
+        3,
+        capture_output=False,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: os.close(1),
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: cannot write the output: Bad file descriptor")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [("sritool --ver", "--version"), ("sritool fl", "flood"), ("sritool flood --ro", "--rows")],

@@ -1,8 +1,8 @@
 """Pipes and terminals: every command with streams that are closed, full, unread or narrow, and with signals.
 
 Each command runs undisturbed and then with a faulty stream. If only stderr is faulty, stdout is the same byte for
-byte. A full disk is a one-line error with exit code 1. A reader that leaves is not an error. There is no traceback,
-and the interpreter does not complain at its end. `--at-length` runs every command with every fault.
+byte. A full disk or a closed stdout is a one-line error with exit code 1. A reader that leaves is not an error. There
+is no traceback, and the interpreter does not complain at its end. `--at-length` runs every command with every fault.
 """
 
 from __future__ import annotations
@@ -60,10 +60,9 @@ SHORT = [name for name in COMMANDS if not name.startswith("plot ") or name == "p
 
 def ended_properly(name: str, fault: tuple[str, str], done: Done, whole: Done) -> bool:
     """Whether a command ended as it should with a fault; `whole` is how it ended without one."""
-    if fault == ("stdout", "full"):
-        return (
-            done.code == 1 and done.err.count("error") == 1 and "No space left" in done.err.splitlines()[-1]
-        )
+    reason = {("stdout", "full"): "No space left", ("stdout", "closed"): "Bad file descriptor"}.get(fault)
+    if reason:
+        return done.code == 1 and done.err.count("error") == 1 and reason in done.err.splitlines()[-1]
     if fault[0] == "stdin" and COMMANDS[name].reads:
         return (done.code, done.out) == (3, "") and "is empty" in done.err and done.err.count("\n") == 1
     if fault[0] == "stdout":
