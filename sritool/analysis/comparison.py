@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sritool.analysis.training_cost import Training, training_of
+from sritool.analysis.training_cost import NO_LAST, Training, training_of
 from sritool.errors import CheckpointError, UsageError, suggestion
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.batches import report_as
@@ -134,12 +134,14 @@ def compare(
     samples: int | None = None,
     mixed: bool = False,
     against: Path | None = None,
+    columns: Sequence[str] = (),
 ) -> Comparison:
     """Measure each run on the same sentences with the same noise; figures on record are looked up.
 
     The request's estimator may be `own`; `samples` replaces each estimator's usual number of draws. With `mixed`,
     runs of different corpora are allowed, each measured on its own corpus. Paired differences are to the run
-    `against`; None: to the language model, or else the first run.
+    `against`; None: to the language model, or else the first run. Notes on time and epochs are given only if these
+    are among the `columns` that will be shown.
 
     Raises:
         DataError: The corpora differ and `mixed` is not set.
@@ -166,7 +168,7 @@ def compare(
     by_own = request.estimator == OWN
     kinds = {(one.estimator, one.draws) for one in weighed if by_own or one.estimator != "exact"}
     one_estimator = len(kinds) <= 1
-    notes += _grouped([(row.name, note) for row in rows for note in _notes_on(row)], names)
+    notes += _grouped([(row.name, note) for row in rows for note in _notes_on(row, columns)], names)
     notes += _notes_on_what_differs(dict(zip(names, recipes, strict=True)), one_corpus, one_estimator)
     return Comparison(rows, notes, one_corpus, one_estimator, names[reference] if several else "")
 
@@ -199,7 +201,7 @@ def _request(method: Method, request: EvaluationSettings, samples: int | None) -
     return replace(request, estimator=name, likelihood=replace(request.likelihood, samples=draws))
 
 
-def _notes_on(row: Row) -> Iterator[str]:
+def _notes_on(row: Row, columns: Sequence[str]) -> Iterator[str]:
     yield from row.evaluation.notes
     measured = max((e.sentences for e in row.evaluation.estimates), default=0)
     for estimate in row.evaluation.estimates:
@@ -207,9 +209,9 @@ def _notes_on(row: Row) -> Iterator[str]:
             yield f"{estimate.metric} on {estimate.sentences} of the sentences"
     if row.training.sentences < row.training.of:
         yield f"trained on {row.training.sentences} of {row.training.of} sentences"
-    if row.training.left:
+    if row.training.left and (row.training.left != NO_LAST or not {"time", "epochs"}.isdisjoint(columns)):
         yield row.training.left
-    if row.training.encoder:
+    if row.training.encoder and "time" in columns:
         yield f"the training of its encoder, {row.training.encoder}, is not in its time"
 
 

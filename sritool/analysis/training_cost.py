@@ -17,6 +17,8 @@ from sritool.runs.model import TrainedModel
 from sritool.runs.stage import of_latest_stage
 from sritool.training.position import Position, ends_early
 
+NO_LAST = f"no {LAST} beside it: time and epochs are those at the checkpoint"
+
 
 class Training(NamedTuple):
     """Training cost of a run."""
@@ -46,7 +48,7 @@ def training_of(model: TrainedModel, data_dir: Path) -> Training:
     done, planned = int(last.progress["epoch"]), config.training.epochs
     left = ""
     if last.trainer is None:
-        left = f"no {LAST} beside it: time and epochs are those at the checkpoint"
+        left = NO_LAST
     elif done < planned and not ends_early(
         model.method, config, planned, build(Position, last.trainer["position"])
     ):

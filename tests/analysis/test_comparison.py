@@ -114,6 +114,15 @@ def test_training_cost_of_a_lone_checkpoint(trained: dict[str, Path], tmp_path: 
     assert cost_of(tmp_path / "renamed.pt").seconds == best.progress["seconds"]
 
 
+def test_notes_on_time_are_for_tables_that_show_it(trained: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / BEST).write_bytes((trained["sri"] / BEST).read_bytes())
+    paths, note = [tmp_path / BEST, trained["stopped"] / BEST], training_cost.NO_LAST
+    for columns in (("nll",), ("nll", "time"), ("epochs",)):
+        notes = " ".join(compare(paths, FEW, "cpu", quiet, samples=4, columns=columns).notes)
+        assert (note in notes) == (columns != ("nll",))
+        assert "its training has not ended" in notes
+
+
 def test_early_stopping_counts_as_finished(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     planned: list[object] = []
 

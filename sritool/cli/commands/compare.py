@@ -76,7 +76,7 @@ def compare(
         )
         paths, against = models.find_with_reference()
         with output.progress(KEPT) as report:
-            found = task.compare(paths, request, where, report, samples, models.mixed, against)
+            found = task.compare(paths, request, where, report, samples, models.mixed, against, columns)
         found = found._replace(rows=in_order(found.rows, sort))
         table = comparison_table(found, columns, form)
         differences = differences_table(found, columns) if form in FOR_PEOPLE else None
