@@ -116,7 +116,7 @@ def main() -> None:
     print("run\tprior\tnll\t− N(0, I)\tse of that\tess", flush=True)
     for run in given.runs:
         model = sritool.load(run)
-        folder = find_corpus(str(model.checkpoint.corpus["name"]), given.data_dir)
+        folder = find_corpus(model.checkpoint.corpus.name, given.data_dir)
         assert folder is not None, given.data_dir
         corpus = load_corpus(folder)
         train, test = training_split(corpus, model.checkpoint.config), corpus.split("test")

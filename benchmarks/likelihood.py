@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of adaptive and annealing")
     given = parser.parse_args()
     model = sritool.load(given.run)
-    split = load_corpus(Path(str(model.checkpoint.corpus["path"]))).split("test")
+    split = load_corpus(Path(model.checkpoint.corpus.path)).split("test")
     chosen = seeded_choice(len(split), given.limit)
     base, chains = LikelihoodConfig(), {"rungs": given.rungs, "chains": given.chains, "seed": given.seed}
     estimators: dict[str, Estimator] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def test_unknown_words_are_listed_in_order(model: Model) -> None:
 
 
 def test_sentences_that_are_not_read_whole_are_counted(model: Model) -> None:
-    longest = int(model.checkpoint.corpus["max_length"])
+    longest = model.checkpoint.corpus.max_length
     whole, longer = " ".join(["nurse"] * longest), " ".join(["nurse"] * (longest + 1))
     assert reading_notes(model, [whole, ""]) == []
     (note,) = reading_notes(model, [longer, "one nurse", longer])
@@ -109,7 +110,8 @@ def test_sentences_that_are_not_read_whole_are_counted(model: Model) -> None:
 
 def test_text_is_prepared_like_the_corpus(trained: Any) -> None:
     model = load(trained.folder)
-    model.checkpoint.corpus.update(lowercase=True, split_punctuation=True, max_length=3)  # type: ignore[attr-defined]
+    corpus = replace(model.checkpoint.corpus, lowercase=True, split_punctuation=True, max_length=3)
+    model.checkpoint = replace(model.checkpoint, corpus=corpus)
     split = model.split(["One nurse. Paints kites"])
     assert model.tokenizer.decode(split.targets(0).tolist()) == "one nurse <unk>"
     assert EOS not in split.targets(0)
@@ -273,7 +275,7 @@ def test_log_likelihood_without_z_is_exact(language_model: Model) -> None:
 def test_probabilities_of_all_sentences_sum_to_one(language_model: Model) -> None:
     """Cut at two words, a sentence is empty, has one word, or has two without </s>."""
     lm = load(language_model.path)
-    lm.checkpoint.corpus["max_length"] = 2
+    lm.checkpoint = replace(lm.checkpoint, corpus=replace(lm.checkpoint.corpus, max_length=2))
     words = list(lm.tokenizer.words[3:])  # includes <unk>, but not <pad>, <s> and </s>
     every = ["", *words, *(f"{one} {two} and more" for one in words for two in words)]
     assert np.exp(lm.log_likelihood(every)).sum() == pytest.approx(1.0, abs=1e-4)

@@ -108,15 +108,15 @@ class ComparableRuns(NamedTuple):
 
 def runs_of_newest_corpus(runs_dir: Path) -> ComparableRuns:
     """Find all runs on the corpus of the newest run. Raises: CheckpointError if there is none."""
-    wanted = load_checkpoint(find_checkpoint(None, runs_dir)).corpus["content_hash"]
+    wanted = load_checkpoint(find_checkpoint(None, runs_dir)).corpus.content_hash
     paths, elsewhere, begun = [], 0, 0
     for folder in sorted(path for path in runs_dir.iterdir() if path.is_dir()):
         with contextlib.suppress(CheckpointError):
             path = find_checkpoint(folder, runs_dir)
             checkpoint = load_checkpoint(path)
-            if checkpoint.corpus["content_hash"] != wanted:
+            if checkpoint.corpus.content_hash != wanted:
                 elsewhere += 1
-            elif checkpoint.progress.get("pretraining", False):
+            elif checkpoint.progress.pretraining:
                 begun += 1
             else:
                 paths.append(path)
@@ -162,7 +162,7 @@ def compare(
         found = evaluate_model(model, own, told, paired=several)
         training = training_of(model, request.data_dir)
         corpus = model.checkpoint.corpus
-        rows.append(Row(name, str(corpus["name"]), str(corpus["content_hash"]), found, training))
+        rows.append(Row(name, corpus.name, corpus.content_hash, found, training))
     one_corpus = len({row.content_hash for row in rows}) == 1
     weighed = [one for row in rows if (one := row.evaluation.likelihood) is not None]
     by_own = request.estimator == OWN

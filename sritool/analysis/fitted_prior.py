@@ -216,7 +216,7 @@ def folded(checkpoint: Checkpoint, gaussian: Gaussian, source: str) -> Checkpoin
     weights = folded_weights(checkpoint.weights, gaussian)
     if "encoder.code_bias" in weights:
         config = replace(config, generator=replace(config.generator, code_bias=True))
-    progress = {**checkpoint.progress, "prior_fitted_from": source}
+    progress = replace(checkpoint.progress, prior_fitted_from=source)
     return replace(checkpoint, config=config, weights=weights, progress=progress, trainer=None)
 
 

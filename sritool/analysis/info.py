@@ -33,15 +33,15 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
         ("can be resumed", checkpoint.trainer is not None or (path.parent / LAST).is_file()),
         ("method", checkpoint.config.method),
         *([("recipe", checkpoint.config.recipe)] if checkpoint.config.recipe else []),
-        ("corpus", corpus["name"]),
-        ("corpus hash", str(corpus["content_hash"])[:12]),
+        ("corpus", corpus.name),
+        ("corpus hash", corpus.content_hash[:12]),
         ("tokenizer", checkpoint.tokenizer.kind),
         ("vocabulary", len(checkpoint.tokenizer)),
         ("parameters", sum(p.numel() for p in method.modules.parameters())),
         *_beside(checkpoint),
-        ("epochs done", progress["epoch"]),
-        ("steps done", progress["step"]),
-        ("seconds of training", round(float(progress["seconds"]), 1)),
+        ("epochs done", progress.epoch),
+        ("steps done", progress.step),
+        ("seconds of training", round(progress.seconds, 1)),
     ]
     if checkpoint.metrics:
         trained = of_latest_stage(checkpoint.metrics)
@@ -67,10 +67,10 @@ def _beside(checkpoint: Checkpoint) -> Iterator[tuple[str, object]]:
     if fisher is not None and bool(fisher.isfinite().all()):
         values: list[float] = torch.linalg.eigvalsh(fisher.double()).tolist()
         yield "Fisher information of z, least and largest eigenvalue", f"{values[0]:.3g}, {values[-1]:.3g}"
-    if progress.get("pretraining"):
+    if progress.pretraining:
         yield "stage", f"autoencoder, of {pretraining_epochs(config)} epochs"
-    elif progress["epoch"] < config.language_model_epochs and not progress.get("before_z"):
+    elif progress.epoch < config.language_model_epochs and not progress.before_z:
         yield "stage", f"language model, of {config.language_model_epochs} epochs; z begins after them"
-    if progress.get("prior_fitted_from"):
-        source = str(progress["prior_fitted_from"])[:12]
+    if progress.prior_fitted_from:
+        source = progress.prior_fitted_from[:12]
         yield "prior fitted to the codes of the checkpoint with SHA-256", source

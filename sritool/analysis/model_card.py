@@ -68,7 +68,7 @@ def gather_facts(path: Path, data_dir: Path) -> CardFacts:
         checkpoint=portable(checkpoint),
         run=run_name(model.path),
         parameters=sum(parameter.numel() for parameter in model.method.modules.parameters()),
-        data=f"{checkpoint.corpus['name']} {split}",
+        data=f"{checkpoint.corpus.name} {split}",
         sentences=sentences,
         total=sentences.get(split),
         estimates=estimates,

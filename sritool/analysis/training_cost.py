@@ -45,7 +45,7 @@ def training_of(model: TrainedModel, data_dir: Path) -> Training:
     steps = of_latest_stage([record for record in records if record.get("kind") == "step"])
     # The first step includes warming up; it counts only if there is no other.
     speeds = [float(record["tokens_per_second"]) for record in steps if record["step"] > 1 or len(steps) == 1]
-    done, planned = int(last.progress["epoch"]), config.training.epochs
+    done, planned = last.progress.epoch, config.training.epochs
     left = ""
     if last.trainer is None:
         left = NO_LAST
@@ -57,7 +57,7 @@ def training_of(model: TrainedModel, data_dir: Path) -> Training:
     return Training(
         parameters=sum(parameter.numel() for parameter in model.method.modules.parameters()),
         tokens_per_second=statistics.median(speeds) if speeds else None,
-        seconds=float(last.progress["seconds"]),
+        seconds=last.progress.seconds,
         epochs=done,
         planned=planned,
         sentences=min(config.training.sentences or of, of),

@@ -124,7 +124,7 @@ def beginning(plan: Plan, folder: Path, processes: int = 1) -> str:
     """Return one line on what is about to be trained, and by how many processes."""
     by = f", by {processes} processes" if processes > 1 else ""
     if plan.resume is not None:
-        done = plan.resume.progress["step"]
+        done = plan.resume.progress.step
         return f"going on with {plan.config.method} on {plan.start.corpus} at step {done}, in {folder}{by}"
     nothing = "no run to go on with yet; " if plan.start.resume else ""
     return f"{nothing}training {plan.config.method} on {plan.start.corpus}, in {folder}{by}"
@@ -139,7 +139,7 @@ def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
     }
     limit = clock if outcome.reason == "max-time" else f"--{outcome.reason}"
     why = ends.get(outcome.reason, f"stopped by {limit}")
-    if resumed is not None and resumed.progress["step"] == outcome.steps and outcome.reason in ends:
+    if resumed is not None and resumed.progress.step == outcome.steps and outcome.reason in ends:
         why = f"had {why} already" if outcome.reason == "done" else f"had {why}"
         more = (
             "--set optimizer.halvings" if outcome.reason == "halvings" else "--epochs or another --patience"

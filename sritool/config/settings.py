@@ -293,7 +293,9 @@ class LikelihoodConfig:
     """The `adaptive` estimator: pilot draws fit a proposal, and new draws from it are weighted."""
 
     samples: Draws = 100  # M, new draws per sentence
-    pilots: Draws = 64  # draws per sentence in the last round of fitting the proposal; earlier ones have about half
+    pilots: Draws = (
+        64  # draws per sentence in the last round of fitting the proposal; earlier ones have about half
+    )
     # Most rounds; a sentence that still gains much in the last of several gets more.
     rounds: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 3
     # Number of chain ends that get components of their own.

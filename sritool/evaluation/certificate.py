@@ -90,7 +90,7 @@ def simulate(model: TrainedModel, count: int, seed: int) -> Simulated:
     A sentence is cut, without </s>, at the corpus's `max_length`. Its p(x|z) is then that of its words alone, so the
     code is still an exact draw of its posterior.
     """
-    longest = int(model.checkpoint.corpus["max_length"])
+    longest = model.checkpoint.corpus.max_length
     like = model.generator.output_bias
     codes = Stream(seed, "simulated codes").normal(torch.arange(count), model.latent, dtype=like.dtype)
     codes = codes.to(model.device)

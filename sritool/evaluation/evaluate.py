@@ -175,8 +175,8 @@ def certify(
 def require_one_corpus(models: Sequence[TrainedModel], advice: str = "evaluate them one by one") -> None:
     """Refuse models trained on different corpora, which have no split in common. Raises: DataError."""
     corpora = {model.path: model.checkpoint.corpus for model in models}
-    if len({corpus["content_hash"] for corpus in corpora.values()}) > 1:
-        names = ", ".join(f"{run_name(path)}: {corpus['name']}" for path, corpus in corpora.items())
+    if len({corpus.content_hash for corpus in corpora.values()}) > 1:
+        names = ", ".join(f"{run_name(path)}: {corpus.name}" for path, corpus in corpora.items())
         raise DataError(f"the runs were trained on different corpora ({names}); {advice}")
 
 

@@ -68,7 +68,7 @@ def reading_notes(model: TrainedModel, lines: Sequence[str]) -> list[str]:
     cut = int((~model.split(lines).ended).sum())
     if cut:
         longer = "1 sentence is" if cut == 1 else f"{cut:,} sentences are"
-        longest = model.checkpoint.corpus["max_length"]
+        longest = model.checkpoint.corpus.max_length
         notes.append(
             f"{longer} longer than {longest} tokens, where the corpus of the model was cut: the rest is not read; "
             "give shorter lines"
@@ -88,7 +88,7 @@ def choose_sentences(
         chosen = np.arange(min(len(found), limit or len(found)))
     else:
         found = prepared_corpus(model, data_dir).split(split)
-        name = f"{model.checkpoint.corpus['name']} {split}"
+        name = f"{model.checkpoint.corpus.name} {split}"
         chosen = seeded_choice(len(found), limit)
     if not len(chosen):
         raise DataError(f"{name} has no sentence; give one that has some")
@@ -102,22 +102,22 @@ def prepared_corpus(model: TrainedModel, data_dir: Path) -> Corpus:
     again if it is missing. Raises: DataError if the corpus is missing or not the same.
     """
     trained = model.checkpoint.corpus
-    path = find_corpus(str(trained["name"]), data_dir)
+    path = find_corpus(trained.name, data_dir)
     if path is None:
-        elsewhere = find_corpus(str(trained["path"]), data_dir)
+        elsewhere = find_corpus(trained.path, data_dir)
         path = elsewhere if data_dir == DEFAULT_DATA_DIR else None
         found = f" (training found it in {elsewhere})" if elsewhere else ""
-    if path is None and trained["name"] == "tiny":
+    if path is None and trained.name == "tiny":
         made = tiny_in_memory()
-        if made.info.content_hash == trained["content_hash"]:
+        if made.info.content_hash == trained.content_hash:
             return made
     if path is None:
         raise DataError(
-            f"corpus {trained['name']}{found} is not in {data_dir}/; prepare it with sritool preprocess, "
+            f"corpus {trained.name}{found} is not in {data_dir}/; prepare it with sritool preprocess, "
             "or give --data-dir or --text FILE"
         )
     corpus = load_corpus(path)
-    if corpus.info.content_hash != trained["content_hash"]:
+    if corpus.info.content_hash != trained.content_hash:
         raise DataError(
             f"the corpus in {path} is not the one that {model.path} was trained on; "
             "prepare that one again, or give --text FILE"

@@ -19,12 +19,13 @@ from sritool.config.values import build, plain
 from sritool.data.tokenizer import Tokenizer, tokenizer_from_state
 from sritool.errors import CheckpointError, SritoolError, advice_on, quoted
 from sritool.files import cannot_write, whole_file
-from sritool.runs.checkpoint_checks import check_contents
+from sritool.runs.checkpoint_checks import TrainedOn, TrainingProgress, check_contents
 from sritool.runs.pickle_grammar import RefusedError
 from sritool.runs.untrusted_file import load_values, save_values
 
 FORMAT = "sritool checkpoint"
 VERSION = 1
+_RECORDS = {"config": RunConfig, "corpus": TrainedOn, "progress": TrainingProgress}
 _PARTS = {"config", "tokenizer", "weights", "corpus", "progress", "metrics", "trainer"}
 
 
@@ -35,8 +36,8 @@ class Checkpoint:
     config: RunConfig
     tokenizer: Tokenizer
     weights: Mapping[str, Tensor]  # parameters and running statistics by name, float32
-    corpus: Mapping[str, Any]  # name, path and content_hash; how its text was cleaned and cut
-    progress: Mapping[str, Any]  # epoch, step, seconds of training, whether it was pretraining
+    corpus: TrainedOn
+    progress: TrainingProgress
     metrics: list[dict[str, Any]] = field(default_factory=list)  # validation figures, one record per epoch
     trainer: Mapping[str, Any] | None = None  # optimiser and position; None if it cannot be resumed
 
@@ -48,7 +49,7 @@ def portable(checkpoint: Checkpoint) -> Checkpoint:
     start = replace(start, checkpoint=Path(start.checkpoint).name, embeddings=Path(start.embeddings).name)
     encoder = replace(config.pretraining, encoder=Path(config.pretraining.encoder).name)
     config = replace(config, pretraining=encoder, warm_start=start)
-    return replace(checkpoint, config=config, corpus={**corpus, "path": corpus["name"]}, trainer=None)
+    return replace(checkpoint, config=config, corpus=replace(corpus, path=corpus.name), trainer=None)
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -93,7 +94,8 @@ def _values_of(checkpoint: Checkpoint) -> dict[str, Any]:
         key: torch.frombuffer(bytearray(value), dtype=torch.uint8) if isinstance(value, bytes) else value
         for key, value in checkpoint.tokenizer.state().items()
     }
-    parts = {**vars(checkpoint), "config": plain(checkpoint.config), "tokenizer": tokenizer}
+    records = {name: plain(getattr(checkpoint, name)) for name in _RECORDS}
+    parts = {**vars(checkpoint), **records, "tokenizer": tokenizer}
     return {"format": FORMAT, "version": VERSION, **parts}
 
 
@@ -140,11 +142,12 @@ def _checkpoint_of(parts: dict[str, Any]) -> Checkpoint:
             f"it has no {missing}" if missing else "it has parts that do not belong in a checkpoint"
         )
     check_contents(parts)
-    config, tokenizer = parts.pop("config"), parts.pop("tokenizer")
-    if not isinstance(config, dict) or not isinstance(tokenizer, dict):
+    tokenizer = parts.pop("tokenizer")
+    if not isinstance(parts["config"], dict) or not isinstance(tokenizer, dict):
         raise ValueError("config and tokenizer are not tables")
+    records: dict[str, Any] = {name: build(kind, parts.pop(name)) for name, kind in _RECORDS.items()}
     state = {
         key: bytes(value.numpy().tobytes()) if isinstance(value, Tensor) else value
         for key, value in tokenizer.items()
     }
-    return Checkpoint(build(RunConfig, config), tokenizer_from_state(state), **parts)
+    return Checkpoint(tokenizer=tokenizer_from_state(state), **records, **parts)

@@ -16,7 +16,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from sritool.config.validation import Count, FilePath, Flag, Number
-from sritool.config.values import build
 from sritool.data.tokenizer import CONTROL
 from sritool.errors import quoted
 
@@ -38,9 +37,9 @@ def _checked_line(text: str) -> str:
 _Line = Annotated[str, Field(strict=True), AfterValidator(_checked_line)]
 
 
-@dataclass
-class _Corpus:
-    """A checkpoint's record of its training corpus."""
+@dataclass(frozen=True)
+class TrainedOn:
+    """The corpus that a model was trained on, and how its text was cleaned and cut."""
 
     name: _Line
     path: FilePath
@@ -50,26 +49,24 @@ class _Corpus:
     split_punctuation: Flag
 
 
-@dataclass
-class _Progress:
-    """Progress of a checkpoint's training."""
+@dataclass(frozen=True)
+class TrainingProgress:
+    """How far a checkpoint's training had come."""
 
     epoch: Count
     step: Count
-    seconds: Number
-    pretraining: Flag = False
-    before_z: Count = 0
+    seconds: Number  # of training
+    pretraining: Flag = False  # whether it was still an autoencoder
+    before_z: Count = 0  # epochs done as a language model when z began
     prior_fitted_from: _Line = ""  # SHA-256 of the checkpoint given to fit-prior
 
 
 def check_contents(values: Mapping[str, Any]) -> None:
-    """Check all parts of a checkpoint except its settings and its tokenizer, which check themselves.
+    """Check the parts of a checkpoint that are not records: records check themselves.
 
     Raises:
         UsageError, ValueError: A value is invalid; the message names the first one.
     """
-    build(_Corpus, values["corpus"])
-    build(_Progress, values["progress"])
     _check_weights(values["weights"])
     _check_metrics(values["metrics"])
     if values["trainer"] is not None:

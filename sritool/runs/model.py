@@ -78,7 +78,7 @@ class TrainedModel:
             raise UsageError(f"device is {device!r}; give 'cpu', 'cuda:0', 'mps' or 'auto'")
         file = find_checkpoint(Path(path), Path("runs"))
         checkpoint = load_checkpoint(file)
-        if checkpoint.progress.get("pretraining"):
+        if checkpoint.progress.pretraining:
             raise CheckpointError(
                 f"{file} is still the autoencoder that {checkpoint.config.method} begins with; "
                 "train on with --resume, or take its encoder with train --from"
@@ -86,7 +86,7 @@ class TrainedModel:
         return cls(checkpoint, file, resolve_device(device))
 
     def __repr__(self) -> str:
-        return f"<sritool {self.method.name} model of {self.checkpoint.corpus['name']}, {self.path}>"
+        return f"<sritool {self.method.name} model of {self.checkpoint.corpus.name}, {self.path}>"
 
     @property
     def arithmetic(self) -> tuple[str, str]:
@@ -111,9 +111,9 @@ class TrainedModel:
             if not isinstance(sentence, str):
                 raise UsageError(f"sentences are strings; {sentence!r} is not")
         corpus = self.checkpoint.corpus
-        lowercase, punctuation = bool(corpus["lowercase"]), bool(corpus["split_punctuation"])
+        lowercase, punctuation = corpus.lowercase, corpus.split_punctuation
         lines = [normal_form(sentence, lowercase, punctuation) for sentence in sentences]
-        return encode_split(self.tokenizer, lines, int(corpus["max_length"]))
+        return encode_split(self.tokenizer, lines, corpus.max_length)
 
     def decode(
         self,

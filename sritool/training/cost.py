@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from sritool.data.store import Corpus
 from sritool.methods.base import Clock, Method
 from sritool.model.device import length_multiple, products_in
 from sritool.processes import ALONE, part_of
+from sritool.runs.checkpoint_checks import TrainingProgress
 from sritool.training.freezing import check_freezing
 from sritool.training.language_model import language_model_of
 from sritool.training.new_method import new_method, training_split
@@ -63,7 +64,7 @@ def cost_of(
     corpus: Corpus,
     device: torch.device,
     processes: int = 1,
-    progress: Mapping[str, Any] | None = None,
+    progress: TrainingProgress | None = None,
 ) -> RunCost:
     """Return the cost of a run, with times measured on three batches of middle length.
 
@@ -72,7 +73,7 @@ def cost_of(
         corpus: The prepared corpus.
         device: The device to measure on.
         processes: Processes that share each batch, on devices like this one; the time of their sums is left out.
-        progress: Progress of the checkpoint to resume; None for a new run.
+        progress: TrainingProgress of the checkpoint to resume; None for a new run.
 
     Raises:
         UsageError: Freezing leaves nothing to train.
@@ -89,7 +90,8 @@ def cost_of(
         seconds_beside, _ = timed(method)  # the method begins with these
         method.end_beside()
     seconds, reduced = timed(method)
-    epochs, early = _epochs_to_come(method, config, progress or {})
+    progress = progress or TrainingProgress(0, 0, 0.0, begins_as_autoencoder(method, config))
+    epochs, early = _epochs_to_come(config, progress)
     seconds_early = timed(language_model_of(method))[0] if early else 0.0
     parameters = sum(p.numel() for p in method.modules.parameters())
     positions = -(-config.training.batch_size // parts) * int(train.lengths.max())
@@ -138,12 +140,12 @@ def _timed(
     return float(np.mean(seconds[len(warming_up) :])), reduced
 
 
-def _epochs_to_come(method: Method, config: RunConfig, progress: Mapping[str, Any]) -> tuple[int, int]:
+def _epochs_to_come(config: RunConfig, progress: TrainingProgress) -> tuple[int, int]:
     """Return the epochs to come: all, including an autoencoder's, and those as a language model."""
-    own, done, early = config.training.epochs, int(progress.get("epoch", 0)), config.language_model_epochs
-    if progress.get("pretraining", begins_as_autoencoder(method, config)):
+    own, done, early = config.training.epochs, progress.epoch, config.language_model_epochs
+    if progress.pretraining:
         return max(0, pretraining_epochs(config) - done) + own, early
-    return max(0, own - done), 0 if progress.get("before_z") else max(0, early - done)
+    return max(0, own - done), 0 if progress.before_z else max(0, early - done)
 
 
 def describe(
@@ -151,7 +153,7 @@ def describe(
     corpus: Corpus,
     device: torch.device,
     processes: int = 1,
-    progress: Mapping[str, Any] | None = None,
+    progress: TrainingProgress | None = None,
 ) -> list[tuple[str, object, str]]:
     """Return the rows of `train --dry-run`: quantity, value and unit; arguments as in `cost_of`."""
     cost = cost_of(config, corpus, device, processes, progress)

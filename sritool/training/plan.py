@@ -188,8 +188,8 @@ def unfinished_run(plan: Plan, runs_dir: Path) -> Path | None:
     for folder in [one for one in newest_runs(runs_dir) if _method_of(one) == plan.config.method][:3]:
         with contextlib.suppress(CheckpointError):
             saved = load_checkpoint(folder / LAST)
-            is_unfinished = int(saved.progress["epoch"]) < saved.config.training.epochs
-            if saved.corpus["name"] == Path(plan.start.corpus).name and is_unfinished:
+            is_unfinished = saved.progress.epoch < saved.config.training.epochs
+            if saved.corpus.name == Path(plan.start.corpus).name and is_unfinished:
                 return folder
     return None
 

@@ -52,12 +52,10 @@ def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:
     }
     if not weights:
         raise UsageError(f"{path} is a run of {given.config.method}, which has no encoder; give one of ae")
-    if given.config.method != "ae" and not given.progress.get("pretraining"):
+    if given.config.method != "ae" and not given.progress.pretraining:
         raise UsageError(f"{path} is a run of {given.config.method}, not an autoencoder; give one of ae")
-    if given.corpus["content_hash"] != corpus.info.content_hash:
-        raise DataError(
-            f"{path} was trained on another corpus, {given.corpus['name']}; give one of this corpus"
-        )
+    if given.corpus.content_hash != corpus.info.content_hash:
+        raise DataError(f"{path} was trained on another corpus, {given.corpus.name}; give one of this corpus")
     _check_settings(method.config, given.config, path)
     load_weights(method.modules["encoder"], weights, path)
 

@@ -19,7 +19,7 @@ from sritool.files import cannot_write, write_bytes, write_text
 from sritool.methods.base import Method
 from sritool.processes import ALONE, Processes
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from sritool.runs.checkpoint_checks import check_optimizer
+from sritool.runs.checkpoint_checks import TrainedOn, TrainingProgress, check_optimizer
 from sritool.runs.folder import AUTOENCODER, BEST, BEST_EPOCH, CONFIG, LAST
 from sritool.runs.stage import Stage
 from sritool.runs.weights import load_weights, method_without_memory
@@ -70,8 +70,8 @@ class RunState:
         self.corpus, self.folder, self.device, self.processes = corpus, folder, device, processes
         self.train = training_split(corpus, config)
         if resume is not None:
-            if resume.corpus["content_hash"] != corpus.info.content_hash:
-                if (trained := resume.corpus["name"]) != corpus.info.name:
+            if resume.corpus.content_hash != corpus.info.content_hash:
+                if (trained := resume.corpus.name) != corpus.info.name:
                     raise DataError(
                         f"{folder} was trained on {trained}, not on {corpus.info.name}; give: "
                         f"sritool train {trained} --resume {folder}, or start a new run without --resume"
@@ -295,22 +295,21 @@ class RunState:
     def checkpoint(self, resumable: bool) -> Checkpoint:
         """Return the state as a checkpoint; without optimiser and position if it is not `resumable`."""
         self.position.seconds = self.seconds()
-        position, info = vars(self.position).copy(), self.corpus.info
+        position, info = self.position, self.corpus.info
         # Without the parameter groups: they hold settings, which the run has itself, and the rate of the last update.
         optimizer = {"state": self.optimizer.state_dict()["state"]}
-        trainer = {"optimizer": optimizer, "position": position, "method": self.method.state()}
+        trainer = {"optimizer": optimizer, "position": vars(position).copy(), "method": self.method.state()}
         if self.average is not None:
             trainer["average"] = self.average.state()
-        cut = ("content_hash", "max_length", "lowercase", "split_punctuation")
-        corpus = {"name": info.name, "path": str(self.corpus.path.resolve())}
+        path, cut = str(self.corpus.path.resolve()), (info.max_length, info.lowercase, info.split_punctuation)
         return Checkpoint(
             config=self.config,
             tokenizer=self.corpus.tokenizer,
             weights=self.method.modules.state_dict(),
-            corpus=corpus | {name: getattr(info, name) for name in cut},
-            progress={
-                name: position[name] for name in ("epoch", "step", "seconds", "pretraining", "before_z")
-            },
+            corpus=TrainedOn(info.name, path, info.content_hash, *cut),
+            progress=TrainingProgress(
+                position.epoch, position.step, position.seconds, position.pretraining, position.before_z
+            ),
             metrics=self.metrics,
             trainer=trainer if resumable else None,
         )

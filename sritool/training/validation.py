@@ -204,7 +204,9 @@ def passes_of(
         pass_ = _BESIDE_PASS + mean_length * method.generator.products
         drawing, matching = _DRAWING / pass_, _MATCHING / pass_
         pilots = sum(draws_of_round(likelihood, index) for index in range(likelihood.rounds))
-        total += likelihood.samples * (1 + drawing) + pilots * (GRADIENT + drawing) + likelihood.rounds * matching
+        total += (
+            likelihood.samples * (1 + drawing) + pilots * (GRADIENT + drawing) + likelihood.rounds * matching
+        )
     return _MARGIN * total
 
 

@@ -82,7 +82,7 @@ def begin_from_files(method: Method, corpus: Corpus, train: Split) -> list[str]:
 
 def is_autoencoder(given: Checkpoint) -> bool:
     """Return whether a checkpoint is an autoencoder; a method that begins as one takes only its encoder."""
-    return given.config.method == "ae" or bool(given.progress.get("pretraining"))
+    return given.config.method == "ae" or given.progress.pretraining
 
 
 def sizes_of(given: Checkpoint, method: str) -> dict[str, object]:
@@ -174,7 +174,7 @@ def _copied(name: str, tensor: Tensor, theirs: Tensor, rows: Rows) -> bool:
 
 
 def _in_a_line(given: Checkpoint, path: Path, rows: Rows, taken: list[str], anew: list[str]) -> str:
-    corpus, config = given.corpus["name"], given.config
+    corpus, config = given.corpus.name, given.config
     parts = [f"{rows.found:,} of {rows.words:,} words", "the recurrence"]
     parts += ["the maps of z"] if _OF_CODE in taken else []
     parts += ["the encoder"] if "encoder.recurrent" in taken else []

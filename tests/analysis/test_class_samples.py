@@ -29,6 +29,7 @@ from sritool.methods.registry import build_method
 from sritool.model.decoding import DecodingConfig
 from sritool.model.device import resolve_device
 from sritool.runs.checkpoint import Checkpoint
+from sritool.runs.checkpoint_checks import TrainedOn, TrainingProgress
 from sritool.runs.model import TrainedModel
 
 WORDS = {"dark": "coal", "light": "snow"}
@@ -66,10 +67,8 @@ def model(corpus: Corpus) -> TrainedModel:
         row = int(corpus.tokenizer.encode(word)[0]) - FIRST_PREDICTED
         weights["generator.output"][row, 0] = 6.0 * sign
         weights["generator.output_bias"][row] = 5.0
-    about = {"name": corpus.info.name, "path": str(corpus.path), "content_hash": corpus.info.content_hash}
-    about |= {"max_length": 10, "lowercase": False, "split_punctuation": False}
-    progress = {"epoch": 1, "step": 1, "seconds": 1.0, "pretraining": False}
-    checkpoint = Checkpoint(config, corpus.tokenizer, weights, about, progress)
+    about = TrainedOn(corpus.info.name, str(corpus.path), corpus.info.content_hash, 10, False, False)
+    checkpoint = Checkpoint(config, corpus.tokenizer, weights, about, TrainingProgress(1, 1, 1.0))
     return TrainedModel(checkpoint, corpus.path.parent / "best.pt", resolve_device("cpu"))
 
 

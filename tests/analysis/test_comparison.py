@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_training_cost_of_a_run(trained: dict[str, Path]) -> None:
     assert found.parameters == sum(
         values.numel() for name, values in last.weights.items() if name.startswith("generator")
     )
-    assert found.seconds == last.progress["seconds"]
+    assert found.seconds == last.progress.seconds
     assert (found.epochs, found.planned, found.sentences, found.of, found.left) == (2, 2, 22, 22, "")
     assert cost_of(trained["short"]).sentences == 9
     assert cost_of(trained["stopped"]).left == "its training has not ended: 1 of 9 epochs"
@@ -105,13 +106,13 @@ def test_training_cost_of_a_lone_checkpoint(trained: dict[str, Path], tmp_path: 
     best = load_checkpoint(tmp_path / BEST)
     for _ in range(2):
         found = cost_of(tmp_path)
-        assert (found.seconds, found.tokens_per_second) == (best.progress["seconds"], None)
+        assert (found.seconds, found.tokens_per_second) == (best.progress.seconds, None)
         assert found.left == "no last.pt beside it: time and epochs are those at the checkpoint"
         (tmp_path / LAST).write_bytes(b"damaged")
     (tmp_path / "renamed.pt").write_bytes((tmp_path / BEST).read_bytes())
     (tmp_path / LAST).write_bytes((trained["stopped"] / LAST).read_bytes())  # of an unrelated run
     assert cost_of(tmp_path / "renamed.pt").planned == 2
-    assert cost_of(tmp_path / "renamed.pt").seconds == best.progress["seconds"]
+    assert cost_of(tmp_path / "renamed.pt").seconds == best.progress.seconds
 
 
 def test_notes_on_time_are_for_tables_that_show_it(trained: dict[str, Path], tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_mixed_corpora_need_an_option(
     def load(path: Path, device: str) -> Any:
         model = original(path, device)
         if path.parent.name == "lm":
-            other = {**model.checkpoint.corpus, "content_hash": "another", "name": "other"}
+            other = replace(model.checkpoint.corpus, content_hash="another", name="other")
             object.__setattr__(model.checkpoint, "corpus", other)
         return model
 

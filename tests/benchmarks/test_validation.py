@@ -24,7 +24,7 @@ def test_every_epoch_is_measured_once(tmp_path: Path, capsys: pytest.CaptureFixt
     words = [*folders, "--threads", "1", "--", *SMALL]
     assert validation.main(words) == 0
     for epoch in (1, 2, 3):
-        assert load_checkpoint(tmp_path / f"out/epoch-{epoch}.pt").progress["epoch"] == epoch
+        assert load_checkpoint(tmp_path / f"out/epoch-{epoch}.pt").progress.epoch == epoch
     file = tmp_path / "out" / validation.FOUND
     before = file.read_text()
     values = [json.loads(line)["thorough"]["value"] for line in before.splitlines()]

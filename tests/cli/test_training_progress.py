@@ -69,7 +69,7 @@ def test_unfinished_epoch_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
     [("done", "--epochs"), ("early stop", "--patience"), ("halvings", "--set optimizer.halvings")],
 )
 def test_resuming_a_finished_run_says_what_limits_it(reason: str, advice: str) -> None:
-    resumed: Any = SimpleNamespace(progress={"step": 8})
+    resumed: Any = SimpleNamespace(progress=SimpleNamespace(step=8))
     line = ending(Outcome(Path("runs/x"), reason, 8, 1.0, 0.0), resumed, "--max-time")
     assert advice in line
     assert ("--patience" in line) == (reason != "halvings")

@@ -31,7 +31,8 @@ SETTINGS = EvaluationSettings(
 
 def cut_at(model: TrainedModel, longest: int) -> None:
     """Limit the sentences of the model's corpus to this many words."""
-    model.checkpoint = replace(model.checkpoint, corpus={**model.checkpoint.corpus, "max_length": longest})
+    corpus = replace(model.checkpoint.corpus, max_length=longest)
+    model.checkpoint = replace(model.checkpoint, corpus=corpus)
 
 
 @pytest.fixture(scope="module")

@@ -177,12 +177,12 @@ def test_training_resumes_after_a_full_disk(zygote: Any, small_disk: Path) -> No
     done = running.wait()
     refused(done, 1, "cannot write runs/long/", "No space left on device", "runs/long/last.pt", "--resume")
     run = small_disk / "runs" / "long"
-    step = load_checkpoint(run / "last.pt").progress["step"]
+    step = load_checkpoint(run / "last.pt").progress.step
     check_checkpoint(run / "best.pt")
     assert not list(run.glob(".*.tmp"))
     (small_disk / "filler").unlink()
     again = zygote.run(train("sri", *ENDLESS, "--resume", "--max-steps", step + 3), cwd=small_disk)
-    assert (again.code, load_checkpoint(run / "last.pt").progress["step"]) == (0, step + 3), again.err
+    assert (again.code, load_checkpoint(run / "last.pt").progress.step) == (0, step + 3), again.err
 
 
 def start_endless(zygote: Any, cwd: Path) -> Running:

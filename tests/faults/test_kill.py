@@ -111,8 +111,8 @@ def test_checkpoint_is_old_or_new_at_every_call(tmp_path: Path) -> None:
 
     def check() -> None:
         found = load_checkpoint(path)
-        assert float(found.weights["w"].mean()) == found.progress["step"]
-        save(found.progress["step"] + 1)
+        assert float(found.weights["w"].mean()) == found.progress.step
+        save(found.progress.step + 1)
         assert names(tmp_path) == {"last.pt"}
 
     save(1)

@@ -142,7 +142,7 @@ def test_run_resumes_from_the_latest_checkpoint(lab: Any, place: Path) -> None:
         with plan.open_folder(runs) as (opened, _, locked):
             assert locked
             assert opened.resume is not None
-            assert opened.resume.progress["step"] == plan.resume.progress["step"] + 5
+            assert opened.resume.progress.step == plan.resume.progress.step + 5
             assert opened.config.training.epochs == 3
     finally:
         os.chdir(here)

@@ -280,7 +280,7 @@ def test_overflowed_weights_do_not_replace_good_ones(here: Path) -> None:
     )
     check(f"{plan} {overflow}", 4, "a parameter is not finite", "the last good state is in runs/new/last.pt")
     saved = load_checkpoint(Path("runs/new/last.pt"))
-    assert saved.progress["epoch"] == 1
+    assert saved.progress.epoch == 1
     assert all(bool(w.isfinite().all()) for w in saved.weights.values())
 
 
@@ -309,7 +309,7 @@ def test_non_finite_validation_is_neither_best_nor_counted(
     position = load_checkpoint(Path("runs/new/last.pt")).trainer["position"]  # type: ignore[index]
     assert (position["epoch"], position["epochs_without_better"], position["halvings"]) == (4, 0, 0)
     assert math.isfinite(position["best"])
-    assert load_checkpoint(Path("runs/new/best.pt")).progress["epoch"] in (2, 4)
+    assert load_checkpoint(Path("runs/new/best.pt")).progress.epoch in (2, 4)
     lines = Path("runs/new/metrics.jsonl").read_text(encoding="utf-8").splitlines()
     epochs = [json.loads(line, parse_constant=pytest.fail) for line in lines]
     logged = [record.get("nll") for record in epochs if record["kind"] == "epoch"]

@@ -100,8 +100,8 @@ def test_old_run_resumes(invoke: Invoke, v1: Path, path: Path) -> None:
     assert "going on" in result.stderr
     after = load_checkpoint(run / "last.pt")
     planned = before.config.training.epochs
-    assert before.progress["epoch"] < planned
-    assert (after.progress["epoch"], after.progress["pretraining"]) == (planned, False)
+    assert before.progress.epoch < planned
+    assert (after.progress.epoch, after.progress.pretraining) == (planned, False)
 
 
 @pytest.mark.parametrize("name", ["words", "pieces"])

@@ -68,13 +68,13 @@ def test_bundled_model_is_small_without_trainer_state(name: str) -> None:
     assert is_bundled(path)
     assert path.stat().st_size < 300_000
     assert checkpoint.trainer is None
-    assert checkpoint.corpus["path"] == checkpoint.corpus["name"]
+    assert checkpoint.corpus.path == checkpoint.corpus.name
 
 
 def test_bundled_model_matches_the_bundled_corpus(model: TrainedModel) -> None:
     """After a change of the grammar, run `python -m benchmarks.bundled_model tiny-sri`."""
     corpus = tiny_in_memory()
-    assert model.checkpoint.corpus["content_hash"] == corpus.info.content_hash
+    assert model.checkpoint.corpus.content_hash == corpus.info.content_hash
     assert model.tokenizer.state() == corpus.tokenizer.state()
 
 

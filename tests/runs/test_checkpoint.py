@@ -19,6 +19,7 @@ from sritool.data.vocabulary import train_pieces
 from sritool.errors import CheckpointError
 from sritool.model.generator import Generator
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sritool.runs.checkpoint_checks import TrainedOn, TrainingProgress
 from sritool.runs.pickle_grammar import RefusedError
 from sritool.runs.untrusted_file import DIGEST_MARK, load_values, save_values
 from sritool.runs.weights import load_weights
@@ -43,15 +44,8 @@ def sample_checkpoint(tokenizer: Tokenizer = WORDS) -> Checkpoint:
         config=CONFIG,
         tokenizer=tokenizer,
         weights=generator.state_dict(),
-        corpus={
-            "name": "mine",
-            "path": "data/mine",
-            "content_hash": "ab12",
-            "max_length": 9,
-            "lowercase": True,
-            "split_punctuation": False,
-        },
-        progress={"epoch": 3, "step": 77, "seconds": 1.25},
+        corpus=TrainedOn("mine", "data/mine", "ab12", max_length=9, lowercase=True, split_punctuation=False),
+        progress=TrainingProgress(epoch=3, step=77, seconds=1.25),
         metrics=[{"epoch": 1, "nll": 12.5, "kind": "epoch"}],
         trainer={"optimizer": optimizer.state_dict(), "position": {"epoch": 3, "best_nll": float("inf")}},
     )

@@ -18,14 +18,14 @@ from sritool.data.tokenizer import SPECIALS, WordTokenizer
 from sritool.errors import Interrupted, SritoolError
 from sritool.runs import checkpoint as module
 from sritool.runs.checkpoint import Checkpoint, save_checkpoint
+from sritool.runs.checkpoint_checks import TrainedOn, TrainingProgress
 from sritool.runs.untrusted_file import save_values
 
 
 def sample_checkpoint() -> Checkpoint:
     weights = {"w": torch.arange(6.0)}
-    return Checkpoint(
-        RunConfig(), WordTokenizer(SPECIALS), weights, {"name": "mine"}, {"step": 7}, [], {"position": {}}
-    )
+    corpus, progress = TrainedOn("mine", "data/mine", "ab12", 9, True, False), TrainingProgress(1, 7, 1.0)
+    return Checkpoint(RunConfig(), WordTokenizer(SPECIALS), weights, corpus, progress, [], {"position": {}})
 
 
 def test_open_reader_keeps_the_old_file(tmp_path: Path) -> None:

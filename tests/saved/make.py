@@ -106,8 +106,8 @@ def keep_checkpoint(source: Path, target: Path) -> None:
         trainer["position"] = without_times(trainer["position"])
     kept = replace(
         found,
-        corpus={**found.corpus, "path": f"/home/student/data/{found.corpus['name']}"},
-        progress=without_times(dict(found.progress)),
+        corpus=replace(found.corpus, path=f"/home/student/data/{found.corpus.name}"),
+        progress=replace(found.progress, seconds=0.0),
         metrics=without_times(found.metrics),
         trainer=trainer,
     )

@@ -12,6 +12,7 @@ from sritool.analysis.info import describe_checkpoint
 from sritool.data.batches import collate, training_batches
 from sritool.methods.base import Clock
 from sritool.runs.checkpoint import save_checkpoint
+from sritool.runs.checkpoint_checks import TrainingProgress
 from sritool.runs.folder import BEST, LAST
 from sritool.runs.model import load_model
 from sritool.training import events, validation
@@ -79,14 +80,14 @@ def test_latent_maps_and_encoder_are_trained_later(new_run: NewRun, method: str)
 def test_best_model_uses_z(new_run: NewRun) -> None:
     run = new_run("sri", **PLAN)
     run.train(max_steps=2 * STEPS - 1)
-    assert load_model(run.folder).checkpoint.progress["epoch"] == 1, (
+    assert load_model(run.folder).checkpoint.progress.epoch == 1, (
         "there must be a best.pt from the first epoch on"
     )
     state = run.make().state
     state.position.best -= 100.0  # no later model can be better
     state.save(LAST)
     run.train()
-    assert run.load(BEST).progress["epoch"] > 2
+    assert run.load(BEST).progress.epoch > 2
     assert weights(run, BEST)[MAPS[0]].any()
 
 
@@ -125,7 +126,7 @@ def test_resuming_without_these_epochs_starts_z(new_run: NewRun) -> None:
     run.train(max_steps=STEPS + 2)
     assert weights(run)[MAPS[0]].all()
     run.train()
-    assert run.load(BEST).progress["before_z"] == 1
+    assert run.load(BEST).progress.before_z == 1
 
 
 def test_warm_start_redraws_untrained_latent_maps(new_run: NewRun) -> None:
@@ -162,7 +163,7 @@ def test_cost_estimate_covers_both_stages(corpus: Any, settings: Any) -> None:
     assert (whole.epochs, whole.early) == (5, 2)
     assert whole.seconds_early > 0
     assert whole.seconds == pytest.approx(whole.steps * (3 * whole.seconds_a_step + 2 * whole.seconds_early))
-    done = cost_of(config, corpus, torch.device("cpu"), progress={"epoch": 3, "pretraining": False})
+    done = cost_of(config, corpus, torch.device("cpu"), progress=TrainingProgress(3, 30, 1.0))
     assert (done.epochs, done.early, done.seconds_early) == (2, 0, 0.0)
 
 

@@ -150,14 +150,14 @@ def test_training_learns(new_run: NewRun) -> None:
     nll = [record["nll"] for record in run.load().metrics]
     assert nll[0] > 7
     assert min(nll) < math.log(27) + 2.5
-    assert run.load(BEST).progress["epoch"] == 1 + int(np.argmin(nll))
+    assert run.load(BEST).progress.epoch == 1 + int(np.argmin(nll))
 
 
 def test_best_is_the_epoch_with_the_lowest_nll(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
     fake_nll([9.0, 5.0, 7.0, 5.0])
     run = new_run("lm", training={"epochs": 4})
     assert run.train().reason == "done"
-    assert run.load(BEST).progress["epoch"] == 2
+    assert run.load(BEST).progress.epoch == 2
     assert [epoch.best for epoch in run.told(events.Epoch)] == [True, True, False, False]
 
 
@@ -223,7 +223,7 @@ def test_early_stopping_waits_for_patience_and_schedules(
     outcome = run.train()
     assert outcome.reason == ("done" if stops_after is None else "early stop")
     assert len(run.told(events.Epoch)) == (stops_after or 8)
-    assert run.load(BEST).progress["epoch"] == 2
+    assert run.load(BEST).progress.epoch == 2
     assert run.train().reason == outcome.reason, "a resumed run must not continue past its end"
     assert len(run.told(events.Epoch)) == (stops_after or 8)
 
@@ -264,7 +264,7 @@ def test_last_halving_ends_the_run(new_run: NewRun, fake_nll: Callable[..., None
     fake_nll([5.0, 6.0, 6.0, 6.0, 6.0])
     run = new_run("lm", training={"epochs": 5}, optimizer={"halve_after": 1, "halvings": 2})
     assert run.train().reason == "halvings"
-    assert run.load().progress["epoch"] == 3
+    assert run.load().progress.epoch == 3
     assert run.train().reason == "halvings", "a resumed run must not continue past its end"
 
 
@@ -276,7 +276,7 @@ def test_halving_can_return_to_the_best_model(
     run = new_run("lm", training={"epochs": 2}, optimizer={"halve_after": 1, "return_to_best": back})
     run.train()
     assert equal_weights(run.load(BEST), run.load()) == back
-    assert run.load(BEST).progress["epoch"] == 1
+    assert run.load(BEST).progress.epoch == 1
 
 
 def test_run_that_returned_to_best_resumes_bitwise(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
@@ -299,7 +299,7 @@ def test_last_model_can_be_selected(new_run: NewRun, fake_nll: Callable[..., Non
     assert [epoch.best for epoch in run.told(events.Epoch)] == [True, True, False], (
         "`best` must still follow the validation figures"
     )
-    assert run.load(BEST).progress["epoch"] == 3
+    assert run.load(BEST).progress.epoch == 3
     assert dict(describe_checkpoint(run.folder / BEST))["best validation epoch"] == 3
 
 
@@ -316,7 +316,7 @@ def test_best_model_can_be_selected_by_elbo(new_run: NewRun, monkeypatch: pytest
     monkeypatch.setattr(validation, "measure", measured)
     run = new_run("vae-anneal", training={"epochs": 3, "select": "elbo"})
     run.train()
-    assert run.load(BEST).progress["epoch"] == 2
+    assert run.load(BEST).progress.epoch == 2
     assert dict(describe_checkpoint(run.folder / BEST))["best validation elbo"] == -5.0
 
 

@@ -6,6 +6,7 @@ from sritool.config.settings import RunConfig
 from sritool.config.values import build, merge, plain
 from sritool.data.tokenizer import SPECIALS, WordTokenizer
 from sritool.runs.checkpoint import Checkpoint
+from sritool.runs.checkpoint_checks import TrainedOn, TrainingProgress
 from sritool.training.plan import Plan, Start
 
 
@@ -16,7 +17,8 @@ def test_changed_settings_are_listed_with_both_values() -> None:
         "optimizer": {"learning_rate": 0.001, "decay": 0.5},
     }
     after = build(RunConfig, merge(plain(before), given))
-    saved = Checkpoint(before, WordTokenizer(SPECIALS), {}, {}, {})
+    corpus, progress = TrainedOn("mine", "data/mine", "ab12", 9, True, False), TrainingProgress(0, 0, 0.0)
+    saved = Checkpoint(before, WordTokenizer(SPECIALS), {}, corpus, progress)
     assert Plan(Start("mine"), before, None, saved).changes() == []
     assert Plan(Start("mine"), after, None, saved).changes() == [
         "sampler.temperature.start 1.0 → 0.25",

@@ -34,7 +34,7 @@ def test_given_encoder_replaces_the_pretraining_stage(new_run: NewRun, method: s
     changes = {"optimizer": UNSTEADY, "autoencoder": {"noise": noise}}
     autoencoder = new_run("ae", "ae", training={"epochs": 3}, **changes)
     autoencoder.train()
-    assert autoencoder.load(BEST).progress["epoch"] == 2
+    assert autoencoder.load(BEST).progress.epoch == 2
     encoders = []
     for keep, file in (("best", BEST), ("last", LAST)):
         whole = new_run(method, f"whole {keep}", pretraining={"epochs": 3, "keep": keep}, **changes)
@@ -92,7 +92,7 @@ def test_missing_best_autoencoder_is_an_error(new_run: NewRun) -> None:
     run.train(max_steps=7)  # in the third epoch, which is not better
     (run.folder / AUTOENCODER).unlink()
     assert "autoencoder.pt" in str(run.stopped(CheckpointError))
-    assert run.load().progress["pretraining"], "it cannot resume once the file is back"
+    assert run.load().progress.pretraining, "it cannot resume once the file is back"
 
 
 def test_stages_are_reported_and_logged(new_run: NewRun) -> None:
@@ -109,7 +109,7 @@ def test_stages_are_reported_and_logged(new_run: NewRun) -> None:
     ]
     assert ["nll" in record for record in records] == [False, False, True]
     assert [record["stage"] for record in records_of(run, "step")] == ["autoencoder"]
-    assert run.load(BEST).progress["epoch"] == 1
+    assert run.load(BEST).progress.epoch == 1
 
 
 def test_pretraining_is_a_third_of_the_plan_by_default(new_run: NewRun) -> None:

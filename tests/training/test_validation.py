@@ -161,7 +161,7 @@ def test_validation_after_every_second_epoch(method: str, every_second: None, ne
     assert [record["epoch"] for record in records] == [3, 5] == [e.epoch for e in run.told(events.Epoch)]
     draws = 0 if method == "lm" else 4
     assert {(record["sentences"], record["draws"]) for record in records} == {(5, draws)}
-    assert run.load(BEST).progress["epoch"] in (3, 5)
+    assert run.load(BEST).progress.epoch in (3, 5)
     to_come = [step.validations for step in run.told(events.Step)]
     assert (to_come[0], to_come[-1]) == (2, 1)
     assert to_come == sorted(to_come, reverse=True)
@@ -191,5 +191,5 @@ def test_patience_counts_epochs(
     monkeypatch.setattr(validation, "measure", lambda *_: Measured([estimate(next(figures))], {}, []))
     run = new_run("lm", training={"epochs": 12, "patience": patience}, optimizer={"decay": 1.0})
     assert run.train().reason == "early stop"
-    assert run.load().progress["epoch"] == ends
-    assert run.load(BEST).progress["epoch"] == 2
+    assert run.load().progress.epoch == ends
+    assert run.load(BEST).progress.epoch == 2

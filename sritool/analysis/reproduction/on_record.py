@@ -50,7 +50,7 @@ def measured(plan: Plan, run: PlannedRun, state: State) -> tuple[Document, Row |
             figures += [_figure(estimate, found.total, own) for estimate in found.estimates]
             values["notes"] += found.notes
             if not own:
-                row = Row(found.run, known.corpus["name"], known.corpus["content_hash"], found, training)
+                row = Row(found.run, known.corpus.name, known.corpus.content_hash, found, training)
                 values["notes"] += _lacking(plan, row)
         else:
             if known.ignores_z:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from sritool.evaluation.sentences import choose_sentences
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.locks import Lock
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
+from sritool.runs.checkpoint_checks import TrainedOn
 from sritool.runs.folder import BEST, LAST, LOCK
 
 
@@ -31,7 +32,7 @@ class Known(NamedTuple):
     config: RunConfig
     training: Training
     best_after: float  # seconds of training up to the best epoch
-    corpus: Mapping[str, Any]  # training corpus
+    corpus: TrainedOn
     ignores_z: bool  # at its last validation
     # Words of a measure -> (metrics on record, their evaluation), or the rows that its command printed.
     done: dict[tuple[str, ...], Any]
@@ -95,9 +96,9 @@ def state_of(plan: Plan, run: PlannedRun, device: str = "cpu") -> State:
         _check(plan, run, folder, last)
     known = _known(plan, run, folder, device)
     progress = last.progress
-    epochs = 0 if progress.get("pretraining") else int(progress["epoch"])
+    epochs = 0 if progress.pretraining else progress.epoch
     apart = tuple(differing(last.config, run.config))
-    steps, seconds = int(progress["step"]), float(progress["seconds"])
+    steps, seconds = progress.step, progress.seconds
     return State(folder, known, epochs, steps, seconds, _in_use(folder), apart)
 
 
@@ -131,8 +132,8 @@ def _check(plan: Plan, run: PlannedRun, folder: Path, found: Checkpoint) -> None
     what = ""
     if found.config.method != run.method:
         what = f"of method {found.config.method}"
-    elif found.corpus["name"] != Path(plan.request.corpus).name:
-        what = f"on corpus {found.corpus['name']}"
+    elif found.corpus.name != Path(plan.request.corpus).name:
+        what = f"on corpus {found.corpus.name}"
     if what:
         raise UsageError(f"--use {run.short}={folder}: the run is {what}; give one as {run.name} is planned")
 
@@ -156,13 +157,13 @@ def _known(plan: Plan, run: PlannedRun, folder: Path, device: str) -> Known | No
     try:
         model = load_hashed(folder / BEST, device)
     except CheckpointError:
-        if load_checkpoint(folder / BEST).progress.get("pretraining"):
+        if load_checkpoint(folder / BEST).progress.pretraining:
             return None
         raise
     training = training_of(model, plan.request.data_dir)
     done = dict(_on_record(plan, run, model))
     found = model.checkpoint
-    best_after = float(found.progress["seconds"])
+    best_after = found.progress.seconds
     collapsed = has_collapsed(found)
     return Known(model.path, model.content, found.config, training, best_after, found.corpus, collapsed, done)
 

@@ -63,7 +63,7 @@ def fit_prior(
         if new.write is not None and fitted.is_better:
             fitted_prior.write_fitted(opened, fitted, new.write)
     title = (
-        f"{run_name(path)} on {opened.checkpoint.corpus['name']}, fitted to {fitted.trained} training sentences, "
+        f"{run_name(path)} on {opened.checkpoint.corpus.name}, fitted to {fitted.trained} training sentences, "
         f"judged by {fitted.before.sentences} validation sentences"
     )
     emit_panels([prior_table(fitted, title, form)], form)

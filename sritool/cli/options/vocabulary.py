@@ -75,7 +75,7 @@ def _like(name: str, data_dir: Path, runs_dir: Path) -> tuple[Tokenizer, dict[st
             checkpoint = load_checkpoint(find_named(Path(name), runs_dir))
         except CheckpointError as error:
             raise CheckpointError(f"--like {name} is not a prepared corpus, and {error}") from error
-        tokenizer, made = checkpoint.tokenizer, dict(checkpoint.corpus)
+        tokenizer, made = checkpoint.tokenizer, vars(checkpoint.corpus)
     return tokenizer, {
         "tokenizer": tokenizer.kind,
         **{option: made[option] for option in kept if option in made},

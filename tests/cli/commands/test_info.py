@@ -24,7 +24,7 @@ def test_fields_of_a_checkpoint(run: Run) -> None:
     assert (shown["method"], shown["corpus"], shown["tokenizer"]) == ("sri", "mine", "word")
     assert shown["parameters"] == sum(weights.numel() for weights in stored.weights.values())
     assert shown["vocabulary"] == len(stored.tokenizer)
-    assert shown["steps done"] == stored.progress["step"] > 0
+    assert shown["steps done"] == stored.progress.step > 0
     assert shown["best validation nll"] == min(record["nll"] for record in stored.metrics)
     assert shown["generator.latent"] == 4
     assert shown["sampler.name"] == "custom (tempered)"

@@ -146,7 +146,7 @@ def test_plan_is_finished_in_slices(run: Run, commands: Commands) -> None:
     assert commands.names()[4:] == ["train", "evaluate"]
     assert {row["status"] for row in found} == {"done"}
     trained = load_checkpoint(Path("runs", document()["rows"][1]["run"], "last.pt"))
-    assert trained.progress["step"] == 6  # 90 sentences in batches of 16
+    assert trained.progress.step == 6  # 90 sentences in batches of 16
 
 
 def test_failed_command_does_not_end_the_plan(run: Run, commands: Commands) -> None:
@@ -317,7 +317,7 @@ def test_signal_saves_and_the_same_command_resumes(run: Run, start_program: Any)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 143, stderr
     (folder,) = (path for path in Path("runs").iterdir() if RECIPE.partition(".")[0] in path.name)
-    done = load_checkpoint(folder / "last.pt").progress["epoch"]
+    done = load_checkpoint(folder / "last.pt").progress.epoch
     assert 0 < done < 200
     state = json_rows(run(*words, "--dry-run", "-f", "json"))[0]["state"]
     assert state == f"{done} of 200 epochs"

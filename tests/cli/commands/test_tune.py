@@ -48,7 +48,7 @@ def test_trials_are_ranked_by_validation_nll(run: Run, commands: Commands) -> No
         collapsed = has_collapsed(load_checkpoint(Path("runs", row["run"], "best.pt")))
         assert row["state"] == ("done, ignores z" if collapsed else "done")
         stored = load_checkpoint(Path("runs", row["run"], "last.pt"))
-        assert row["steps"] == stored.progress["step"]
+        assert row["steps"] == stored.progress.step
         assert row["sampler.steps"] == stored.config.sampler.steps
         assert row["optimizer.learning_rate"] == stored.config.optimizer.learning_rate
     (reference,) = (row for row in found if row["trial"] == 0)
@@ -188,7 +188,7 @@ def test_signal_saves_and_the_same_command_resumes(
             break
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 128 + number, stderr
-    done = load_checkpoint(Path("runs/own-000/last.pt")).progress["epoch"]
+    done = load_checkpoint(Path("runs/own-000/last.pt")).progress.epoch
     assert 0 < done < 200
     shown = json_rows(run(*words, "--dry-run", "-f", "json"))
     trained = [row["state"] for row in shown if row["step"] == "train"]
