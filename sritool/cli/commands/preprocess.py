@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sritool.cli.formats import Table
-from sritool.cli.options.files import DataDirOpt, FormatOpt, RunsDirOpt, column_option, file_option
+from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt, column_option, file_option
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.vocabulary import given_vocabulary
 from sritool.cli.render import emit
@@ -59,7 +60,8 @@ def preprocess(
     force: Annotated[bool, file_option("--force")] = False,
     data_dir: DataDirOpt = Path("data"),
     runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
+    *,
+    output: OutputOptions,
 ) -> None:
     """Prepare a corpus for training: a built-in one, your own files, or text from stdin.
 
@@ -113,7 +115,8 @@ def preprocess(
         force: Replace another corpus of this name.
     """
     from sritool.data.choose_source import Inputs, choose_source
-    from sritool.data.corpora.hub import HUB_SETS
+    from sritool.data.corpora.hub import HUB_SETS, quietly
+    from sritool.data.corpora.hub_text import SCHEME
     from sritool.data.fields import FieldNames
     from sritool.data.options import with_overrides
     from sritool.data.preprocess import preprocess_corpus
@@ -146,9 +149,13 @@ def preprocess(
     typed = {key: value for key, value in asked.items() if value is not None}
     overrides = fixed | typed | {key: fixed[key] for key in ("tokenizer",) if key in fixed}
     options = with_overrides(source.options, overrides)
-    if folder is None and inputs and inputs[0] in HUB_SETS and sys.stderr.isatty():
-        say(f"fetching {inputs[0]} from the Hugging Face hub; if you have its files, give --from DIR")
-    emit(corpus_table(preprocess_corpus(chosen, source, options, data_dir, force, vocabulary, workers)), fmt)
+    first = inputs[0] if inputs and folder is None else ""
+    if first in HUB_SETS and not output.quiet and sys.stderr.isatty():
+        say(f"fetching {first} from the Hugging Face hub; if you have its files, give --from DIR")
+    fetches = first in HUB_SETS or first.startswith(SCHEME)
+    with quietly(bars=False) if fetches and output.quiet else contextlib.nullcontext():
+        prepared = preprocess_corpus(chosen, source, options, data_dir, force, vocabulary, workers)
+    emit(corpus_table(prepared), output.fmt)
 
 
 def corpus_table(prepared: PreparedCorpus) -> Table:

@@ -67,7 +67,6 @@ def report(
         write_bytes(content)
     else:
         write_output(Path(output), [content])
-    if not quiet:
-        say(f"wrote {'the page' if output == '-' else output}, {len(content) / 1e6:.1f} MB")
+    say(f"wrote {'the page' if output == '-' else output}, {len(content) / 1e6:.1f} MB")
     if found.map and found.map.sentences:
         say("the page contains sentences of the corpus; --no-sentences leaves them out")

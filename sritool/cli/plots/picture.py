@@ -46,6 +46,7 @@ class PictureOptions:
     output: Annotated[Path | None, file_option("--output", "-o", metavar="FILE")] = None
     show_data: Annotated[bool, file_option("--show-data")] = False
     fmt: FormatOpt = "auto"
+    quiet: QuietOpt = False
 
     def open(self, kind: str) -> PictureFile:
         """Check, before the work, that the picture can be written; without -o it is named after its kind.
@@ -91,8 +92,6 @@ class ReadablePictureOptions(PictureOptions):
 @dataclass(frozen=True)
 class MeasuredPictureOptions(ReadablePictureOptions):
     """Options of a picture whose numbers take a while to measure."""
-
-    quiet: QuietOpt = False
 
     def draw_points(
         self,

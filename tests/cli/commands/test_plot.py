@@ -80,6 +80,9 @@ def test_default_file_and_newest_run(run: Run) -> None:
     first, second = result.stderr.splitlines()[:2]
     assert (first[:18], second) == ("drawing runs/mine-", "drew curves.png")
     assert Path("curves.png").read_bytes().startswith(MAGIC["png"])
+    assert (
+        run("plot", "curves", "--metrics", "nll", "--quiet").stderr == result.stderr
+    )  # it has no progress to hide
 
 
 def test_show_data_alone_draws_nothing(run: Run) -> None:

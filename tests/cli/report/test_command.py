@@ -119,8 +119,9 @@ def test_same_command_gives_the_same_page(make_page: Page) -> None:
 
 
 def test_no_sentences_leaves_sentences_out(make_page: Page) -> None:
-    result, parsed = make_page("mine-sri", "--no-sentences")
+    result, parsed = make_page("mine-sri", "--no-sentences", "--quiet")
     assert "contains sentences" not in result.stderr
+    assert "wrote page.html" in result.stderr
     page = Path("page.html").read_text(encoding="utf-8")
     made_up = set(parsed.texts["bdi"])  # sentences that the model generated
     own = set(Path("mine.txt").read_text(encoding="utf-8").splitlines()) - made_up

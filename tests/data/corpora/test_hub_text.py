@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,21 @@ def test_preprocess_command(hub: list[dict[str, Any]], invoke: Callable[..., Any
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row["split"] for row in rows] == ["train", "valid", "test"]
     assert (data / "mine" / "corpus.json").is_file()
+
+
+def test_quiet_hides_progress_bars(
+    hub: list[dict[str, Any]], invoke: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    load, shown = datasets.load_dataset, []
+
+    def watched(*args: Any, **settings: Any) -> Any:
+        shown.append(not datasets.utils.are_progress_bars_disabled())
+        return load(*args, **settings)
+
+    monkeypatch.setattr(datasets, "load_dataset", watched)
+    monkeypatch.setattr(os, "isatty", lambda descriptor: descriptor == 2)
+    for quiet in ("--no-quiet", "--quiet"):
+        assert invoke("preprocess", "hf://me/mine", "--data-dir", tmp_path / "data", quiet).exit_code == 0
+    assert shown == [True, False]
