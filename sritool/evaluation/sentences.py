@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sritool.data.blocks import name_of
+from sritool.data.fields import some_of
 from sritool.data.preprocess import DEFAULT_DATA_DIR, tiny_in_memory
 from sritool.data.readers import read_sentences
 from sritool.data.sampling import Indices, seeded_choice
@@ -58,7 +59,7 @@ def unknown_words(model: TrainedModel, lines: Sequence[str]) -> str:
         return ""
     among = set(lacking)
     count = sum(word in among for word in words)
-    shown = ", ".join(lacking[:SHOWN]) + (", …" if len(lacking) > SHOWN else "")
+    shown = some_of(lacking, SHOWN)
     return f"{count:,} of {len(words):,} words are unknown to the model and read as {marked}: {shown}"
 
 
