@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 _LARGEST_RATE = 709.0  # nats: exp of more overflows a double
 EVEN = 0.1  # share of M; with a smaller effective sample size, few draws decide
-HEAVY_TAIL = 0.7  # k̂ above which no number of draws is enough
+HEAVY_TAIL = 0.7  # k̂ above which no practical number of draws is enough
 
 
 class Reliability(NamedTuple):

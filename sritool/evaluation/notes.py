@@ -40,6 +40,7 @@ def notes_on(
     notes += _of_kl(figures, metrics, method)
     notes += _broken_bound(figures)
     notes += _of_correction(figures, metrics)
+    notes += _of_chains_rate(figures, metrics, origin)
     notes += [Note(text, ON_WEIGHTS) for text in _of_weights(figures, origin)]
     return notes
 
@@ -119,20 +120,45 @@ def _broken_bound(figures: SentenceFigures) -> Iterator[Note]:
         yield Note(broken, ("nll", "kl", "elbo"))
 
 
+def _of_chains_rate(figures: SentenceFigures, metrics: set[str], origin: Origin) -> Iterator[Note]:
+    concerned = ("posterior-kl", "mi-upper")
+    if metrics.isdisjoint(concerned) or not is_measured(figures.folded_share):
+        return
+    if _are_uneven(figures, origin) or figures.folded_share.any():
+        yield Note(
+            "posterior-kl subtracts log p̂(x), so whatever makes the nll too high or too low does the same to it: "
+            "take it from --estimator adaptive",
+            concerned,
+        )
+
+
+def _nll_of_half_and_all(figures: SentenceFigures) -> tuple[float, float]:
+    half, whole = -figures.log_likelihood_curve[:, -2:].mean(0)
+    return float(half), float(whole)
+
+
+def _are_uneven(figures: SentenceFigures, origin: Origin) -> bool:
+    """Whether few draws carry the weight, or the nll still moves; stricter for chains."""
+    half, whole = _nll_of_half_and_all(figures)
+    chains = is_measured(figures.folded_share)
+    even, moving = (_EVEN_CHAINS, _AT_REST) if chains else (EVEN, _STILL_MOVING)
+    size, tail = figures.effective_sample_size.mean(), figures.pareto_k.mean()
+    return bool(size < even * origin.samples or tail > HEAVY_TAIL or half - whole > moving)
+
+
 def _of_weights(figures: SentenceFigures, origin: Origin) -> Iterator[str]:
     sizes = figures.effective_sample_size
     if not is_measured(sizes):
         return
-    half, whole = -figures.log_likelihood_curve[:, -2:].mean(0)
+    half, whole = _nll_of_half_and_all(figures)
     tail = float(figures.pareto_k.mean())
     yield (
         f"{origin.estimator}: effective sample size {_count(sizes.mean())} of {origin.samples}, worst decile "
         f"{_count(np.quantile(sizes, 0.1))}{'' if math.isnan(tail) else f', k̂ {tail:.2f}'}; "
         f"nll from half the draws {half:.3f} against {whole:.3f}"
     )
-    uneven = sizes.mean() < EVEN * origin.samples or tail > HEAVY_TAIL or half - whole > _STILL_MOVING
+    uneven = _are_uneven(figures, origin)
     if is_measured(figures.folded_share):
-        uneven = uneven or sizes.mean() < _EVEN_CHAINS * origin.samples or half - whole > _AT_REST
         yield _of_chains(figures, uneven)
         lost = int(np.isinf(figures.log_likelihood_signed).sum())
         if lost:
@@ -150,8 +176,8 @@ def _of_chains(figures: SentenceFigures, uneven: bool) -> str:
     if folded == 0:
         return shown + "few chains carry the weight, so the ppl is too high by an unknown amount"
     if not uneven:
-        return shown + "the ppl is too low, as |det| of one branch is not the density; ppl-signed is unbiased"
-    both = "few chains carry the weight, which makes the ppl too high, and folds make it too low"
+        return shown + "the ppl may be too low, as |det| of one branch is not the density; compare ppl-signed"
+    both = "few chains carry the weight, which makes the ppl too high, and folds may make it too low"
     return f"{shown}{both}: it bounds nothing"
 
 

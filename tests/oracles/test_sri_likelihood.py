@@ -67,3 +67,16 @@ def test_only_signed_weights_are_right_with_folds(ripple: Any) -> None:
     assert 0.05 < float(found.folded_share.mean()) < 0.95
     ratio = (found.log_likelihood_signed - found.log_likelihood).exp()
     torch.testing.assert_close(found.sign_ratio, ratio)
+
+
+def test_absolute_weights_are_right_where_the_map_turns_space_around(
+    linear_gaussian: Callable[..., Any],
+) -> None:
+    """A step of 0.03 multiplies z by 1 − 0.03 · 50 = −0.5: it counts as folded, but it is one-to-one."""
+    target, batch = linear_gaussian((49.0,), batch=16), 16
+    found = figures(target, batch, 1, Dynamics((0.03,), 1.0), 4000)
+    error = ((4000 / found.effective_sample_size - 1) / 4000).sqrt()
+    assert float(((found.log_likelihood - target.evidence) / error).abs().max()) < 5
+    assert float(error.max()) < 0.2
+    assert float(found.folded_share.min()) == 1
+    assert bool(found.log_likelihood_signed.isneginf().all())
