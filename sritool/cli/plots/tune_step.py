@@ -14,7 +14,18 @@ from sritool.cli.options.files import DataDirOpt
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.plots.picture import MeasuredPictureOptions
-from sritool.cli.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, look, new_canvas, plain, series
+from sritool.cli.plots.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    legend_below,
+    look,
+    new_canvas,
+    plain,
+    series,
+)
 from sritool.cli.tables.tune_step import exact_table, tuned_from_table
 
 if TYPE_CHECKING:
@@ -96,6 +107,11 @@ def draw(tuned: Tuned, title: str) -> Canvas:
             rows.sort(key=first_step)
             draw_sides(above, rows, tuned)
             draw_shares(below, rows)
+            both = [axes.get_legend_handles_labels() for axes in (above, below)]
+            handles, names = ([one for of in each for one in of] for each in zip(*both, strict=True))
+            legend_below(
+                canvas, handles, names, 2, "bands: ± 1 standard error of the difference to the choice"
+            )
         else:
             canvas, above = new_canvas((10.0, 5.5))
             below = above
@@ -145,15 +161,13 @@ def draw_sides(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
     shade_folds(axes, rows)
     if chosen.values is not None:
         axes.axvline(chosen.values[0], color=BLACK, linestyle=":", label=f"chosen: {chosen.label}")
-    axes.legend(title="shaded: ± 1 standard error of\nthe difference to the choice")
 
 
-def shade_folds(axes: Any, rows: Sequence[Row]) -> None:
-    """Shade the step sizes that fold, each up to halfway to its neighbours."""
+def shade_folds(axes: Any, rows: Sequence[Row], label: str = "some steps fold") -> None:
+    """Shade the step sizes that fold, each up to halfway to its neighbours; `_` is no label."""
     logs = [math.log(first_step(row)) for row in rows]
     middles = [(a + b) / 2 for a, b in itertools.pairwise(logs)]
     edges = [logs[0] - 0.2, *middles, logs[-1] + 0.2]
-    label = "some steps fold"
     for k, row in enumerate(rows):
         if row.folded > 0:
             left, right = math.exp(edges[k]), math.exp(edges[k + 1])
@@ -170,8 +184,7 @@ def draw_shares(axes: Any, rows: Sequence[Row]) -> None:
     axes.plot(steps, [row.unstable for row in rows], ":^", color=ORANGE, label="unstable")
     axes.set_ylim(-0.05, 1.05)
     axes.set_ylabel("share of steps")
-    axes.legend(loc="center left")
-    shade_folds(axes, rows)
+    shade_folds(axes, rows, "_")
 
 
 def draw_pairs(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:

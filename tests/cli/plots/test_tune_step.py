@@ -32,6 +32,19 @@ def test_picture_shows_folds_and_the_chosen_step() -> None:
     assert axes.get_ylim()[0] > -200  # the diverging lower bound does not set the axis
 
 
+def test_legend_covers_no_line() -> None:
+    from sritool.cli.plots.style import renderer_of
+    from sritool.cli.plots.tune_step import draw
+
+    canvas: Any = draw(tuning_result(), "title")
+    (legend,) = canvas.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len(names) == len({*names}) == 7
+    canvas.draw(renderer_of(canvas))
+    place = legend.get_window_extent()
+    assert all(axes.get_legend() is None and not axes.bbox.overlaps(place) for axes in canvas.axes)
+
+
 def tuning_result() -> Tuned:
     """Three step sizes, the last of which folds, and a reference schedule whose chains diverged."""
     nan = float("nan")
