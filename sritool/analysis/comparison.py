@@ -203,9 +203,8 @@ def _request(method: Method, request: EvaluationSettings, samples: int | None) -
 
 def _notes_on(row: Row, columns: Sequence[str]) -> Iterator[str]:
     yield from row.evaluation.notes
-    measured = max((e.sentences for e in row.evaluation.estimates), default=0)
     for estimate in row.evaluation.estimates:
-        if estimate.sentences < measured:
+        if estimate.sentences < row.evaluation.measured:
             yield f"{estimate.metric} on {estimate.sentences} of the sentences"
     if row.training.sentences < row.training.of:
         yield f"trained on {row.training.sentences} of {row.training.of} sentences"

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from sritool.data.store import Corpus
 from sritool.evaluation.evaluate import evaluate_model, record_of
 from sritool.evaluation.evaluations_on_record import NAME, Evaluations, HashedModel
 from sritool.evaluation.metric_table import METRICS, ON_WEIGHTS, metric_name
-from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.metrics import Estimate, most_sentences
 from sritool.evaluation.record import Record
-from sritool.evaluation.sentences import choose_sentences
+from sritool.evaluation.sentences import choose_from
 from sritool.evaluation.settings import DEFAULT_METRICS, EvaluationSettings
 from sritool.runs.bundled import records_folder
 from sritool.runs.model import Report
@@ -28,7 +29,9 @@ class Figures(NamedTuple):
     notes: list[str]
 
 
-def figures_of(model: HashedModel, request: EvaluationSettings, report: Report) -> list[Figures]:
+def figures_of(
+    model: HashedModel, corpus: Corpus, request: EvaluationSettings, report: Report
+) -> list[Figures]:
     """Look up figures on record, each on the most sentences recorded, and measure the usual ones that are missing.
 
     Records on fewer sentences than the request's limit are ignored; new figures are measured on that many.
@@ -38,7 +41,7 @@ def figures_of(model: HashedModel, request: EvaluationSettings, report: Report) 
         and nll on a page agree.
     """
     usual = DEFAULT_METRICS if model.latent else WITHOUT_Z
-    sets = list(figures_on_record(model, request, usual))
+    sets = list(figures_on_record(model, corpus, request, usual))
     known = {metric_name(estimate.metric) for figures in sets for estimate in figures.estimates}
     rest = tuple(name for name in usual if name not in known)
     if rest:
@@ -57,24 +60,24 @@ def notes_on(sets: Sequence[Figures]) -> list[str]:
     """Return all notes, each once; with several sets, each note gives its number of sentences."""
     notes = []
     for figures in sets:
-        count = max((estimate.sentences for estimate in figures.estimates), default=0)
+        count = most_sentences(figures.estimates)
         notes += [f"on {count} sentences, {note}" if len(sets) > 1 else note for note in figures.notes]
     return list(dict.fromkeys(notes))
 
 
 def figures_on_record(
-    model: HashedModel, request: EvaluationSettings, usual: Sequence[str]
+    model: HashedModel, corpus: Corpus, request: EvaluationSettings, usual: Sequence[str]
 ) -> Iterator[Figures]:
     """Yield the figures on record of this checkpoint and split, the whole split first; no metric twice.
 
-    Those metrics of `usual` that use importance weights are taken from the same sentences.
-    Raises: DataError if the corpus is missing.
+    Those metrics of `usual` that use importance weights are taken from the same sentences. `corpus` is the one that
+    the model was trained on.
     """
     of_interest = set(METRICS) if model.latent else set(WITHOUT_Z)
-    _, enough, _ = choose_sentences(model, request.split, None, request.limit, request.data_dir)
+    _, enough, _ = choose_from(model, corpus, request.split, request.limit)
     found: list[tuple[int | None, int, Evaluations]] = []
     for limit in (None, *_counts_on_record(model.path)):
-        chosen = choose_sentences(model, request.split, None, limit, request.data_dir)
+        chosen = choose_from(model, corpus, request.split, limit)
         count = len(chosen.examples)
         if count >= len(enough):
             found.append((limit, count, record_of(model, chosen, replace(request, limit=limit))))

@@ -48,12 +48,13 @@ def gather_facts(path: Path, data_dir: Path) -> CardFacts:
     model = load_hashed(path)
     checkpoint = model.checkpoint
     try:
-        info = prepared_corpus(model, data_dir).info
+        corpus = prepared_corpus(model, data_dir)
+        info = corpus.info
         split = info.held_out
         request = EvaluationSettings(split=split, limit=1, data_dir=data_dir)
         sets: list[Figures] = []
         for usual in (DEFAULT_METRICS, ("ppl", "nll"), ("nll",), ("ppl",)):
-            sets = list(figures_on_record(model, request, usual))
+            sets = list(figures_on_record(model, corpus, request, usual))
             if any(estimate.metric in ("ppl", "nll") for estimate in in_order(sets)):
                 break
         sentences = {name: part.sentences for name, part in info.splits.items()}

@@ -116,7 +116,7 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
         batch_size=request.batch_size,
         data_dir=request.data_dir,
     )
-    figures = figures_of(model, measurement, report)
+    figures = figures_of(model, corpus, measurement, report)
     left_out: dict[str, str] = {}
     codes = model.prior(request.samples, request.seed)
     drawn = model.decode(codes, model.default_decoding(), request.seed, report=report)

@@ -18,7 +18,7 @@ from sritool.evaluation.estimates import likelihood_curve, sentence_columns
 from sritool.evaluation.evaluations_on_record import Evaluations, HashedModel, decisive, key_of, load_hashed
 from sritool.evaluation.measure import measure
 from sritool.evaluation.metric_table import METRICS, WEIGHTED, check_metrics
-from sritool.evaluation.metrics import Array, Estimate
+from sritool.evaluation.metrics import Array, Estimate, most_sentences
 from sritool.evaluation.sentence_figures import is_measured
 from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text, reading_notes
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
@@ -42,6 +42,11 @@ class Evaluation(NamedTuple):
     # ppl and nll from M/8, M/4, M/2 and M draws; empty if not measured now
     curve: list[tuple[Estimate, Estimate]]
     terms: dict[str, Array]  # of each sentence, by the estimate's name
+
+    @property
+    def measured(self) -> int:
+        """The number of sentences that were measured."""
+        return most_sentences(self.estimates)
 
     @property
     def likelihood(self) -> Estimate | None:

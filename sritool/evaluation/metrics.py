@@ -6,6 +6,7 @@ Sums run over the whole split and are divided once. Errors are over sentences.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -64,6 +65,11 @@ class Estimate(NamedTuple):
         enough = max(EVEN * self.draws, 2.0)  # below 2, a single draw decides
         uneven = weights.effective_decile < enough or weights.pareto_k_decile > HEAVY_TAIL
         return weights.half - self.value if uneven else None
+
+
+def most_sentences(estimates: Iterable[Estimate]) -> int:
+    """Return the largest number of sentences behind any of these figures; 0 without a figure."""
+    return max((estimate.sentences for estimate in estimates), default=0)
 
 
 def mean_and_error(values: Array) -> tuple[float, float]:

@@ -84,16 +84,22 @@ def choose_sentences(
 
     Raises: DataError if the corpus is missing or not the same, or if there is no sentence.
     """
-    if text is not None:
-        found, name = model.split(text.lines), text.name
-        chosen = np.arange(min(len(found), limit or len(found)))
-    else:
-        found = prepared_corpus(model, data_dir).split(split)
-        name = f"{model.checkpoint.corpus.name} {split}"
-        chosen = seeded_choice(len(found), limit)
-    if not len(chosen):
+    if text is None:
+        return choose_from(model, prepared_corpus(model, data_dir), split, limit)
+    found = model.split(text.lines)
+    return _chosen(found, np.arange(min(len(found), limit or len(found))), text.name)
+
+
+def choose_from(model: TrainedModel, corpus: Corpus, split: str, limit: int | None) -> Chosen:
+    """Choose sentences by seed from a split of the model's training corpus. Raises: DataError if there is none."""
+    found = corpus.split(split)
+    return _chosen(found, seeded_choice(len(found), limit), f"{model.checkpoint.corpus.name} {split}")
+
+
+def _chosen(split: Split, examples: Indices, name: str) -> Chosen:
+    if not len(examples):
         raise DataError(f"{name} has no sentence; give one that has some")
-    return Chosen(found, chosen, name)
+    return Chosen(split, examples, name)
 
 
 def prepared_corpus(model: TrainedModel, data_dir: Path) -> Corpus:

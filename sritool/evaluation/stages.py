@@ -67,9 +67,11 @@ class Stages:
         if "means" in needs and not self.method.has_exact_mean and len(every) > 1:
             self._half_means(every)
         if "information" in needs:
-            self._information("mi", "posterior")
+            drawn = self.figures.posterior_code, self.figures.posterior_conditional
+            self._information("mi", "every sentence under every code", *drawn)
         if "own codes" in needs:
-            self._information("kl_information", "own")
+            drawn = self.figures.own_code, self.figures.own_conditional
+            self._information("kl_information", "every sentence under every code of q", *drawn)
         if "aggregate" in needs and len(every) >= FEWEST:
             codes = self.figures.posterior_code
             self.figures.fill(every, {"kl_aggregate": aggregate_terms(codes, self.settings.seed)})
@@ -165,24 +167,23 @@ class Stages:
         kl = method.kl_to_prior(conditional, settings.seed).kl
         return {"encoder_recon": -conditional.log_likelihood(codes).mean(0), "encoder_kl": kl}
 
-    def _information(self, column: str, name: str) -> None:
+    def _information(self, column: str, label: str, every_code: Array, every_conditional: Array) -> None:
         """Mutual information: what one code of each of N sentences tells about which sentence it belongs to."""
         chosen = self._choice(self.settings.mi_sentences)
         if len(chosen) < 2:
             return
         figures = self.figures
-        codes = self._tensor(getattr(figures, f"{name}_code")[chosen])
+        codes = self._tensor(every_code[chosen])
         log_sum = np.full(len(chosen), -np.inf)
 
         def work(conditional: Conditional, part: Indices) -> dict[str, torch.Tensor]:
             own = self._tensor(figures.log_likelihood[part])
             return {"log_sum": log_sum_over_sentences(conditional, codes, own)}
 
-        label = f"every sentence under every {'code of q' if name == 'own' else 'code'}"
         for _, found in self._batches(label, chosen, work):
             log_sum = np.logaddexp(log_sum, found["log_sum"])
-        conditional = getattr(figures, f"{name}_conditional")[chosen]
-        figures.fill(chosen, {column: information(conditional, figures.log_likelihood[chosen], log_sum)})
+        found_in = every_conditional[chosen], figures.log_likelihood[chosen]
+        figures.fill(chosen, {column: information(*found_in, log_sum)})
 
     def _without_z(self) -> None:
         """Figures of a model without z, in which nothing is inferred or permuted."""

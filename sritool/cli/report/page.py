@@ -40,6 +40,8 @@ def render(found: RunReport, made: str) -> str:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
+    from sritool.evaluation.metrics import most_sentences
+
     def finalize(value: object) -> object:
         return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
@@ -61,7 +63,7 @@ def render(found: RunReport, made: str) -> str:
         made=made,
         policy=_policy(scripts),
         head=head_rows(found),
-        measured=max((estimate.sentences for estimate in found.estimates), default=0),
+        measured=most_sentences(found.estimates),
         mixed=len({estimate.sentences for estimate in found.estimates}) > 1,
         metrics=[_metric_row(estimate) for estimate in found.estimates],
         charts=[title for title, _ in curves],

@@ -17,7 +17,7 @@ from sritool.cli.tables.figures import (
     weights_of,
     with_error,
 )
-from sritool.cli.tables.metrics import measured, predicted, predictions_of
+from sritool.cli.tables.metrics import predicted, predictions_of
 from sritool.cli.units import format_duration
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def for_programs(found: Comparison, names: Sequence[str]) -> list[dict[str, obje
                 row[f"{name} diff se"] = paired and paired.standard_error
         row |= {"against": found.against} if found.against else {}
         row |= {"estimator": first and first.estimator, "draws": first and first.draws}
-        row |= {"data": own.data, "sentences": measured(own), "of": own.total}
+        row |= {"data": own.data, "sentences": own.measured, "of": own.total}
         row |= {"predictions": predictions_of(own.estimates), **reliability_of(own.likelihood)}
         row |= {"training sentences": run.training.sentences, "training split": run.training.of}
         for name in (name for name in names if name in TRAINING_COLUMNS):
@@ -213,4 +213,4 @@ def title_of(found: Comparison) -> str:
         return f"On {first.data.rpartition(' ')[2]} of each run's own corpus"
     if not first.estimates:
         return f"On {first.data}"
-    return f"On {first.data}, {measured(first)} of {first.total} sentences{predicted(first.estimates)}"
+    return f"On {first.data}, {first.measured} of {first.total} sentences{predicted(first.estimates)}"

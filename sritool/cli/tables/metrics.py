@@ -28,8 +28,10 @@ def metrics_table(
     run: str, data: str, total: int, estimates: Sequence[Estimate], notes: Sequence[str], fmt: str
 ) -> Table:
     """Return one row per metric, with unit, counts and estimator; without any figure, the columns alone."""
+    from sritool.evaluation.metrics import most_sentences
+
     people = fmt in FOR_PEOPLE
-    most = max((e.sentences for e in estimates), default=0)
+    most = most_sentences(estimates)
     # The title gives the counts; in the other formats, a table is copied without its title.
     counted = fmt != "table" or any(e.sentences < most for e in estimates)
     halves = people and any(e.unsettled is not None for e in estimates)
@@ -77,7 +79,7 @@ def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
         if people and any(halves.values()):
             row[HALF] = halves[run.run]
         if fmt != "table":  # a table on a terminal has the counts in its title
-            row |= {"sentences": measured(run), "of": run.total}
+            row |= {"sentences": run.measured, "of": run.total}
         row["estimator"] = estimator_of(run)
         if not people:
             row |= {"predictions": predictions_of(run.estimates), "data": run.data}
@@ -134,11 +136,6 @@ def metrics_of(found: Sequence[Evaluation]) -> list[str]:
     return list(dict.fromkeys(estimate.metric for run in found for estimate in run.estimates))
 
 
-def measured(run: Evaluation) -> int:
-    """Return the number of sentences that were measured."""
-    return max((estimate.sentences for estimate in run.estimates), default=0)
-
-
 def estimator_of(run: Evaluation) -> str | None:
     """Return the estimator of log p(x), or else of the first figure; None without any figure."""
     figure = run.likelihood or next(iter(run.estimates), None)
@@ -160,7 +157,7 @@ def shared_title(found: Sequence[Evaluation]) -> str:
     """Return the title of a table of runs: the data that all were measured on."""
     counts = {predicted(run.estimates) for run in found} - {""}
     shared = counts.pop() if len(counts) == 1 else ""  # else they are in the notes
-    return f"On {found[0].data}, {measured(found[0])} of {found[0].total} sentences{shared}"
+    return f"On {found[0].data}, {found[0].measured} of {found[0].total} sentences{shared}"
 
 
 def notes_of(found: Sequence[Evaluation]) -> list[str]:
@@ -171,6 +168,6 @@ def notes_of(found: Sequence[Evaluation]) -> list[str]:
     if len({*counts.values()} - {""}) > 1:
         notes += [prefix[run] + count for run, count in counts.items() if count]
     for run in found:
-        few = [e for e in run.estimates if e.sentences < measured(run)]
+        few = [e for e in run.estimates if e.sentences < run.measured]
         notes += [f"{prefix[run.run]}{e.metric} on {e.sentences}" for e in few]
     return notes

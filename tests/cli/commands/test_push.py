@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from sritool.analysis.model_card import gather_facts
 from sritool.data.preprocess import tiny_in_memory
+from sritool.evaluation import sentences
 from sritool.runs.checkpoint import load_checkpoint
+from sritool.runs.folder import find_checkpoint
 from support.hub import COMMIT, TOKEN, Hub
 from support.tables import Run
 
@@ -63,6 +66,12 @@ def test_card_has_the_recorded_figures(invoke: Run, tmp_path: Path, monkeypatch:
     command = ["push", "tiny-sri", NAME, "--dry-run"]
     assert "| nll | " not in invoke(*command).stdout
     invoke("evaluate", "tiny-sri", "--limit", 4, "--metrics", "nll,permuted")
+    invoke("evaluate", "tiny-sri", "--limit", 5, "--metrics", "permuted")
+    opened: list[object] = []
+    make = sentences.tiny_in_memory
+    monkeypatch.setattr(sentences, "tiny_in_memory", lambda: opened.append(1) or make())
+    gather_facts(find_checkpoint(Path("tiny-sri"), Path("runs")), Path("data"))
+    assert len(opened) == 1, "the corpus is opened once for all counts on record"
     card = invoke(*command).stdout
     assert "| nll | " in card
     assert " ± " in card
