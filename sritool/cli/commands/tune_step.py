@@ -56,7 +56,7 @@ def tune_step(
 
     Every schedule gets the same sentences, starts and noise, so that the errors of differences (gain) are small.
     recon: -log p(x|z) at the end of the chain. kl: KL of the chain, given its noise, to the prior. folded: steps that
-    are not one-to-one, where lower is not a bound. unstable: steps that would lead uphill without their noise.
+    may not be one-to-one, where lower may be no bound. unstable: steps that would lead uphill without their noise.
     accept: what a Metropolis test (MALA) of each step would accept.
 
     Args:
