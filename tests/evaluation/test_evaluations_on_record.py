@@ -35,6 +35,7 @@ from sritool.evaluation.settings import EvaluationSettings
 from sritool.inference.refinement import Refinement
 from sritool.runs.folder import BEST, LAST
 from sritool.runs.model import TrainedModel, load_model
+from support.figures import ORIGIN
 
 WEIGHTS = Reliability(61.3, 12.0, 0.41, 0.93, ((2, 31.2), (4, 31.1)))
 PPL = Estimate("ppl", 78.1, 0.1 + 0.2, "per token", 16, 4, "adaptive", WEIGHTS)
@@ -51,7 +52,7 @@ TEXTS = [note.text for note in NOTES]
 def measured(*estimates: Estimate, notes: list[Note] | None = None) -> Measured:
     figures = SentenceFigures(np.array([4.0, 2.0]), np.array([2.0, 1.0]))
     figures.fill(np.arange(2), {"log_likelihood_curve": np.array([[-9.0] * 4, [-3.0] * 4])})
-    return Measured(list(estimates), figures, notes or [])
+    return Measured(list(estimates), figures, notes or [], ORIGIN)
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
-"""Figures of sentences side by side."""
+"""Figures of sentences side by side, and an origin for figures that a test makes up."""
 
 from __future__ import annotations
 
+from sritool.evaluation.estimates import Origin
 from sritool.evaluation.metrics import Array
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
+
+ORIGIN = Origin("adaptive", 4, "chain", 2, 0)
 
 
 def columns_of(figures: SentenceFigures) -> dict[str, Array]:

@@ -25,6 +25,7 @@ from sritool.runs.folder import BEST, CONFIG, LAST, METRICS
 from sritool.runs.stage import Stage
 from sritool.training import events, validation
 from sritool.training.deadline import Deadline
+from support.figures import ORIGIN
 from training.helpers import NewRun, assert_same_weights, equal_weights, records_of
 
 FIXED = {"steps": 3, "step_sizes": [0.1], "temperature": 0.3}
@@ -39,7 +40,7 @@ def fake_nll(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
         def measured(*_: Any) -> Measured:
             found = {"nll": next(remaining), "permuted": permuted}
-            return Measured([Estimate(k, v, 0.1, "", 5, 4, "") for k, v in found.items()], {}, [])
+            return Measured([Estimate(k, v, 0.1, "", 5, 4, "") for k, v in found.items()], {}, [], ORIGIN)
 
         monkeypatch.setattr(validation, "measure", measured)
 
@@ -74,8 +75,7 @@ def test_files_of_a_run(new_run: NewRun) -> None:
     assert build(type(config), read_toml(run.folder / CONFIG)) == config == run.load(BEST).config
     assert run.load(BEST).trainer is None
     assert run.load(LAST).trainer is not None
-    corpus = run.load(BEST).corpus
-    assert corpus["content_hash"] == run.corpus.info.content_hash
+    assert run.load(BEST).corpus.content_hash == run.corpus.info.content_hash
     epochs = records_of(run)
     assert all(0 < record["validation_seconds"] < record["seconds"] for record in epochs)
     assert [record["epoch"] for record in epochs] == [1, 2]
@@ -310,7 +310,10 @@ def test_best_model_can_be_selected_by_elbo(new_run: NewRun, monkeypatch: pytest
         assert "elbo" in settings.metrics
         nll, elbo = next(figures)
         return Measured(
-            [Estimate("nll", nll, 0.1, "", 5, 4, ""), Estimate("elbo", elbo, 0.1, "", 5, 4, "")], {}, []
+            [Estimate("nll", nll, 0.1, "", 5, 4, ""), Estimate("elbo", elbo, 0.1, "", 5, 4, "")],
+            {},
+            [],
+            ORIGIN,
         )
 
     monkeypatch.setattr(validation, "measure", measured)

@@ -30,6 +30,7 @@ from sritool.training.validation import (
     rungs,
     summary_line,
 )
+from support.figures import ORIGIN
 from training.helpers import NewRun, records_of
 
 SET = LikelihoodConfig(samples=50, pilots=64, rounds=3)
@@ -188,7 +189,7 @@ def test_patience_counts_epochs(
 ) -> None:
     figures = iter([5.0, 6.0, 7.0, 8.0])
     estimate = lambda value: Estimate("nll", value, 0.1, "", 5, 4, "")  # noqa: E731
-    monkeypatch.setattr(validation, "measure", lambda *_: Measured([estimate(next(figures))], {}, []))
+    monkeypatch.setattr(validation, "measure", lambda *_: Measured([estimate(next(figures))], {}, [], ORIGIN))
     run = new_run("lm", training={"epochs": 12, "patience": patience}, optimizer={"decay": 1.0})
     assert run.train().reason == "early stop"
     assert run.load().progress.epoch == ends
