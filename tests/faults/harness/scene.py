@@ -208,7 +208,8 @@ def checkpoint_result(path: Path) -> Any:
     checkpoint: Checkpoint = load_checkpoint(path)
     return {
         "config": repr(checkpoint.config),
-        **{name: _bits(getattr(checkpoint, name)) for name in ("weights", "progress", "metrics", "trainer")},
+        "progress": without_clocks(vars(checkpoint.progress)),
+        **{name: _bits(getattr(checkpoint, name)) for name in ("weights", "metrics", "trainer")},
     }
 
 
