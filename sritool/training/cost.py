@@ -73,7 +73,7 @@ def cost_of(
         corpus: The prepared corpus.
         device: The device to measure on.
         processes: Processes that share each batch, on devices like this one; the time of their sums is left out.
-        progress: TrainingProgress of the checkpoint to resume; None for a new run.
+        progress: That of the checkpoint to resume; None for a new run.
 
     Raises:
         UsageError: Freezing leaves nothing to train.

@@ -72,7 +72,7 @@ def wait_for_end(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def saved_step() -> int:
-    return int(load_checkpoint(Path("runs/job") / LAST).progress.step)
+    return load_checkpoint(Path("runs/job") / LAST).progress.step
 
 
 def wait_for_a_save() -> None:

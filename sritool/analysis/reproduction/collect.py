@@ -102,7 +102,7 @@ def command_of(plan: Plan) -> list[str]:
     if {*request.methods} != {*plan.table.methods}:
         words += ["--methods", ",".join(request.methods)]
     if request.seeds != (0,):
-        words += ["--seeds", ",".join(map(str, request.seeds))]
+        words += ["--seeds", ",".join(map(str, sorted(request.seeds)))]
     if request.recipe != DEFAULT_RECIPE:
         words += ["--recipe", request.recipe]
     for text in request.settings:

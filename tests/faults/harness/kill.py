@@ -125,7 +125,7 @@ class Once:
         self.job.whole(place)
         if self.job.name.startswith("train"):
             last = place / self.job.folder / "last.pt"
-            saved = int(load_checkpoint(last).progress.step) if last.is_file() else 0
+            saved = load_checkpoint(last).progress.step if last.is_file() else 0
             lost = steps_in(self.lab.steps) - saved
             if lost > SAVE_EVERY:
                 raise Broken(
