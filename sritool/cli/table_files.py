@@ -48,7 +48,8 @@ class TableFiles:
         Raises:
             SritoolError: The files cannot be written.
         """
-        known, machine = self._known()  # another command may have written it since this one began
+        before = self._before()  # another command may have written it since this one began
+        known = {key_of(row): row for row in before.get("rows", ())}
         plan = widened(self._asked, known)
         corpus = corpus_of(plan)
         states = [state_of(plan, run, self._device) for run in plan.runs]
@@ -63,12 +64,12 @@ class TableFiles:
                 estimate != "all"
                 and earlier is not None
                 and as_before
-                and machine == this_machine(self._device)
+                and before["machine"] == this_machine(self._device)
             ):
                 return earlier
             return None if estimates is None or estimate == "none" else rounded(estimates.left(run, state))
 
-        found = document(plan, states, corpus, self._device, left, known)
+        found = document(plan, states, corpus, self._device, left, before)
         try:
             self._stem.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -97,13 +98,12 @@ class TableFiles:
         path = self._stem.with_name(self._stem.name + ending)
         write_output(path, ["".join(lines).encode()])
 
-    def _known(self) -> tuple[dict[tuple[str, str, int], dict[str, Any]], dict[str, str]]:
-        """The rows of the existing document, and the machine on which it was written."""
+    def _before(self) -> dict[str, Any]:
+        """Return the existing document; {} if there is none."""
         try:
-            found = read_document(self._stem.with_name(self._stem.name + ".json"))
+            return read_document(self._stem.with_name(self._stem.name + ".json"))
         except DataError:
-            return {}, {}
-        return {key_of(row): row for row in found["rows"]}, found["machine"]
+            return {}
 
 
 def plan_table(plan: Plan, device: str, fmt: str, told: Sequence[str]) -> Table:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sritool._version import __version__
-from sritool.analysis.comparison import Row
 from sritool.analysis.reproduction.on_record import Document, measured
 from sritool.analysis.reproduction.outputs import this_machine
-from sritool.analysis.reproduction.over_seeds import AGAINST, differences_over_seeds, spread
+from sritool.analysis.reproduction.over_seeds import differences, differences_over_seeds, spread
 from sritool.analysis.reproduction.plan import (
     RUNS_DIR,
     STEPS,
@@ -40,7 +39,7 @@ def document(
     corpus: Corpus | None,
     device: str,
     left: Callable[[PlannedRun, State], float | None],
-    before: Mapping[Key, Document] | None = None,
+    before: Mapping[str, Any],
 ) -> Document:
     """Make the document of a plan from the figures on record; nothing is measured.
 
@@ -50,18 +49,17 @@ def document(
         corpus: The corpus; None if it is not prepared yet.
         device: Kind of device; figures of another kind are not found.
         left: Returns the seconds that the rest of a run takes, or None if unknown.
-        before: Rows of an earlier document, kept for runs that are no longer found.
+        before: An earlier document, or nothing. Its rows are kept for runs that are no longer found.
     """
-    rows = [measured(plan, run, state) for run, state in zip(plan.runs, states, strict=True)]
-    texts = _texts(corpus) if any(one.get("sentences") for one, _ in rows) else set()
+    rows = [measured(plan, run, state)[0] for run, state in zip(plan.runs, states, strict=True)]
+    texts = _texts(corpus) if any(one.get("sentences") for one in rows) else set()
+    known = {key_of(row): row for row in before.get("rows", ())}
     entries = []
-    for run, state, (values, row) in zip(plan.runs, states, rows, strict=True):
+    for run, state, values in zip(plan.runs, states, rows, strict=True):
         entry = _head(plan, run, state, left) | values
-        if row is not None:
-            entry["differences"] = list(_differences(plan, run, row, [found for _, found in rows]))
         if "sentences" in entry:
             entry["sentences"] = [IN_CORPUS if text in texts else text for text in entry["sentences"]]
-        old = (before or {}).get(run.key, {})
+        old = known.get(run.key, {})
         # A row made from another run stays until this one can take its place.
         lost = state.folder is None and "training" in old
         other = old.get("status") == "done" and entry["status"] != "done" and old["run"] != entry["run"]
@@ -69,6 +67,11 @@ def document(
     request = plan.request
     order = list(dict.fromkeys([*NAMES, *(entry["method"] for entry in entries)]))
     entries.sort(key=lambda entry: (order.index(entry["method"]), entry["seed"]))
+    for entry in entries:
+        if "terms" in entry or "differences" in entry:
+            found = differences(entry, entries)
+            entry["differences"] = _updated(entry.get("differences", ()), found, ("metric", "against"))
+    of_seeds = before.get("differences over seeds", ()), differences_over_seeds(entries)
     return {
         "format": FORMAT,
         "table": request.table,
@@ -86,8 +89,13 @@ def document(
         "the plan": fairness(plan),
         "rows": entries,
         "seeds": list(spread(entries)),
-        "differences over seeds": list(differences_over_seeds(plan, [row for _, row in rows])),
+        "differences over seeds": _updated(*of_seeds, ("method", "variation", "metric", "against")),
     }
+
+
+def _updated(old: Iterable[Document], new: Iterable[Document], names: Sequence[str]) -> list[Document]:
+    """Return the new entries, and those old ones that no new one with the same values of these names replaces."""
+    return list({tuple(one[name] for name in names): one for one in (*old, *new)}.values())
 
 
 def key_of(entry: Mapping[str, Any]) -> Key:
@@ -152,29 +160,6 @@ def _head(
         "estimated seconds": seconds,
         "not as planned": list(state.apart),
     }
-
-
-def _differences(plan: Plan, run: PlannedRun, row: Row, rows: Sequence[Row | None]) -> Iterator[Document]:
-    """Yield paired differences to the unvaried run of each method of AGAINST, of the same seed or else the first."""
-    for method in AGAINST:
-        others = [
-            (other.seed == run.seed, found)
-            for other, found in zip(plan.runs, rows, strict=True)
-            if other.method == method and not other.variation.name and found is not None and found is not row
-        ]
-        if not others or (method == run.method and not run.variation.name):
-            continue
-        reference = max(others, key=lambda pair: pair[0])[1]
-        for metric, found in row.minus(reference, True).items():
-            if metric in plan.table.differences:
-                yield {
-                    "metric": metric,
-                    "against": method,
-                    "value": found.value,
-                    "standard_error": found.standard_error,
-                    "clear": found.is_clear,
-                    "sentences": found.sentences,
-                }
 
 
 def _texts(corpus: Corpus | None) -> set[str]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from sritool.analysis.comparison import Row
 from sritool.analysis.reproduction.measures import Figure
 from sritool.analysis.reproduction.outputs import Outputs
 from sritool.analysis.reproduction.plan import Plan, PlannedRun, config_hash
 from sritool.analysis.reproduction.states import State
-from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.metrics import Array, Estimate
+from sritool.evaluation.record import packed, unpacked
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR
 
 Document = dict[str, Any]
@@ -61,7 +65,16 @@ def measured(plan: Plan, run: PlannedRun, state: State) -> tuple[Document, Row |
     if sentences:
         values["sentences"] = sentences
     values["notes"] = list(dict.fromkeys(values["notes"]))
+    if row is not None:
+        terms = {name: of for name, of in row.evaluation.terms.items() if name in plan.table.differences}
+        short = {name: of.astype(np.float32) for name, of in terms.items()}
+        values |= {"content": row.content_hash, "terms": packed(short)}
     return values, row
+
+
+def terms_of(entry: Mapping[str, Any]) -> dict[str, Array]:
+    """Return the terms of each sentence in a row, by metric: [n] each; rows of older versions have none."""
+    return {name: terms.astype(np.float64) for name, terms in unpacked(entry.get("terms", {})).items()}
 
 
 def _lacking(plan: Plan, row: Row) -> list[str]:
