@@ -188,7 +188,7 @@ def reference_index(paths: Sequence[Path], models: Sequence[TrainedModel], again
 
 def published_estimator(method: Method) -> str:
     """Return the estimator that the method's figures were published with."""
-    if method.name == "sri":
+    if method.has_chain:
         return "sri"
     encodes = method.latent > 0 and isinstance(method, likelihood_estimators.Encoding)
     return "encoder" if encodes and method.has_density else DEFAULT_ESTIMATOR

@@ -28,7 +28,6 @@ from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.paired import Difference
 from sritool.evaluation.record import fingerprint
 from sritool.methods.registry import METHODS
-from sritool.training.configure import WITHOUT_CODE
 from sritool.training.recipes import unread_sections
 from sritool.training.validation import chosen_by
 
@@ -229,7 +228,7 @@ def recipe_of(search: Search, best: Result) -> dict[str, Any]:
     if request.recipe != DEFAULT_RECIPE:
         by_method = {name: read_recipe(request.recipe).settings(preset, name) for name in METHODS}
     values = by_method[method] = merge(by_method[method], values)
-    if method in WITHOUT_CODE and not values.get("generator", {}).get("latent", 1):
+    if not METHODS[method].has_code and not values.get("generator", {}).get("latent", 1):
         del values["generator"]["latent"]  # fits no other method, and this one needs no setting for it
     own = unread_sections(method) | METHODS[method].sections
     shared = {key: value for key, value in values.items() if isinstance(value, Mapping) and key not in own}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sritool._version import __version__
 from sritool.cli.formats import Table, lines_of
 from sritool.cli.tables.figures import shown, with_error
+from sritool.methods.registry import METHODS
 
 if TYPE_CHECKING:
     from sritool.analysis.model_card import CardFacts
@@ -19,7 +20,7 @@ VALIDATION = ("nll", "posterior-kl", "recon", "permuted")
 def render(facts: CardFacts, name: str, license_name: str | None) -> str:
     """Return the model card of `name` (user/name on the hub); without a licence, it names none."""
     tags = ["text-generation", "latent-variable-model", "lstm", facts.checkpoint.config.method]
-    tags += ["short-run-inference"] if facts.checkpoint.config.method == "sri" else []
+    tags += ["short-run-inference"] if METHODS[facts.checkpoint.config.method].has_chain else []
     lines = ["library_name: sritool", *([f"license: {license_name}"] if license_name else []), "tags:"]
     for_the_hub = "\n".join(["---", *lines, *(f"- {tag}" for tag in tags), "---"])
     return "\n\n".join(part.strip("\n") for part in (for_the_hub, *body(facts, name)) if part) + "\n"

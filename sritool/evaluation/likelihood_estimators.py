@@ -113,7 +113,7 @@ def _encodes_with_density(method: Method) -> bool:
 
 ESTIMATORS = {
     "adaptive": Estimator(100),
-    "sri": Estimator(10, lambda method: method.name == "sri", "a method with a chain"),
+    "sri": Estimator(10, lambda method: method.has_chain, "a method with a chain"),
     "ais": Estimator(16),
     "encoder": Estimator(500, _encodes_with_density, "a method whose encoder gives a distribution"),
     "exact": Estimator(2, lambda method: method.latent == 0, "a model without z"),

@@ -98,7 +98,7 @@ def _of_kl(figures: SentenceFigures, metrics: set[str], method: Method) -> Itera
     if folded > 0:
         share = f"kl: {100 * folded:.1f} % of the steps fold, so it may lie on either side of the truth"
         yield Note(share, concerned)
-    if method.name == "sri":
+    if method.has_chain:
         alone = kl_on_the_prior(evaluated(method.config.sampler, method.root), method.latent)
         size = f"{alone:.1f}" if math.isfinite(alone) else "infinitely many"
         same = f"kl: the same chain on a model that ignores z has {size} nats, none of them about x"

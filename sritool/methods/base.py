@@ -58,6 +58,8 @@ class Method(ABC):
     """One way to train p_θ(x|z)."""
 
     name: ClassVar[str]
+    has_code: ClassVar[bool] = True  # False: its generator has no z
+    has_chain: ClassVar[bool] = False  # q(z|x) is where a Langevin chain ends, rather than an encoder's
     sections: ClassVar[frozenset[str]] = frozenset()  # settings tables only some methods read
     chosen_by: ClassVar[str] = "nll"  # the validation figure that is lowest in best.pt
     validated: ClassVar[tuple[str, ...]] = ("nll", "recon", "posterior-kl", "mi-upper", "au", "permuted")

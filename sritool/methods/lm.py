@@ -15,6 +15,7 @@ class LanguageModel(Method):
     """p(x) = Π p(w_t | w_<t); its likelihood is exact."""
 
     name = "lm"
+    has_code = False
 
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
         """Write the gradient of the mean −log p(x) over the batch, under dropout."""

@@ -58,6 +58,7 @@ class ShortRunInference(Method):
     """z ~ prior, K Langevin steps towards p_θ(z|x), then a gradient step in θ (eq. 6 to 9)."""
 
     name = "sri"
+    has_chain = True
     sections = frozenset({"sampler"})
 
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:

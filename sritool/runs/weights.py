@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from sritool.errors import CheckpointError, UsageError
 from sritool.methods.base import Method
-from sritool.methods.lm import LanguageModel
 from sritool.methods.registry import build_method
 from sritool.runs.checkpoint import Checkpoint
 
@@ -27,7 +26,7 @@ def method_without_memory(checkpoint: Checkpoint, path: Path | str) -> Method:
     except UsageError as error:
         reason = str(error).partition(";")[0]
         raise CheckpointError(f"{path} is damaged ({reason}); use another checkpoint") from error
-    if (method.latent == 0) != isinstance(method, LanguageModel):
+    if (method.latent > 0) != method.has_code:
         raise CheckpointError(
             f"{path} is damaged ({method.name} with {method.latent} dimensions of z); use another checkpoint"
         )

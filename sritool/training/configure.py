@@ -17,7 +17,6 @@ from sritool.methods.registry import METHODS
 from sritool.training.recipes import checked, is_recipe, unread_sections
 
 DEFAULT_METHOD = "sri"
-WITHOUT_CODE = {"lm"}
 """Methods that have no z."""
 
 _FLAGS = {
@@ -117,7 +116,7 @@ def resolve_config(
     base = _base_of_resumed(under, given, recipe) if under else _base_of_new(corpus, method, given, recipe)
     base = merge(base, {"generator": sizes or {}})
     # A settings file may serve every method; typed settings must fit this one.
-    without_code = {"generator": {"latent": 0}} if method in WITHOUT_CODE else {}
+    without_code = {"generator": {"latent": 0}} if not METHODS[method].has_code else {}
     values = merge(merge(base, given.stored), merge(without_code, given.typed))
     values |= {"method": method, "recipe": recipe.name if recipe else values["recipe"]}
     values.pop("preset", None)
@@ -203,8 +202,8 @@ def no_use_for(method: str, key: str, value: Any) -> str | None:
     kind, section, named = METHODS[method], key.partition(".")[0], _named(key)
     users = ", ".join(name for name, other in METHODS.items() if section in other.sections)
     has_elbo = kind.closed_form_kl and kind.chosen_by == "nll"
-    no_code = value and method in WITHOUT_CODE, f"no z; leave {named} out"
-    no_chain = value and "sampler" not in kind.sections, f"no chain to tune; leave {named} out"
+    no_code = value and not kind.has_code, f"no z; leave {named} out"
+    no_chain = value and not kind.has_chain, f"no chain to tune; leave {named} out"
     no_elbo = "no ELBO to choose by, or one that takes too long; leave training.select out, or take last"
     of_key = {
         "generator.latent": no_code,
@@ -234,7 +233,7 @@ def _check_method(config: RunConfig, given: Given) -> None:
     if "training.tune_objective" in typed and not config.training.tune_step_every:
         named = _named("training.tune_objective")
         raise UsageError(f"{named} belongs to a search during training; give --tune-step-every too")
-    if config.method not in WITHOUT_CODE and not config.generator.latent:
+    if METHODS[config.method].has_code and not config.generator.latent:
         raise UsageError(f"method {config.method} infers z; give --latent of at least 1, or --method lm")
 
 

@@ -21,7 +21,7 @@ def overflow(state: RunState, what: str) -> NumericalError:
     smaller = ["optimizer.learning_rate"]
     if step == 0:
         smaller.append("optimizer.initial_scale")
-    if state.config.method == "sri":
+    if state.method.has_chain:
         smaller.insert(0 if "chain" in what else 1, "sampler.step_sizes")
     if state.config.method == "sa-vae":
         smaller.append("refinement.rate")
@@ -37,7 +37,7 @@ def require_a_finite_validation(state: RunState) -> None:
     """
     validated = any(stage_of(record) is Stage.METHOD for record in state.metrics)
     if validated and state.lacks_best():
-        steps = " or sampler.step_sizes" if state.config.method == "sri" else ""
+        steps = " or sampler.step_sizes" if state.method.has_chain else ""
         raise NumericalError(
             f"no validation of this run was finite; its state is in {state.folder / LAST}; "
             f"try a smaller --set optimizer.learning_rate{steps}"

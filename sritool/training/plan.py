@@ -18,6 +18,7 @@ from sritool.data.preprocess import preprocess_corpus
 from sritool.data.store import INFO_FILE, Corpus, find_corpus, load_corpus
 from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.errors import CheckpointError, UsageError, suggestion
+from sritool.methods.registry import METHODS
 from sritool.model.word_subset import LEAST_GAIN, worthwhile
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import (
@@ -234,7 +235,11 @@ def prepare_corpus(plan: Plan, data_dir: Path, source: Path | None, say: Callabl
     if given and plan.resume is None:
         check_fit(load_checkpoint(Path(given)), Path(given), plan.config, corpus.tokenizer)
     words, predicted = plan.start.given.get("sampler.words"), len(corpus.tokenizer) - FIRST_PREDICTED
-    if words and plan.config.method == "sri" and not worthwhile(plan.config.sampler.words, predicted):
+    if (
+        words
+        and METHODS[plan.config.method].has_chain
+        and not worthwhile(plan.config.sampler.words, predicted)
+    ):
         say(
             f"--words {words} has no effect on a vocabulary of {predicted:,}: the chain sees all words, as drawing "
             f"more than a third of them saves nothing; give at most {predicted // LEAST_GAIN:,}"

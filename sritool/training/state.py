@@ -149,7 +149,7 @@ class RunState:
         """Return whether to search for step sizes now: at the start of an epoch, every `tune_step_every` epochs."""
         every, position = self.config.training.tune_step_every, self.position
         fresh = position.batch == 0 and position.epoch > position.tuned
-        of_chain = self.config.method == "sri" and self.stage is Stage.METHOD
+        of_chain = self.method.has_chain and self.stage is Stage.METHOD
         return of_chain and every > 0 and fresh and position.epoch % every == 0
 
     def lacks_best(self) -> bool:

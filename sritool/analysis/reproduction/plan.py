@@ -119,7 +119,7 @@ def make_plan(request: Request) -> Plan:
     for method in methods:
         if method not in METHODS:
             raise UsageError(f"no method {method!r}{suggestion(method, METHODS)}")
-    if table.varied and any(method != "sri" for method in methods):
+    if table.varied and not all(METHODS[method].has_chain for method in methods):
         raise UsageError(f"{request.table} varies the chain, which only sri has; leave --methods out")
     request = replace(request, corpus=corpus, methods=tuple(dict.fromkeys(methods)))
     runs = [

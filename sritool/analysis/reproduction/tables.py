@@ -15,7 +15,7 @@ from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.errors import UsageError, suggestion
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR
 from sritool.methods.base import Method
-from sritool.methods.registry import build_method
+from sritool.methods.registry import METHODS, build_method
 
 
 class Variation(NamedTuple):
@@ -158,7 +158,8 @@ def measures_of(table: PaperTable, config: RunConfig, limit: int | None, own: bo
 
 def forgets_its_start(config: RunConfig) -> bool:
     """Whether the chain forgets its start, so that its density given the noise is almost a point and `kl` useless."""
-    return config.method == "sri" and config.sampler.exponential and 1.0 in config.sampler.schedule()
+    sampler = config.sampler
+    return METHODS[config.method].has_chain and sampler.exponential and 1.0 in sampler.schedule()
 
 
 def method_of(config: RunConfig) -> Method:

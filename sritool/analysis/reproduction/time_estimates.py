@@ -122,7 +122,7 @@ class Estimates:
         split = self._split(settings.split)
         length = split.predictions / max(1, split.sentences)
         found = passes_of(method, metrics, settings.likelihood, length) * sentences
-        if run.method != "sri":
+        if not method.has_chain:
             return found
         with_density = self._chain(run) * run.config.generator.latent  # one tangent per dimension
         if settings.estimator != DEFAULT_ESTIMATOR:

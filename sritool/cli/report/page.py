@@ -19,6 +19,7 @@ from sritool.cli.printable import visible
 from sritool.cli.report.charts import Chart, control_chart, curve_charts, map_chart
 from sritool.cli.tables.figures import figure, with_error
 from sritool.cli.units import format_duration
+from sritool.methods.registry import METHODS
 
 if TYPE_CHECKING:
     from sritool.analysis.report import RunReport
@@ -99,7 +100,7 @@ def head_rows(found: RunReport) -> list[tuple[str, str]]:
         f"LSTM of {size.hidden} units, embedding {size.embedding}, "
         f"{f'z of {size.latent} dimensions' if size.latent else 'no z'}, {training.parameters:,} parameters"
     )
-    if config.method == "sri":
+    if METHODS[config.method].has_chain:
         rows["Sampler"] = (
             f"{config.sampler.name}: {config.sampler.steps} Langevin steps, "
             f"τ {config.sampler.evaluation_temperature:g} where measured"
