@@ -23,7 +23,6 @@ from sritool.config.presets import DEFAULT_PRESET, PRESETS
 from sritool.config.recipes import ALL, DEFAULT_RECIPE, DESCRIPTION, OF_PRESET, read_recipe
 from sritool.config.values import flat, merge, parse_assignment, plain
 from sritool.errors import UsageError, nearest
-from sritool.evaluation.collapse import IGNORES_Z
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.paired import Difference
 from sritool.evaluation.record import fingerprint
@@ -63,7 +62,11 @@ class Result(NamedTuple):
     state: State
     estimate: Estimate | None = None  # None: not measured yet
     difference: Difference | None = None  # to trial 0, sentence by sentence
-    ignores_z: bool = False  # whether its generator ignores z
+
+    @property
+    def ignores_z(self) -> bool:
+        """Whether its generator ignored z at the last validation."""
+        return self.state.known is not None and self.state.known.ignores_z
 
     @property
     def loss(self) -> float:
@@ -170,17 +173,16 @@ def results(search: Search, device: str) -> list[Result]:
         if state.apart:
             other = f"{state.folder} is of another search: it has {state.apart[0]}"
             raise UsageError(f"{other}; give this one another --name")
-        values, row = dict[str, Any](), None
+        row = None
         if trial.run is not None and state.trained:
-            values, row = measured(search.plan, trial.run, state)
+            _, row = measured(search.plan, trial.run, state)
         if row is None:
             found.append(Result(trial, state))
             continue
         reference = row if trial.number == 0 else reference
         paired = row.minus(reference, True).get(search.metric) if reference is not None else None
         estimate = next(one for one in row.evaluation.estimates if one.metric == search.metric)
-        collapsed = any(note.startswith(IGNORES_Z) for note in values["notes"])
-        found.append(Result(trial, state, estimate, paired, collapsed))
+        found.append(Result(trial, state, estimate, paired))
     return sorted(found, key=lambda one: (one.loss, one.trial.number))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from sritool.analysis.random_search import Result, Search, make_search
 from sritool.analysis.reproduction.plan import Request
@@ -21,10 +23,12 @@ def search(*over: str) -> Search:
 def measured(found: Search) -> list[Result]:
     """Results ranked: trial 2 is the best, trial 0 is worse, trial 1 is not measured."""
     trained = State(Path("runs/own"), None, epochs=2, steps=40, seconds=90.0)
+    config, training = SimpleNamespace(training=SimpleNamespace(epochs=2)), SimpleNamespace(left="")
+    collapsed: Any = SimpleNamespace(ignores_z=True, config=config, training=training)
     better, worse = (Estimate("nll", value, 1.0, "nats", 64, 100, "adaptive") for value in (29.0, 30.0))
     first, second, third = found.trials
     return [
-        Result(third, trained, better, Difference(-1.0, 0.25, 64), ignores_z=True),
+        Result(third, trained._replace(known=collapsed), better, Difference(-1.0, 0.25, 64)),
         Result(first, trained, worse),
         Result(second, State()),
     ]
