@@ -107,9 +107,6 @@ def bad_value(error: Any) -> str:
     if source is not None and source.name == "ENVIRONMENT":
         name = f"{name} (from {param.envvar})"
     message = one_line(error.message) or "a value is missing"
-    taken = ctx.params.get("resume", "auto")  # the one option whose value may be left out
-    if not error.message and taken != "auto":
-        message += f", as --resume took {taken!r} for the run to resume; give NAME before --resume"
     message = re.sub(r"^Value error, |, unable to (parse|interpret).*$", "", message).rstrip(".")
     if message.startswith("Input should "):
         message = f"it should {wanted_value(message)}".replace("a valid boolean", "true or false")

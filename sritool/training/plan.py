@@ -216,6 +216,27 @@ def check_corpus(name: str, data_dir: Path) -> None:
     raise UsageError(f"no corpus {name!r}{hint} (your own text: sritool preprocess FILE --name NAME)")
 
 
+def corpus_of_run(resume: str | None, runs_dir: Path, data_dir: Path) -> str:
+    """Return the name or path of the corpus of the run to resume, for a command that names no corpus.
+
+    Raises:
+        UsageError: `resume` is None or "auto", or the name of a corpus.
+        CheckpointError: There is no such run, or it is damaged.
+    """
+    if resume in (None, "auto"):
+        raise UsageError("NAME: a value is missing; name the corpus to train on, or the run: --resume RUN")
+    try:
+        trained = load_checkpoint(find_checkpoint(Path(resume), runs_dir)).corpus
+    except CheckpointError:
+        if resume in NAMED or find_corpus(resume, data_dir) is not None:
+            taken = f"as --resume took {resume!r} for the run to resume"
+            raise UsageError(f"NAME: a value is missing, {taken}; give NAME before --resume") from None
+        raise
+    known = trained.name in NAMED or find_corpus(trained.name, data_dir) is not None
+    elsewhere = find_corpus(trained.path, data_dir)
+    return trained.name if known or elsewhere is None else str(elsewhere)
+
+
 def prepare_corpus(plan: Plan, data_dir: Path, source: Path | None, say: Callable[[str], None]) -> Corpus:
     """Return the prepared corpus; prepare a built-in one if that has not been done yet.
 

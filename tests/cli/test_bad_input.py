@@ -38,7 +38,9 @@ def assert_refused(
 
 REFUSED = r"""
 2 | train | NAME: a value is missing
-2 | train --resume mine | NAME: a value is missing
+2 | train --resume mine | give NAME before --resume
+2 | train --resume | NAME: a value is missing
+3 | train --resume nowhere | no checkpoint nowhere
 2 | train tinny | did you mean tiny?
 2 | train zzz | preprocess FILE
 2 | train mine.txt | sritool preprocess mine.txt

@@ -28,7 +28,7 @@ settings_option = in_panel("Settings")
 
 def train(
     ctx: typer.Context,
-    corpus: Annotated[str, typer.Argument(metavar="NAME")],
+    corpus: Annotated[str | None, typer.Argument(metavar="NAME")] = None,
     *,
     settings: TrainingOptions,
     max_time: Annotated[
@@ -69,7 +69,8 @@ def train(
     from --config, else from the recipe, else from the preset.
 
     Args:
-        corpus: A built-in corpus (tiny, ptb, snli, yahoo, yelp) or one that you prepared.
+        corpus: A built-in corpus (tiny, ptb, snli, yahoo, yelp) or one that you prepared. May be left out if a run
+            to resume is named.
         max_time: Time limit for the whole command, including preparation, validation and final measurements: 90s,
             9m, 1h30m or 00:09:00; a number alone is in seconds. Training stops and is saved in time.
         max_steps: Save and stop at this step.
@@ -96,11 +97,12 @@ def train(
     from sritool.runs.live_logs import check_live_logs
     from sritool.training.configure import gather
     from sritool.training.cost import describe
-    from sritool.training.plan import Start, plan_run, prepare_corpus
+    from sritool.training.plan import Start, corpus_of_run, plan_run, prepare_corpus
     from sritool.training.sources import sort_sources
 
     began -= seconds_before()
     form = output.format()
+    corpus = corpus or corpus_of_run(resume, runs_dir, data_dir)
     live_logs = check_live_logs([kind for text in logs or () for kind in names(text)])
     place = place_in_job()
     devices = device.devices(place)

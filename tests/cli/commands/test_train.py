@@ -111,7 +111,7 @@ def test_precision_chosen_by_auto_is_shown(train_small: Run) -> None:
 # Stopping and resuming
 
 
-def test_every_form_of_resume_continues_bit_for_bit(train_small: Run) -> None:
+def test_every_form_of_resume_continues_bit_for_bit(run: Run, train_small: Run) -> None:
     stopped = train_small("--max-steps", 5, "--name", "halves")
     assert stopped.exit_code == 0
     assert "stopped by --max-steps after 5 steps" in stopped.stderr
@@ -122,6 +122,8 @@ def test_every_form_of_resume_continues_bit_for_bit(train_small: Run) -> None:
         assert f"going on with sri on mine at step {step}, in runs/halves" in result.stderr
     assert train_small("--resume", "runs/halves", "--max-steps", 11).exit_code == 0
     assert train_small("--resume", "runs/halves/last.pt", "--max-steps", 12).exit_code == 0
+    alone = run("train", "--resume", "runs/halves", "--max-steps", 13, "--threads", 1, "--no-summary")
+    assert "going on with sri on mine at step 12, in runs/halves" in alone.stderr
     result = train_small("--resume", "halves")  # by its name in runs/
     assert "finished the plan after 16 steps" in result.stderr
     assert train_small("--name", "whole").exit_code == 0
