@@ -11,6 +11,7 @@ import datetime
 import os
 import re
 import socket
+import time
 import warnings
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -22,6 +23,7 @@ with warnings.catch_warnings():
 WINDOWS = os.name == "nt"  # an open file can be neither renamed nor removed there
 # Links are not followed: one in a folder from elsewhere could make us write anywhere. Not every system has all flags.
 NO_LINK = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+_TRIES, _PAUSE = 5, 0.02  # another process may hold a lock for a moment only, to see whether it is free
 _HOLDER = re.compile(r"(\S+) (\d+) ([-+:\d ]+)")
 
 
@@ -79,6 +81,12 @@ class Lock:
             OSError: The file cannot be created.
         """
         file, ours = open_locked(self.path, wait)
+        for _ in range(_TRIES - 1):
+            if ours is not False:
+                break
+            file.close()
+            time.sleep(_PAUSE)
+            file, ours = open_locked(self.path)
         if ours:
             self._file = file  # before anything else, so that it can be released after an interrupt
             since = datetime.datetime.now().astimezone()

@@ -48,9 +48,7 @@ def wilson(right: float, count: int) -> Interval:
 
 def confusion(true: Classes, predicted: Classes, classes: int) -> NDArray[np.int64]:
     """Count the sentences of each true class by predicted class. Shape [classes, classes]: [true, predicted]."""
-    table = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(table, (true, predicted), 1)
-    return table
+    return np.bincount(classes * true + predicted, minlength=classes**2).reshape(classes, classes)
 
 
 class Accuracy(NamedTuple):

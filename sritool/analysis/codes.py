@@ -95,14 +95,12 @@ def read_codes(path: Path | str, latent: int) -> Floats:
             float32. The message names file and line.
     """
     where, data = name_of(Path(path)), b"".join(read_blocks(Path(path)))
-    if not data.strip():
-        raise DataError(f"{where} is empty; {_WRITTEN}")
     if data.startswith(_MAGIC):
         return _finite(_parse_npy(data, where, latent), where, "row")
-    text = b"".join(text_blocks([data], where)).decode()
-    lines = text.split("\n")
-    while lines and not lines[-1].strip():
-        lines.pop()
+    text = b"".join(text_blocks([data], where)).decode() if data else ""
+    if not text.strip():
+        raise DataError(f"{where} is empty; {_WRITTEN}")
+    lines = text.rstrip().split("\n")
     if lines[0].lstrip().startswith("{"):
         return _finite(_parse_json(lines, where, latent), where, "line")
     return _parse_table(lines, where, latent)

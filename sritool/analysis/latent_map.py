@@ -27,9 +27,8 @@ SHOWN = 4.0  # least reach of a density's axis, in standard deviations of the pr
 class Point(NamedTuple):
     """A place on a map, a point of a density, or the standard deviations of a dimension (x) and its prior (y)."""
 
-    part: (
-        str  # places: `posterior`, `control`; of a dimension: `density`, `deviation`; density of the `prior`
-    )
+    # Places: `posterior`, `control`; of a dimension: `density`, `deviation`; density of the `prior`.
+    part: str
     name: str  # for a posterior place the sentence's label or length in words; for a dimension its number
     x: float
     y: float

@@ -70,7 +70,7 @@ def read_noisy(path: Path, counts: Sequence[int] | None = None, limit: int | Non
         UsageError: The file lacks a k of `counts`.
     """
     clean: dict[int, str] = {}
-    noisy: dict[int, dict[int, str]] = {0: {}}
+    noisy: dict[int, dict[int, str]] = {}
     for number, k, index, noisy_text, clean_text in _parsed(path):
         where = f"{path} line {number}"
         if clean.setdefault(index, clean_text) != clean_text:

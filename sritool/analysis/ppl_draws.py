@@ -16,7 +16,7 @@ from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.sentences import choose_sentences
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.runs.model import Report, TrainedModel
-from sritool.runs.names import run_names
+from sritool.runs.names import each_once, run_names
 
 
 class Point(NamedTuple):
@@ -57,6 +57,7 @@ def ppl_draws(
         DataError: The corpora differ.
     """
     (metric,) = request.metrics
+    checkpoints, notes = each_once(checkpoints)
     models = [load_hashed(path, device) for path in checkpoints]
     for name in wanted:
         likelihood_estimators.check_estimator(name)
@@ -64,7 +65,6 @@ def ppl_draws(
             likelihood_estimators.check_estimator(name, models[0].method)
     require_one_corpus(models, "draw them one by one")
     points: list[Point] = []
-    notes: list[str] = []
     data = ""
     for name, model in zip(run_names(checkpoints), models, strict=True):
         for own in _requests(model, request, wanted):

@@ -22,7 +22,7 @@ from sritool.evaluation.sentences import Chosen, choose_sentences
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.likelihood.rate_distortion import curve_betas, rate_distortion
 from sritool.runs.model import Report, TrainedModel
-from sritool.runs.names import run_names
+from sritool.runs.names import each_once, run_names
 
 _ROWS = 512  # chains annealed at a time
 _BATCH = 8  # sentences per batch: small, so that progress moves and an interruption loses little
@@ -66,10 +66,10 @@ def rate_distortion_curves(
     """
     if not 0 < largest < float("inf"):
         raise UsageError(f"the largest β is {largest}; give more than 0, like 1, the model's posterior")
+    checkpoints, notes = each_once(checkpoints)
     models = [load_hashed(path, device) for path in checkpoints]
     require_one_corpus(models, "draw them one by one")
     points: list[Point] = []
-    notes: list[str] = []
     records: list[FinishedBatches] = []
     data = ""
     for name in run_names(checkpoints):

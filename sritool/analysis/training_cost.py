@@ -31,6 +31,7 @@ class Training(NamedTuple):
     sentences: int  # trained on
     of: int  # sentences in the training split
     left: str  # note if training is unfinished or last.pt is missing, else ""
+    ended: bool = True  # False: the rest of its plan is still to come
     encoder: str = ""  # checkpoint of a pretrained encoder; "" if it was trained in this run
 
 
@@ -46,13 +47,13 @@ def training_of(model: TrainedModel, data_dir: Path) -> Training:
     # The first step includes warming up; it counts only if there is no other.
     speeds = [float(record["tokens_per_second"]) for record in steps if record["step"] > 1 or len(steps) == 1]
     done, planned = last.progress.epoch, config.training.epochs
-    left = ""
+    left, ended = "", True
     if last.trainer is None:
         left = NO_LAST
     elif done < planned and not ends_early(
         model.method, config, planned, build(Position, last.trainer["position"])
     ):
-        left = f"its training has not ended: {done} of {planned} epochs"
+        ended, left = False, f"its training has not ended: {done} of {planned} epochs"
     of = prepared_corpus(model, data_dir).info.splits["train"].sentences
     return Training(
         parameters=sum(parameter.numel() for parameter in model.method.modules.parameters()),
@@ -63,5 +64,6 @@ def training_of(model: TrainedModel, data_dir: Path) -> Training:
         sentences=min(config.training.sentences or of, of),
         of=of,
         left=left,
+        ended=ended,
         encoder=config.pretraining.encoder if model.method.pretrains else "",
     )

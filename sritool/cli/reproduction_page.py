@@ -20,6 +20,10 @@ BEGIN, END = "<!-- sritool reproduce page: begin -->", "<!-- sritool reproduce p
 """Marks in a file; a page is written between them."""
 
 
+_KEYS = {"title", "source", "the paper says", "corpus", "recipe", "columns", "command", "made", "sritool"}
+_KEYS |= {"machine", "the plan", "rows", "seeds"}
+
+
 def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]:
     """Yield a page of several documents in Markdown: for each, a heading, its command, tables and pictures.
 
@@ -51,7 +55,8 @@ def read_document(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read {path}: {error}; make it again with sritool reproduce") from error
-    if not isinstance(found, Mapping) or found.get("format") != FORMAT:
+    is_table = isinstance(found, Mapping) and found.get("format") == FORMAT and found.get("table") in TABLES
+    if not is_table or not found.keys() >= _KEYS:
         raise DataError(f"{path} is not a table of sritool reproduce; make it again, or move it elsewhere")
     return dict(found)
 

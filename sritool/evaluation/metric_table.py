@@ -35,9 +35,8 @@ class Metric(NamedTuple):
 
     needs: tuple[str, ...]
     meaning: str  # in a few words
-    term: Callable[[SentenceFigures], Array] | None = (
-        None  # of each sentence, [n], if the metric is their mean
-    )
+    # Of each sentence, [n], if the metric is their mean.
+    term: Callable[[SentenceFigures], Array] | None = None
     unit: str = NATS
     better: int = 0  # −1 if lower is better, 1 if higher is, 0 if neither
 

@@ -14,7 +14,8 @@ def run_name(path: Path) -> str:
     on_hub = name_in_cache(path)
     if on_hub is not None:
         return on_hub
-    return path.parent.name if path.name in (BEST, LAST) and path.parent.name else path.name
+    folder = path.absolute().parent.name  # in a run folder, path.parent is "."
+    return folder if path.name in (BEST, LAST) and folder else path.name
 
 
 def run_names(checkpoints: Sequence[Path]) -> list[str]:

@@ -112,9 +112,8 @@ class BetweenEpochs:
         if not level.is_due(state.position.epoch + 1, state.epochs):
             self._after_epoch()
             return state.keeps_last()
-        if not state.lacks_best() and self.times.is_over(
-            0.0
-        ):  # the time that must remain includes a validation
+        # The time that must remain includes a validation.
+        if not state.lacks_best() and self.times.is_over(0.0):
             raise Stop("max-time")
         began = state.seconds()
         estimates = self._measure()

@@ -17,7 +17,6 @@ from sritool.methods.registry import METHODS
 from sritool.training.recipes import checked, is_recipe, unread_sections
 
 DEFAULT_METHOD = "sri"
-"""Methods that have no z."""
 
 _FLAGS = {
     "generator.latent": "--latent",

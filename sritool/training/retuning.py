@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from sritool.config.samplers import with_schedule
 from sritool.config.settings import RunConfig
 from sritool.data.sampling import seeded_choice
@@ -43,7 +41,7 @@ def retune(method: Method, split: Split, progress: float, epoch: int, report: Re
         seed=seed,
         epoch=epoch,
     )
-    return tune(method, split, np.sort(chosen), tuning, report)
+    return tune(method, split, chosen, tuning, report)
 
 
 def adopt(method: Method, tuned: Tuned) -> RunConfig:

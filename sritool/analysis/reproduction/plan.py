@@ -53,9 +53,8 @@ class Request:
     temperatures: tuple[float, ...] = TEMPERATURES  # τ of the ablation
     limit: int | None = None  # test sentences
     own: bool = False  # measure by the published estimators too
-    use: Mapping[str, Path] = field(
-        default_factory=dict
-    )  # name of a planned run -> existing run to use for it
+    # Name of a planned run -> existing run to use for it.
+    use: Mapping[str, Path] = field(default_factory=dict)
     usual: bool = True  # use a run of the usual name, like ptb-sri, if it has the plan's settings
     runs_dir: Path = RUNS_DIR
     data_dir: Path = DATA_DIR

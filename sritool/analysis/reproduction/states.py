@@ -52,7 +52,7 @@ class State(NamedTuple):
     @property
     def trained(self) -> bool:
         """Whether its training has ended."""
-        return self.known is not None and not self.known.training.left.startswith("its training")
+        return self.known is not None and self.known.training.ended
 
     def progress(self, run: PlannedRun) -> str:
         """Return the progress of its training, in words."""

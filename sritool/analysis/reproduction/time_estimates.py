@@ -23,7 +23,6 @@ from sritool.training.validation import passes_of
 START = 6.0
 """Seconds that a command takes before its work begins, roughly."""
 
-_CLUSTERED = 10_000  # sentences of train that `classify` clusters
 _UNIT_CHAINS = 16  # chains per sentence for `au` in most cases, if there is no exact mean
 
 
@@ -133,7 +132,7 @@ class Estimates:
     def _of_classification(self, run: PlannedRun) -> float:
         most, of = self._sentences("train"), self._split("train").sentences
         in_no_draw = math.prod((1 - count / of) ** Request.draws for count in COUNTS if count <= most)
-        sentences = self._sentences("test") + self._sentences("valid") + min(most, _CLUSTERED)
+        sentences = self._sentences("test") + self._sentences("valid") + min(most, Request.train_sentences)
         return (1 + self._chain(run)) * (sentences + of * (1 - in_no_draw))
 
 

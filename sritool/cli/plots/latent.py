@@ -92,10 +92,8 @@ def draw_places(canvas: Any, axes: Any, points: Sequence[Point]) -> None:
     size = mark_size(len(points))
     if all(name.isdecimal() for name in names):
         lengths = sorted(int(point.name) for point in points)
-        ends = (
-            lengths[len(lengths) // 50],
-            lengths[-1 - len(lengths) // 50],
-        )  # without rare extremes
+        # Without rare extremes.
+        ends = lengths[len(lengths) // 50], lengths[-1 - len(lengths) // 50]
         drawn = axes.scatter(
             *places(points),
             s=size,

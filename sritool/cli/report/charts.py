@@ -20,14 +20,8 @@ if TYPE_CHECKING:
 
 Chart = dict[str, Any]
 
-COLOURS = (
-    BLUE,
-    ORANGE,
-    GREEN,
-    PINK,
-    AMBER,
-    SKY,
-)  # those of Okabe and Ito that are visible on black and on white
+# Those of Okabe and Ito that are visible on black and on white.
+COLOURS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up")
 DASHES = ("solid", "dash", "dot")
 SHORT_TO_LONG = ((0.0, BLUE), (0.5, "#8F9BA1"), (1.0, AMBER))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from sritool.errors import DataError
 
@@ -58,36 +61,21 @@ def read_rows(source: str, columns: Sequence[str], kind: type[Row]) -> list[Row]
     Raises:
         DataError: A column without a default is missing, or a cell does not fit its field.
     """
-    hints = get_type_hints(kind)
-    defaults: dict[str, Any] = getattr(kind, "_field_defaults", {})
-    needed = [column for column, field in zip(columns, hints, strict=True) if field not in defaults]
-    found = []
+    hints, defaults = get_type_hints(kind), getattr(kind, "_field_defaults", {})
+    fields, adapter, found = dict(zip(hints, columns, strict=True)), TypeAdapter(kind), []
     for number, cells in enumerate(read_table(source), 1):
-        values = []
-        for column, (field, hint) in zip(columns, hints.items(), strict=True):
-            if column not in cells and field in defaults:
-                values.append(defaults[field])
-                continue
-            if column not in cells:
-                raise DataError(f"{source} has no column {column!r}; it needs {', '.join(needed)}")
-            try:
-                values.append(value_of(cells[column], hint))
-            except (ValueError, TypeError, KeyError):
-                raise DataError(
-                    f"{source}, row {number}: {cells[column]!r} is not valid for {field}; fix it"
-                ) from None
-        found.append(kind(*values))
+        given = {field: cells[column] for field, column in fields.items() if column in cells}
+        for field in (
+            field for field, cell in given.items() if cell in ("", None) and hints[field] is not str
+        ):
+            given[field] = math.nan if hints[field] is float else None
+        try:
+            found.append(adapter.validate_python(given))
+        except ValidationError as error:
+            field = str(error.errors()[0]["loc"][0])
+            if field not in given:
+                needed = ", ".join(fields[name] for name in fields if name not in defaults)
+                raise DataError(f"{source} has no column {fields[field]!r}; it needs {needed}") from None
+            what = f"{cells[fields[field]]!r} is not valid for {field}"
+            raise DataError(f"{source}, row {number}: {what}; fix it") from None
     return found
-
-
-def value_of(cell: Any, hint: Any) -> Any:
-    """Convert a cell to its field's type, an empty one to None or NaN; raise ValueError, TypeError or KeyError."""
-    if hint is str:
-        return str(cell)
-    if hint is bool:
-        return {"true": True, "false": False}[str(cell).lower()]
-    if cell is None or cell == "":
-        if hint is int:
-            raise ValueError("a whole number is needed")
-        return None if hint == float | None else float("nan")
-    return int(cell) if hint is int else float(cell)
