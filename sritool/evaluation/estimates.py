@@ -15,7 +15,8 @@ from sritool.evaluation.metrics import Array, Estimate, Reliability, mean_estima
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.likelihood.importance import CURVE, first_draws
 
-_NEAR_CEILING = 1.0  # nats below log N within which a mutual information counts as a bound
+_BOUNDS = {"mi": "≥", "mi-upper": "≤", "kl-aggregate": "≥", "kl-information": "≥", "kl-contraction": "≤"}
+"""Metric -> the side on which the truth may lie far from the figure."""
 
 
 class Origin(NamedTuple):
@@ -46,7 +47,8 @@ def estimates_of(metric: str, figures: SentenceFigures, origin: Origin) -> list[
     if not len(known):
         return []
     found = mean_estimate(metric, known, metric_of(metric).unit, *_made_with(metric, origin))
-    return [found._replace(bound=_bound(metric, figures))]
+    # Without z, all terms are 0, which is exact.
+    return [found._replace(bound=_BOUNDS.get(metric, "") if known.any() else "")]
 
 
 def _made_with(metric: str, origin: Origin) -> tuple[int, str]:
@@ -55,25 +57,6 @@ def _made_with(metric: str, origin: Origin) -> tuple[int, str]:
     if metric in WEIGHTED:
         return origin.samples, origin.estimator
     return origin.chains if needs <= {"draws", "permuted"} else min(1, origin.chains), origin.sampler
-
-
-def _bound(metric: str, figures: SentenceFigures) -> str:
-    """The side on which the truth may lie far from the figure, "≥" or "≤"; "" if neither."""
-    if metric in ("mi-upper", "kl-aggregate"):
-        side = "≤" if metric == "mi-upper" else "≥"
-        return side if figures.kl_aggregate.any() else ""
-    if metric == "mi":
-        return "≥" if _is_full(figures.mi) else ""
-    if "own codes" in METRICS[metric].needs and _is_full(figures.kl_information):
-        return "≥" if metric == "kl-information" else "≤"
-    return ""
-
-
-def _is_full(terms: Array) -> bool:
-    """Whether a mutual information is so close to log N, its ceiling, that the truth may be far larger."""
-    known = terms[~np.isnan(terms)]
-    # Without z, all terms are 0, which is exact.
-    return bool(known.any() and known.mean() > math.log(len(known)) - _NEAR_CEILING)
 
 
 def sentence_terms(

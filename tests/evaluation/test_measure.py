@@ -255,6 +255,13 @@ def test_no_figure_is_a_bound_without_z(sentences: int, make: Callable[..., Meth
     assert {estimate.bound for estimate in found.estimates} == {""}
 
 
+def test_bounds_are_marked_with_any_number_of_sentences(make: Callable[..., Method], corpus: Corpus) -> None:
+    """A mutual information from N sentences is below the truth long before it reaches log N."""
+    sides = {"mi": "≥", "kl-aggregate": "≥", "kl-information": "≥", "mi-upper": "≤", "kl-contraction": "≤"}
+    found = measured(make(), corpus, range(10), metrics=(*sides, "posterior-kl"))
+    assert {estimate.metric: estimate.bound for estimate in found.estimates} == sides | {"posterior-kl": ""}
+
+
 def test_violated_bound_is_noted(
     make: Callable[..., Method], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sritool.cli.formats import readable
 from sritool.cli.printable import visible
 from sritool.cli.report.charts import Chart, control_chart, curve_charts, map_chart
-from sritool.cli.tables.figures import figure, with_error
+from sritool.cli.tables.figures import shown, with_error
 from sritool.cli.units import format_duration
 from sritool.methods.registry import METHODS
 
@@ -186,7 +186,7 @@ def _metric_row(estimate: Estimate) -> dict[str, str]:
     counted = "" if count is None else f", {count:,} predictions (with </s>)"
     return {
         "name": estimate.metric,
-        "value": with_error(figure(estimate), estimate.standard_error),
+        "value": shown(estimate),
         "unit": estimate.unit + counted,
         "sentences": f"{estimate.sentences:,}",
         "meaning": metric_of(estimate.metric).meaning,

@@ -121,7 +121,7 @@ def test_duplicate_runs_and_no_runs(run: Run) -> None:
     assert run("compare", *FEW).exit_code == 3
 
 
-@pytest.mark.parametrize("width", [60, 120, 200])
+@pytest.mark.parametrize("width", [60, 120, 210])
 def test_wide_table_is_split_into_parts(run: Run, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     original = render.data_console
 
@@ -142,7 +142,7 @@ def test_wide_table_is_split_into_parts(run: Run, width: int, monkeypatch: pytes
     wanted = ["method", *SHOWN, "estimator", "parameters", "tokens/s", "time", "epochs"]
     assert [name for names in headers for name in names if name != "run"] == wanted
     assert len(headers) == sum(line.startswith("mine-sri ") for line in table)
-    assert (len(headers) == 1) == (width == 200)
+    assert (len(headers) == 1) == (width == 210)
 
 
 def estimate(metric: str, value: float, error: float, estimator: str = "adaptive") -> Estimate:
