@@ -10,7 +10,7 @@ from sritool.data.corpora.hub_text import SCHEME, HubAddress, hub_source
 from sritool.data.corpora.named import NAMED, check_name, named_source
 from sritool.data.file_names import SUFFIXES, assign, suffix_of
 from sritool.data.preprocess import check_corpus_name
-from sritool.data.sources import STDIN, FileOptions, Source, file_source, folder_source
+from sritool.data.sources import STDIN, FileOptions, Source, file_source, folder_source, misnamed_notes
 from sritool.errors import UsageError
 
 
@@ -101,7 +101,8 @@ def _choose_files(words: Sequence[str], inputs: Inputs, options: FileOptions) ->
         raise UsageError("'-' stands alone; to combine it with files, say which split it is: --train - …")
     if len(paths) == 1 and paths[0].is_dir():
         return folder_source(paths[0], options)
-    return file_source(assign(paths), options)
+    files = assign(paths)
+    return file_source(files, options, misnamed_notes(files))
 
 
 def _looks_like_name(word: str) -> bool:

@@ -12,18 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from sritool.data.blocks import NO_WORD, name_of, read_blocks, text_blocks
+from sritool.data.blocks import NO_WORD, lines_of, name_of, read_blocks, text_blocks
 from sritool.data.columns import header_in
 from sritool.data.csv_parquet import parse_csv, parse_tsv, read_parquet
 from sritool.data.fields import FieldNames, some_of
 from sritool.data.file_names import FORMATS, form_of, list_folder
 from sritool.data.json_records import is_json_object, parse_json
 from sritool.data.plain_labels import parse_labelled
-from sritool.data.sentences import Chunk, Sentences, StreamedSentences, chunk_of, in_memory
+from sritool.data.sentences import Chunk, Sentences, StreamedSentences, in_chunks, in_memory
 from sritool.errors import DataError, UsageError
 
 _JUDGED = 10  # lines of a text that tell whether it is a table or JSON
-_FILES = 1_000  # files of one text each that are read at a time
 
 
 def read_files(
@@ -67,17 +66,21 @@ def read_files(
 def read_folders(folders: Mapping[str, Path], labelled: bool = True) -> StreamedSentences:
     """Return the texts in one folder per label (``train/pos``, ``train/neg``), where each file is one text.
 
-    Unless `labelled`, labels are left out. Reading raises a DataError if a file is binary or not UTF-8.
+    Unless `labelled`, labels are left out, and each line is a sentence. Reading raises a DataError if a file is
+    binary or not UTF-8.
     """
-    taken = f"label: the folder ({', '.join(folders)})" if labelled else "no labels"
-    description = f"text: each whole file; {taken}"
+    description = "text: each line of the files in folders; no labels"
+    if labelled:
+        description = f"text: each whole file; label: the folder ({', '.join(folders)})"
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for label, folder in folders.items():
+            for path in list_folder(folder):
+                lines = lines_in(path)
+                yield from ((text, label) for text in ([" ".join(lines)] if labelled else lines))
 
     def read() -> Iterator[Chunk]:
-        for label, folder in folders.items():
-            paths = list_folder(folder)
-            for begin in range(0, len(paths), _FILES):
-                texts = [_text_on_one_line(path) for path in paths[begin : begin + _FILES]]
-                yield chunk_of(texts, [label] * len(texts) if labelled else None, description)
+        return in_chunks(pairs(), labelled, description)
 
     return StreamedSentences(str(next(iter(folders.values())).parent), read)
 
@@ -153,11 +156,14 @@ def _as_sentences(chunks: Iterator[Chunk], where: str) -> Iterator[Chunk]:
     yield from chain([first], chunks)
 
 
-def _text_on_one_line(path: Path) -> str:
-    """Return a file's text on one line; it may be empty."""
+def lines_in(path: Path) -> list[str]:
+    """Return the lines of a file of plain text; it may be empty.
+
+    Raises:
+        DataError: The file cannot be read, is binary or not UTF-8.
+    """
     data = b"".join(read_blocks(path))
-    blocks = text_blocks([data], str(path)) if data.strip(NO_WORD) else ()
-    return b"".join(blocks).decode().replace("\n", " ")
+    return [*lines_of(text_blocks([data], str(path)))] if data.strip(NO_WORD) else [""]
 
 
 def _parse_text(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:

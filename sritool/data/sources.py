@@ -5,7 +5,8 @@ A ``Source`` has default options and reads nothing until its `read` is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, combinations
@@ -28,7 +29,7 @@ from sritool.data.file_names import (
     suffix_of,
 )
 from sritool.data.options import PrepareOptions
-from sritool.data.readers import read_files, read_folders
+from sritool.data.readers import lines_in, read_files, read_folders
 from sritool.data.sentences import CorpusText, Cut, StreamedSentences
 from sritool.errors import UsageError
 
@@ -130,8 +131,8 @@ def folder_source(folder: Path, options: FileOptions) -> Source:
     """Return the source of a folder of files whose names tell their splits (train, valid or dev or val, test).
 
     If no name tells a split, all files are train, and a note says so. The folder may instead contain one folder per
-    label with one text per file, directly or inside folders of splits. A note names text files that are left out.
-    Errors are those of `split_files` and `file_source`.
+    label with one text per file, directly or inside folders of splits. Notes name the files and folders that are left
+    out. Errors are those of `split_files` and `file_source`.
     """
     list_folder(folder)
     labelled = _label_folders(folder)
@@ -139,11 +140,33 @@ def folder_source(folder: Path, options: FileOptions) -> Source:
         return Source(PrepareOptions(), partial(_read_folders, folder, labelled, options))
     files = split_files(folder)
     taken = {path for paths in files.values() for path in paths}
-    left = [path.name for path in list_folder(folder) if suffix_of(path) in SUFFIXES and path not in taken]
-    notes = [f"left out of {folder}, as their names tell no split: {_some(left)}"] if left else []
+    left = [path for path in list_folder(folder) if suffix_of(path) in SUFFIXES and path not in taken]
+    notes = _left_out(folder, taken.union(left))
+    if left:
+        names = _some([path.name for path in left])
+        notes.insert(0, f"left out of {folder}, as their names tell no split: {names}")
     if not any(map(split_of, taken)):
-        notes.append(f"no file name in {folder} tells a split: all text is taken as train")
-    return file_source(files, options, notes)
+        kinds = " and ".join(sorted(set(map(suffix_of, taken))))
+        notes.append(f"no file name in {folder} tells a split: all of its {kinds} files are train")
+    return file_source(files, options, [*notes, *misnamed_notes(files)])
+
+
+def misnamed_notes(files: Files) -> list[str]:
+    """Return a note if the only file is train, although its name tells another split."""
+    path = files["train"][0]
+    split = split_of(path)
+    misnamed = split not in (None, "train")
+    return [f"{path.name} is taken as train, although its name says {split}"] if misnamed else []
+
+
+def _left_out(folder: Path, taken: Container[Path]) -> list[str]:
+    """Return a note on the files and folders directly in a folder that are not taken; a folder with its files."""
+    left = [path.name for path in list_folder(folder) if path not in taken]
+    for path in folders_in(folder):
+        if path not in taken:
+            count = sum(len(names) for _, _, names in os.walk(path))
+            left.append(f"{path.name}/ ({count:,} {'file' if count == 1 else 'files'})")
+    return [f"left out of {folder}: {_some(left)}"] if left else []
 
 
 def _label_folders(folder: Path) -> dict[str, Mapping[str, Path]]:
@@ -159,10 +182,26 @@ def _label_folders(folder: Path) -> dict[str, Mapping[str, Path]]:
 
 
 def _read_folders(folder: Path, found: Mapping[str, Mapping[str, Path]], options: FileOptions) -> CorpusText:
+    if options.names.labels:
+        _refuse_files_of_lines(folder, [path for labels in found.values() for path in labels.values()])
     splits = {split: read_folders(labels, options.names.labels) for split, labels in found.items()}
     left = [next(iter(labels.values())).parent / UNLABELLED for labels in found.values()]
     notes = [f"left out: {path}, which has no labels" for path in left if path.is_dir()]
-    return options.complete(folder.name, splits, notes)
+    taken = {path for labels in found.values() for one in labels.values() for path in (one, one.parent)}
+    return options.complete(folder.name, splits, [*notes, *_left_out(folder, {*taken, *left})])
+
+
+def _refuse_files_of_lines(folder: Path, label_folders: Sequence[Path]) -> None:
+    """Raise a UsageError if there are hardly more files than folders of one label each, and one has several lines."""
+    paths = [path for one in label_folders for path in list_folder(one)]
+    if len(paths) >= 2 * len(label_folders):
+        return
+    several = next((path for path in paths if sum(map(bool, map(str.strip, lines_in(path)))) > 1), None)
+    if several is not None:
+        raise UsageError(
+            f"{folder} has {len(label_folders)} folders of labels with {len(paths)} files, each of which would be "
+            f"one sentence, but {several} has several lines; read them by line with --no-labels, or give --train FILE …"
+        )
 
 
 def _read_files(files: Files, options: FileOptions, about: Sequence[str]) -> CorpusText:

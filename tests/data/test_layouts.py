@@ -216,6 +216,16 @@ def test_folder_per_label_and_file_per_text(tmp_path: Path, prefixes: tuple[str,
     assert read(folder=tmp_path, names=FieldNames(labels=False))[0].labels is None
 
 
+def test_folders_of_files_of_lines_are_no_labels(tmp_path: Path) -> None:
+    for year in range(2000, 2004):
+        (tmp_path / str(year)).mkdir()
+        (tmp_path / str(year) / "m.txt").write_text("a b\nc d\ne f\n")
+    with pytest.raises(UsageError, match="4 folders of labels with 4 files"):
+        read(folder=tmp_path)
+    found = read(folder=tmp_path, names=FieldNames(labels=False))[0]
+    assert found == Sentences(["a b", "c d", "e f"] * 4)
+
+
 def test_empty_and_binary_files_in_label_folders(tmp_path: Path) -> None:
     folders(tmp_path, ("train",))
     (tmp_path / "train" / "pos" / "98.txt").write_bytes(b"")

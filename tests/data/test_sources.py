@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sritool.data.choose_source import Inputs, choose_source
 from sritool.data.fields import FieldNames
 from sritool.data.file_names import assign, split_files, split_of
 from sritool.data.sampling import split_by_ratio
@@ -79,7 +80,7 @@ def test_folder_without_named_splits_is_train(tmp_path: Path) -> None:
         f"{name}.txt {word}" for name in ("austen", "emma", "persuasion") for word in "ab"
     ]
     assert text.cut is not None
-    assert any("tells a split" in note and str(tmp_path) in note for note in text.notes)
+    assert any("all of its .txt files are train" in note and str(tmp_path) in note for note in text.notes)
     (tmp_path / "letters.tsv").write_text("x\ta b\n")
     with pytest.raises(UsageError, match="different kinds"):
         split_files(tmp_path)
@@ -129,11 +130,28 @@ def test_repeated_files_are_found_with_few_stat_calls(
 
 
 def test_unused_files_of_a_folder_are_listed(tmp_path: Path) -> None:
-    for name in ("train.txt", "test.txt", "extra.txt", "more.tsv", "README.md"):
+    (tmp_path / "letters").mkdir()
+    for name in ("train.txt", "test.txt", "extra.txt", "more.tsv", "README.md", "COPYING", "letters/1.txt"):
         (tmp_path / name).write_text("a\nb\nc\nd\n")
-    notes = " ".join(folder_source(tmp_path, FileOptions()).read().notes)
-    assert "extra.txt, more.tsv" in notes
-    assert "README.md" not in notes
+    notes = folder_source(tmp_path, FileOptions()).read().notes
+    assert any("tell no split: extra.txt, more.tsv" in note for note in notes)
+    assert any("COPYING, README.md, letters/ (1 file)" in note for note in notes)
+
+
+def test_unused_files_beside_folders_of_labels_are_listed(tmp_path: Path) -> None:
+    for name in ("train/pos/1.txt", "train/neg/1.txt", "extra/1.txt", "README.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a b\n")
+    notes = folder_source(tmp_path, FileOptions()).read().notes
+    assert any("README.md, extra/ (1 file)" in note for note in notes)
+
+
+def test_only_file_is_train_despite_its_name(tmp_path: Path) -> None:
+    (tmp_path / "test.txt").write_text("a\nb\nc\nd\n")
+    inputs = Inputs([str(tmp_path / "test.txt")], name="x"), Inputs([str(tmp_path)], name="x")
+    for given in inputs:
+        notes = choose_source(given)[1].read().notes
+        assert any("test.txt is taken as train" in note for note in notes)
 
 
 def cut(raw: CorpusText) -> dict[str, Sentences]:
