@@ -22,7 +22,7 @@ from sritool.data.sentences import CorpusText
 from sritool.data.split import Split, SplitBuilder, count_words
 from sritool.data.split_files import SplitFiles
 from sritool.data.store import content_hash
-from sritool.data.tokenizer import OWN_MODEL, UNK, IdArray, Tokenizer, WordTokenizer
+from sritool.data.tokenizer import OWN_MODEL, SPECIALS, UNK, IdArray, Tokenizer, WordTokenizer
 from sritool.data.vocabulary import CUT_IT, UNSEPARATED, learn_pieces, learn_words
 from sritool.data.workers import ordered_map
 from sritool.errors import DataError, UsageError
@@ -91,7 +91,7 @@ def prepare(
                 raise UsageError("no model of pieces is given; give one, or choose another tokenizer")
             tokenizer, fewest = learn_pieces(raw, options), options.min_count or 2
         labels = sorted({label_name(label) for label in raw.label_numbers})
-        advice = _more_known(raw, options, given)
+        advice, reserved = _more_known(raw, options, given), _reserved(raw)
         splits, counts = {}, {}
         files = {} if store is None else {split: SplitFiles(store / split) for split in raw.splits}
         for split, builder in _encode(raw, tokenizer, labels, options, files, workers).items():
@@ -112,7 +112,7 @@ def prepare(
             *_reading_notes(text),
             *_label_notes(labels, splits),
             *_repeated_notes(raw),
-            *_unknown_notes(separated, counts, advice),
+            *_unknown_notes(separated, counts, reserved, advice),
         ),
         splits=counts,
         content_hash=content_hash(tokenizer, splits, labels),
@@ -221,11 +221,27 @@ def _more_known(raw: RawLines, options: PrepareOptions, given: Tokenizer | None)
     return "the vocabulary is fixed: take one from similar text, or none, to learn it from train"
 
 
-def _unknown_notes(separated: bool, counts: Mapping[str, SplitInfo], advice: str) -> list[str]:
-    """Return warnings about text without spaces between words, and about many unknown words."""
+def _reserved(raw: RawLines) -> dict[str, int]:
+    """Return how often the text has each of the words that are special ids, except <unk>; pieces spell them out."""
+    found = {word: raw.word_numbers[word] for word in SPECIALS[:UNK] if word in raw.word_numbers}
+    if not found:
+        return {}
+    counts = raw.word_counts(*raw.splits)
+    return {word: int(counts[number]) for word, number in found.items() if counts[number]}
+
+
+def _unknown_notes(
+    separated: bool, counts: Mapping[str, SplitInfo], reserved: Mapping[str, int], advice: str
+) -> list[str]:
+    """Return warnings about text without spaces between words, reserved words, and many unknown words."""
     notes = [] if separated else [f"warning: the text is {UNSEPARATED}; {CUT_IT}"]
+    if reserved:
+        notes.append(
+            f"warning: {sum(reserved.values()):,} words are {' or '.join(reserved)}, which sritool reserves, and "
+            "became <unk>; remove them from the text first"
+        )
     many = {split: info.oov_share for split, info in counts.items() if info.oov_share > MOST_UNKNOWN}
-    if many:
+    if many and 2 * sum(reserved.values()) <= sum(info.oov for info in counts.values()):
         shares = ", ".join(f"{share:.0%} of {split}" for split, share in many.items())
         notes.append(f"warning: unknown to the vocabulary: {shares}; {advice}")
     return notes

@@ -199,8 +199,8 @@ def _refuse_files_of_lines(folder: Path, label_folders: Sequence[Path]) -> None:
     several = next((path for path in paths if sum(map(bool, map(str.strip, lines_in(path)))) > 1), None)
     if several is not None:
         raise UsageError(
-            f"{folder} has {len(label_folders)} folders of labels with {len(paths)} files, each of which would be "
-            f"one sentence, but {several} has several lines; read them by line with --no-labels, or give --train FILE …"
+            f"{folder} has {len(label_folders)} folders of labels with {len(paths)} files, each one sentence, but "
+            f"{several} has several lines; to read files by line, give --no-labels or --train FILE …"
         )
 
 

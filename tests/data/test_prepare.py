@@ -131,6 +131,13 @@ def test_default_min_count_depends_on_unknown_marks() -> None:
     assert prepared.splits["train"].targets(1).tolist()[-2] == UNK
 
 
+def test_reserved_words_are_reported() -> None:
+    text = raw(["<s> a b </s>", "<s> b a </s>"], ["<s> a a"])
+    warnings = [note for note in prepare("t", text, PrepareOptions()).info.notes if "warning" in note]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("warning: 5 words are <s> or </s>, which sritool reserves")
+
+
 def test_pieces_are_refused_for_text_with_unk() -> None:
     with pytest.raises(UsageError, match="--tokenizer word"):
         prepare("t", raw(["a <unk> b", "b a"]), PrepareOptions(tokenizer="bpe"))
