@@ -144,6 +144,7 @@ def notes_of(plan: Plan, request: Request) -> list[str]:
     means = f"means of {request.chains} chains{dropout}" if request.chains else "ends of chains without noise"
     notes = [f"codes are {means}, or an encoder's own{scaled}"]
     notes += [plan.sources.note] if plan.sources.note else []
+    notes += _limited(plan, request)
     notes += _unlearnt(plan)
     for labels, draws in plan.draws.items():
         if any(len(np.unique(plan.labels(drawn))) < 2 for drawn in draws):
@@ -159,6 +160,16 @@ def notes_of(plan: Plan, request: Request) -> list[str]:
     if plan.overlaps and not request.deduplicate:
         notes.append("leave them out with --deduplicate")
     return notes
+
+
+def _limited(plan: Plan, request: Request) -> list[str]:
+    """Return a note on the usual numbers of labels that --limit leaves out."""
+    if request.limit is None or request.counts or request.labelled:
+        return []
+    source = plan.sources.labelled[0]
+    left = [count for count in COUNTS if request.limit < count <= len(source)]
+    numbers = ",".join(map(str, left))
+    return [f"left out by --limit {request.limit}: --labels {numbers}"] if left else []
 
 
 def _unlearnt(plan: Plan) -> Iterator[str]:

@@ -6,6 +6,7 @@ Files are read some lines at a time, so they may be larger than memory. Tables a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -22,6 +23,7 @@ from sritool.data.plain_labels import parse_labelled
 from sritool.data.sentences import Chunk, Sentences, StreamedSentences, in_chunks, in_memory
 from sritool.errors import DataError, UsageError
 
+_OF_COLUMNS = re.compile("--text-column|--label-column|--no-labels")
 _JUDGED = 10  # lines of a text that tell whether it is a table or JSON
 
 
@@ -86,8 +88,19 @@ def read_folders(folders: Mapping[str, Path], labelled: bool = True) -> Streamed
 
 
 def read_sentences(path: Path, form: str | None = None, names: FieldNames | None = None) -> Sentences:
-    """Read the sentences of one file into memory; arguments and errors as in `read_files`."""
-    return in_memory(read_files([path], form, names).chunks())
+    """Read the sentences of one file into memory; arguments and errors as in `read_files`.
+
+    Without `names`, errors do not advise to name columns.
+    """
+    try:
+        return in_memory(read_files([path], form, names).chunks())
+    except DataError as error:
+        reason, _, advice = str(error).rpartition("; ")
+        if names is not None or not _OF_COLUMNS.search(advice):
+            raise
+        raise DataError(
+            f"{reason}; call the column of the text 'text', or give one sentence per line"
+        ) from error
 
 
 def read_labelled(path: Path, form: str | None = None, names: FieldNames | None = None) -> Sentences:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sritool.analysis import classification as task
+from sritool.analysis import classification_plan
 from sritool.analysis import classifiers as classification
 from sritool.analysis.classification import MAJORITY, WORDS, Classification, classify
 from sritool.analysis.classification_data import Request
@@ -149,6 +150,15 @@ def test_only_needed_sentences_are_encoded_once(checkpoint: Path, files: Request
     run(checkpoint, drawn)
     assert [of for _, of, _ in encoded] == [45, 90]
     assert 9 <= encoded[1][0] <= 18  # the union of two draws of nine, which include those of six
+
+
+def test_numbers_of_labels_left_out_by_the_limit_are_noted(
+    checkpoint: Path, files: Request, encoded: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classification_plan, "COUNTS", (0, 6, 30, 60, 100))
+    found = run(checkpoint, dataclasses.replace(files, labelled=(), limit=20))
+    assert {row.labels for row in found.rows} == {None, 0, 6}
+    assert any("left out by --limit 20" in note and "--labels 30,60" in note for note in found.notes)
 
 
 def test_equally_large_files_are_draws(

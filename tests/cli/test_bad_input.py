@@ -119,6 +119,7 @@ REFUSED = r"""
 2 | compare mine-lm --estimator ow | did you mean own
 3 | compare mine-lm no-such-run | no checkpoint no-such-run
 3 | score mine-sri --text nowhere.txt | no such file: nowhere.txt
+3 | score mine-sri --text table.csv | call the column of the text 'text'
 3 | info --runs-dir none | sritool train tiny
 2 | sample mine-sri --temperature 0 | more than 0
 2 | sample mine-sri --top-p 2 | 0 < p <= 1
@@ -159,6 +160,7 @@ REFUSED = r"""
 3 | noisy-recon mine-sri --noisy none.tsv | no such file: none.tsv
 2 | classify mine-lm | method lm has no z
 2 | classify mine-sri train.tsv | give labelled sentences with --labelled
+2 | classify mine-sri --text-column X --label-column Y | --text-column is for the files of --labelled
 2 | classify mine-sri --labels ten | not a list of whole numbers
 2 | classify mine-sri --kernel cubic | --kernel
 2 | classify mine-sri --valid valid.tsv --no-zero | --valid is for clusters
@@ -230,6 +232,7 @@ REFUSED = r"""
 def test_refusal_is_one_line(run: Run, row: str) -> None:
     code, words, part = row.split(" | ", 2)
     Path("empty.txt").touch()
+    Path("table.csv").write_text("id,comment\n" + "".join(f"{row},a b c {row}\n" for row in range(20)))
     Path("recipe.toml").write_text("[all.training]\nepochs = 2\n")
     assert_refused(run, shlex.split(words.replace("TRAIN", " ".join(TRAIN))), int(code), part)
 

@@ -207,7 +207,7 @@ def test_parquet(tmp_path: Path) -> None:
     assert read_sentences(path) == Sentences(["a b", "c"], ["0", "1"])
     assert read_sentences(path, names=FieldNames(label="id")).labels == ["1", "2"]
     for table, message in (
-        (pa.table({"body": ["a"]}), r"has no text among its keys \(body\); name it: --text-column"),
+        (pa.table({"body": ["a"]}), r"has no text among its keys \(body\); call the column"),
         (pa.table({"text": [["a"]]}), "has no text under 'text', but list"),
         (pa.table({"text": ["a", None]}), "row 2 has nothing under 'text'"),
         (pa.table({"text": ["a"], "label": ["x" * 201]}), "row 1 has a label of 201 characters"),

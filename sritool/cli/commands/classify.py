@@ -74,8 +74,8 @@ def classify(
         test: Labelled test sentences, in place of the corpus' own.
         valid: Labelled sentences that name the clusters, in place of the corpus' own.
         train: Sentences to cluster and to draw labels from, in place of the corpus' own.
-        labels: How many labels to learn from; 0 for clusters. [default: 0,100,1000,10000, up to all of them; with
-            --labelled the whole files]
+        labels: How many labels to learn from; 0 for clusters. [default: 0,100,1000,10000, up to all of them or
+            --limit; with --labelled the whole files]
         draws: Number of draws of labels, and of seeds for the clusters.
         zero: Cluster without labels, or not. [default: yes, unless --labels are given without 0]
         train_sentences: Number of train sentences to cluster.
@@ -122,10 +122,12 @@ def classify(
     )
     for_clusters = ["valid", "pca", "naming", "train_sentences", *(["train"] if request.labelled else [])]
     no_clusters = "{} is for clusters, but there are none; leave it out, or give --zero"
+    no_files = "{} is for the files of --labelled, --train, --valid and --test; leave it out"
     no_labels = "{} is for learning from labels, but --labels 0 has none; leave one of them out"
     rules = (
         (not request.wants_clusters, for_clusters, no_clusters),
         (not request.wants_labels, ("labelled", "kernel"), no_labels),
+        (not (files or train or valid or test), ("text_key", "label_key"), no_files),
         (chain_dropout and chains is None, ("chain_dropout",), CHAINS_NEEDED),
     )
     refuse_idle(ctx, rules)
