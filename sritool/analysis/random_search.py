@@ -199,7 +199,9 @@ def verdict(found: Sequence[Result]) -> list[str]:
     name, paired = f"trial {best.trial.number}", best.difference
     count = sum(one.loss < math.inf for one in found)
     if best.trial.number == 0:
-        line = "no trial is better than trial 0, the recipe as it is"
+        left = sum(one.trial.run is not None and one.loss == math.inf for one in found)
+        so_far = f" ({count} measured so far, {left} still to be measured)" if left else ""
+        line = f"no trial is better than trial 0, the recipe as it is{so_far}"
     elif paired is None:
         line = f"{name} is the best of {count}, and trial 0, the recipe as it is, is not among them"
     elif paired.is_clear:

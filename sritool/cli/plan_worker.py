@@ -18,6 +18,7 @@ from sritool.errors import Interrupted, SritoolError
 
 LEAST = 15.0  # seconds that must be left to start another command
 _LAST = 15.0  # seconds of a budget, at most a seventh of it, reserved for writing the table
+_OVERTIME = 5.0  # seconds that a training may take to end by its own limit, before it is asked to
 
 
 @dataclass
@@ -72,12 +73,14 @@ class Worker:
         limited = ("--max-time", f"{max(1, round(left))}s") if left is not None else ()
         began = time.monotonic()
         try:
-            done = self._run(run, words, limited, None)
+            done = self._run(run, words, limited, None if left is None else left + _OVERTIME)
         finally:
             after = self._state(run)
             if after.known is not None and not after.in_use:
                 seconds, machine = time.monotonic() - began, this_machine(self.device)
                 Outputs(after.known.path).trained(run.words, seconds, machine)
+        if not done.in_time:
+            return False
         if done.code and after.in_use:
             self._tell(f"{run.name}: another process is training it; skipped here")
         elif done.code:

@@ -144,7 +144,9 @@ def _likelihood(metric: str, figures: SentenceFigures, origin: Origin) -> list[E
     curve = figures.log_likelihood_curve
     found = [_with_curve(partial(_weighed, name, figures, origin), curve, figures) for name in names]
     if is_measured(signed := figures.log_likelihood_signed):
-        found.append(_weighed(metric, figures, origin, signed)._replace(metric=f"{metric}-signed"))
+        # There is no figure if the signed weights of a sentence sum to 0 or less, so that their log is −∞.
+        defined = signed if np.isfinite(signed).all() else np.full_like(signed, np.nan)
+        found.append(_weighed(metric, figures, origin, defined)._replace(metric=f"{metric}-signed"))
     return found
 
 

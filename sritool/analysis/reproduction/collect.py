@@ -82,7 +82,7 @@ def document(
         "recipe": request.recipe,
         "name": table_name(request),
         "columns": list(plan.table.columns),
-        "command": _shown(command_of(plan)),
+        "command": "\n".join(map(_shown, commands_of(plan))),
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
         "sritool": __version__,
         "machine": this_machine(device),
@@ -103,14 +103,27 @@ def key_of(entry: Mapping[str, Any]) -> Key:
     return entry["method"], entry["variation"], entry["seed"]
 
 
-def command_of(plan: Plan) -> list[str]:
-    """Return the command that makes the table again, without folders, device and time limit."""
+def commands_of(plan: Plan) -> list[list[str]]:
+    """Return the commands that make the table again, without folders, device and time limit.
+
+    There is one for all methods that have the same seeds.
+    """
+    seeds: dict[str, set[int]] = {}
+    for run in plan.runs:
+        seeds.setdefault(run.method, set()).add(run.seed)
+    methods: dict[tuple[int, ...], list[str]] = {}
+    for method, own in seeds.items():
+        methods.setdefault(tuple(sorted(own)), []).append(method)
+    return [_command(plan, of, own) for own, of in methods.items()]
+
+
+def _command(plan: Plan, methods: Sequence[str], seeds: tuple[int, ...]) -> list[str]:
     request = plan.request
     words = ["reproduce", request.table, "--corpus", request.corpus]
-    if {*request.methods} != {*plan.table.methods}:
-        words += ["--methods", ",".join(request.methods)]
-    if request.seeds != (0,):
-        words += ["--seeds", ",".join(map(str, sorted(request.seeds)))]
+    if {*methods} != {*plan.table.methods}:
+        words += ["--methods", ",".join(methods)]
+    if seeds != (0,):
+        words += ["--seeds", ",".join(map(str, seeds))]
     if request.recipe != DEFAULT_RECIPE:
         words += ["--recipe", request.recipe]
     for text in request.settings:
@@ -145,6 +158,7 @@ def _head(
         "variation": run.variation.name,
         "seed": run.seed,
         "run": state.folder.name if state.folder else run.name,
+        "planned run": run.name,
         "status": status,
         "epochs": [state.epochs, (state.known.config if state.known else run.config).training.epochs],
         "published": {

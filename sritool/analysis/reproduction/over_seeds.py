@@ -38,10 +38,11 @@ def differences(entry: Document, entries: Sequence[Document]) -> Iterator[Docume
         others = [other for other in entries if is_of(other, method) and _comparable(entry, other)]
         if not others or is_of(entry, method):
             continue
-        reference = terms_of(max(others, key=lambda other: other["seed"] == entry["seed"]))
-        for metric in (name for name in own if name in reference):
-            if (found := difference(own[metric], reference[metric])) is not None:
-                yield {"metric": metric, "against": method, "clear": found.is_clear, **found._asdict()}
+        reference = max(others, key=lambda other: other["seed"] == entry["seed"])
+        theirs, about = terms_of(reference), {"against": method, "seed": reference["seed"]}
+        for metric in (name for name in own if name in theirs):
+            if (found := difference(own[metric], theirs[metric])) is not None:
+                yield {"metric": metric, **about, "clear": found.is_clear, **found._asdict()}
 
 
 def is_of(entry: Document, method: str, variation: str = "") -> bool:

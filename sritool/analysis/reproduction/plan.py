@@ -33,9 +33,9 @@ DATA_DIR, RUNS_DIR = Path("data"), Path("runs")
 
 STEPS, TEMPERATURES = (2, 4, 8, 20), (0.2, 0.5, 0.8, 1.0)
 
-# Settings that do not make a run differ from the plan: limits, validation, names, and a digest set by training.
+# Settings that do not make a run differ from the plan: limits, names, and a digest set by training.
 _NO_OUTCOME = re.compile(
-    r"recipe|training\.(minutes|save_every|measure_every|precision)|validation\..*|warm_start\.digest"
+    r"recipe|training\.(minutes|save_every|measure_every|precision)|validation\.final.*|warm_start\.digest"
 )
 
 
@@ -232,14 +232,18 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     return flat(shown(with_accurate_sampler_name(config)))
 
 
-def differing(config: RunConfig, planned: RunConfig) -> list[str]:
-    """Return the settings that differ from the plan, like `training.epochs 30, planned 60`."""
+def differing(config: RunConfig, planned: RunConfig, validation: bool = True) -> list[str]:
+    """Return the settings that differ from the plan, like `training.epochs 30, planned 60`.
+
+    Without `validation`, those that only choose the best epoch are left out.
+    """
     own, wanted = _settings(config), _settings(planned)
     if planned.training.tune_step_every:
         wanted.pop("sampler.step_sizes", None)  # found by training
     if not planned.generator.latent:
         wanted.pop("training.language_model")  # a model without z is a language model in all epochs
     names = [name for name in wanted if not _NO_OUTCOME.fullmatch(name) and own.get(name) != wanted[name]]
+    names = [name for name in names if validation or not name.startswith("validation.")]
     return [f"{name} {own.get(name)}, planned {wanted[name]}" for name in names]
 
 
@@ -260,9 +264,9 @@ def fairness(plan: Plan) -> list[str]:
     }
     stops = ", ".join(text for name, text in rule.items() if name not in apart)
     found = [
-        f"the same for all methods: the data ({plan.request.corpus}, {f'{count:,}' if count else 'all'} training "
-        f"sentences); the generator ({sizes}); when training stops ({stops}); the estimator of p(x), adaptive, with "
-        "its draws"
+        f"planned to be the same for all methods: the data ({plan.request.corpus}, "
+        f"{f'{count:,}' if count else 'all'} training sentences); the generator ({sizes}); when training stops "
+        f"({stops}); the estimator of p(x), adaptive, with its draws"
     ]
     if "kl" in plan.table.columns and any(forgets_its_start(run.config) for run in plan.runs):
         found.append(

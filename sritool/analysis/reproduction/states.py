@@ -118,7 +118,7 @@ def _folder(plan: Plan, run: PlannedRun) -> tuple[Path | None, bool]:
         return None, False
     usual = runs_dir / f"{Path(plan.request.corpus).name}-{run.method}"  # as train names it
     found = _newest(usual)
-    if found and found.config.training.seed == run.seed and not differing(found.config, run.config):
+    if found and found.config.training.seed == run.seed and not differing(found.config, run.config, False):
         return usual, False
     return None, False
 

@@ -118,6 +118,8 @@ def _notes(found: Document) -> Iterator[str]:
     by_note: dict[str, list[str]] = {}
     for entry in found["rows"]:
         notes = list(entry.get("notes", ()))
+        if entry.get("planned run", entry["run"]) != entry["run"] and _values(entry):
+            notes.append(f"its run is {entry['run']}, not {entry['planned run']} of this plan")
         if entry["not as planned"] and _values(entry):
             notes.append(f"not as planned: {'; '.join(entry['not as planned'])}")
         for note in notes:
@@ -144,11 +146,24 @@ def differences_table(found: Document) -> Table:
     rows = []
     for entry in entries:
         by_key = {(one["metric"], one["against"]): one for one in entry["differences"]}
-        cells = [by_key.get(key) for key in keys]
-        shown = (one and difference_text(one["value"], one["standard_error"], one["clear"]) for one in cells)
+        shown = (_difference_cell(by_key[key], entry) if key in by_key else None for key in keys)
         rows.append([label(found, entry), *shown])
     columns = ["method", *(f"{metric} − {against}'s" for metric, against in keys)]
-    return Table("Differences, sentence by sentence", columns, rows, "*: beyond two standard errors")
+    note = (
+        "*: beyond two standard errors over sentences, which do not say how far another seed would change it"
+    )
+    if any(_other_seed(one, entry) for entry in entries for one in entry["differences"]):
+        note += "\n(seed N): of the other run, which was not measured with the same seed"
+    return Table("Differences, sentence by sentence", columns, rows, note)
+
+
+def _difference_cell(one: Mapping[str, Any], entry: Entry) -> str:
+    text = difference_text(one["value"], one["standard_error"], one["clear"])
+    return f"{text} (seed {one['seed']})" if _other_seed(one, entry) else text
+
+
+def _other_seed(one: Mapping[str, Any], entry: Entry) -> bool:
+    return bool(one.get("seed", entry["seed"]) != entry["seed"])
 
 
 def seeds_table(found: Document) -> Table:

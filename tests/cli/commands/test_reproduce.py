@@ -135,6 +135,10 @@ def test_plan_is_finished_in_slices(run: Run, commands: Commands) -> None:
             return Done(0, "", 1.0, True)
         return None
 
+    commands.instead = lambda words: Done(143, "", 1.0, False)  # its training did not end by itself
+    assert "time is up" in run(*given("table1", "--budget", "1h")).stderr
+    assert (commands.names(), document()["rows"][0]["status"]) == (["train"], "not run")
+    commands.given.clear()
     commands.instead = stopped
     assert "time is up" in run(*given("table1", "--budget", "1h")).stderr
     assert commands.names() == ["train", "evaluate"]
@@ -172,6 +176,8 @@ def test_existing_runs_are_used(run: Run, commands: Commands) -> None:
     assert lm["not as planned"] == []
     assert sri["not as planned"] == ["training.epochs 2, planned 1"]
     assert "elsewhere" not in document()["command"]
+    shown = output(run(*given("table1", "--use", "sri=runs/elsewhere", "--dry-run")))
+    assert "elsewhere" in shown
     run(*given("table1", "--no-run", methods="lm"))
     assert document()["rows"][1] == sri
     # Beside rows of other seeds, a run is used for the seed that was asked for.
@@ -201,6 +207,11 @@ def test_rows_of_other_methods_are_kept(run: Run, commands: Commands) -> None:
     assert [row["method"] for row in document()["rows"]] == ["lm", "sri"]
     assert {one["against"] for one in document()["rows"][1]["differences"]} == {"lm"}
     assert "--methods sri,lm" in document()["command"]
+    run(*given("table1", "--seeds", "1", methods="lm"))
+    first, second = document()["command"].splitlines()
+    assert "--methods lm --seeds 0,1" in first
+    assert "--methods sri --recipe" in second
+    assert "(seed 0)" in output(run(*given("table1", "--no-run", "-f", "markdown", methods="lm")))
     before = document()["rows"][1]
     shutil.rmtree(Path("runs", before["run"]))
     run(*lm)
