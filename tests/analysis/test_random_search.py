@@ -183,7 +183,7 @@ def test_best_has_lowest_loss_or_highest_elbo() -> None:
         ([result(3, 29.0, (-1.0, 0.6)), result(0, 30.0)], "trial 3 is within two standard errors"),
         ([result(0, 30.0), result(3, 31.0, (1.0, 0.1))], "no trial is better"),
         ([result(3, 29.0), result(0, None)], "not among them"),
-        ([result(0, 30.0), result(3, None)], "1 still to be measured"),
+        ([result(0, 30.0), Result(search(*OVER).trials[1], State())], "1 still to be measured"),
     ],
 )
 def test_verdict_states_its_certainty(found: list[Result], words: str) -> None:
