@@ -118,14 +118,16 @@ def _notes(found: Document) -> Iterator[str]:
     by_note: dict[str, list[str]] = {}
     for entry in found["rows"]:
         notes = list(entry.get("notes", ()))
-        if entry.get("planned run", entry["run"]) != entry["run"] and _values(entry):
-            notes.append(f"its run is {entry['run']}, not {entry['planned run']} of this plan")
         if entry["not as planned"] and _values(entry):
             notes.append(f"not as planned: {'; '.join(entry['not as planned'])}")
         for note in notes:
             by_note.setdefault(note, []).append(label(found, entry))
     for note, runs in by_note.items():
         yield f"{'; '.join(runs)}: {note}"
+    others = [one for one in found["rows"] if one.get("planned run", one["run"]) != one["run"] and _values(one)]
+    if others:
+        used = "; ".join(f"{label(found, one)}: {one['run']}" for one in others)
+        yield f"trained by commands of their own, not by this plan: {used}"
 
 
 def sentences_table(found: Document) -> Table:
