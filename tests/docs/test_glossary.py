@@ -14,10 +14,12 @@ from sritool.analysis.comparison import TRAINING_COLUMNS
 from sritool.analysis.random_search import Result, make_search
 from sritool.analysis.reproduction.plan import Request
 from sritool.analysis.reproduction.states import State
+from sritool.analysis.reproduction.tables import TABLES
 from sritool.analysis.samples import METRICS as SAMPLE_METRICS
 from sritool.cli.commands import fit_prior, preprocess, tune
 from sritool.cli.tables import classification, noisy_recon, tune_step
 from sritool.cli.tables.figures import RELIABILITY
+from sritool.cli.tables.reproduction import figures_table
 from sritool.data.corpus_info import SplitInfo
 from sritool.evaluation.metric_table import METRICS
 from sritool.evaluation.metrics import Estimate
@@ -94,6 +96,15 @@ def test_noisy_recon_columns_have_entries() -> None:
 def test_classify_columns_have_entries() -> None:
     names, _ = classification.for_programs(nothing())
     assert entries("Columns of classify") == set(names) - SHARED
+
+
+def test_reproduce_columns_have_entries() -> None:
+    document = json.loads((ROOT / "results/reproduction/table1-tiny-ours.json").read_text(encoding="utf-8"))
+    columns = {name for name in figures_table(document).columns if not name.endswith(" se")}
+    known = entries("Columns of reproduce")
+    assert columns - SHARED - {"value"} <= known
+    figures = {name for table in TABLES.values() for name in table.columns}
+    assert {name for name in figures if not name.startswith(("recon, k", "accuracy"))} <= known | {*METRICS}
 
 
 def test_preprocess_columns_have_entries() -> None:
