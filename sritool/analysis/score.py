@@ -13,7 +13,7 @@ from sritool.evaluation.measure import measure
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.runs.model import Report, TrainedModel
 
-PART = 1_000  # lines scored before their figures are yielded
+FIRST, PART = 32, 1_000  # lines scored before their figures are yielded: at first, and at most
 
 
 class Score(NamedTuple):
@@ -33,14 +33,17 @@ def score(
     batch_size: int,
     report: Report,
 ) -> Iterator[list[Score]]:
-    """Yield the scores of sentences in parts, so that a long text's figures appear early.
+    """Yield the scores of sentences in parts, first a small one, so that a long text's figures appear early.
 
     Their order and number are kept; an empty one is </s> alone.
     """
     split = model.split(sentences)
     settings = EvaluationSettings(("nll",), likelihood=likelihood, seed=seed, batch_size=batch_size)
-    for begin in range(0, len(split), PART):
-        rows = np.arange(begin, min(begin + PART, len(split)))
+    end, size = 0, min(FIRST, PART)
+    while end < len(split):
+        begin, end = end, min(end + size, len(split))
+        size = min(2 * size, PART)
+        rows = np.arange(begin, end)
 
         def tell(what: str, done: int, of: int, begin: int = begin, count: int = len(rows)) -> None:
             report(what, begin + done * count // max(of, 1), len(split))
@@ -49,4 +52,4 @@ def score(
         log_p = measured.figures.log_likelihood.tolist()
         unknown = [int((split.targets(int(i)) == UNK).sum()) for i in rows]
         counts = split.lengths[rows].tolist(), unknown
-        yield [Score(*line) for line in zip(log_p, *counts, sentences[begin : begin + PART], strict=True)]
+        yield [Score(*line) for line in zip(log_p, *counts, sentences[begin:end], strict=True)]

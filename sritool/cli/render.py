@@ -54,6 +54,19 @@ def emit_all(tables: Sequence[Table], fmt: str = "auto") -> None:
         sys.stdout.flush()
 
 
+def emit_parts(parts: Iterable[Table], fmt: str) -> None:
+    """Print parts of one table for programs as they come, until all are printed or the reader has gone."""
+    for number, part in enumerate(parts):
+        lines = lines_of(part, fmt)
+        if number and fmt in ("tsv", "csv"):
+            next(lines)  # the header, which is already printed
+        with bars_hidden():
+            write_lines(lines)
+            sys.stdout.flush()
+        if getattr(sys.stdout, "unread", False):
+            return
+
+
 def write_lines(lines: Iterable[str]) -> None:
     """Print lines on stdout: unchanged for a program, with control characters made visible on a terminal."""
     sys.stdout.writelines(map(printable_columns, lines) if sys.stdout.isatty() else lines)

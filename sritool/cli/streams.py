@@ -51,9 +51,12 @@ class _Stream(io.TextIOWrapper):
 class Stdout(_Stream):
     """stdout; an OSError becomes a SritoolError, or nothing if only the reader of a pipe has gone."""
 
+    unread = False  # whether the reader has gone
+
     def fail(self, error: OSError) -> None:
         super().fail(error)
-        if not isinstance(error, BrokenPipeError):
+        self.unread = isinstance(error, BrokenPipeError)
+        if not self.unread:
             reason = error.strerror or type(error).__name__
             raise SritoolError(f"cannot write the output: {reason}; send it where there is room") from error
 

@@ -5,8 +5,9 @@ A sentence that has ended leaves the batch, so the work shrinks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -79,7 +80,6 @@ def filter_logits(logits: Tensor, config: DecodingConfig) -> Tensor:
     return logits
 
 
-@torch.no_grad()
 def decode(
     generator: Generator,
     z: Tensor,
@@ -88,7 +88,20 @@ def decode(
     first: int = 0,
     done: Callable[[int], None] = lambda _: None,
 ) -> list[list[int]]:
-    """Decode a sentence from each code.
+    """Decode a sentence from each code; arguments and errors as in `decode_parts`."""
+    return [*chain.from_iterable(decode_parts(generator, z, config, stream, first, done))]
+
+
+@torch.no_grad()
+def decode_parts(
+    generator: Generator,
+    z: Tensor,
+    config: DecodingConfig,
+    stream: Stream | None = None,
+    first: int = 0,
+    done: Callable[[int], None] = lambda _: None,
+) -> Iterator[list[list[int]]]:
+    """Decode a sentence from each code, many at a time.
 
     Args:
         generator: p(x|z).
@@ -98,13 +111,12 @@ def decode(
         first: Index of the first sentence. A sentence's draws depend only on its index.
         done: Called after every word with the number of sentences that have ended.
 
-    Returns:
-        Token ids of each sentence, without </s>.
+    Yields:
+        Token ids of each sentence of a part, without </s>.
 
     Raises:
         NumericalError: The scores of the next words are not finite.
     """
-    found: list[list[int]] = []
     rollout = Rollout(generator, len(z) * config.beam, (UNK,) if config.no_unk else ())
     step = max(1, _ROWS // config.beam)
     for begin in range(0, len(z), step):
@@ -114,10 +126,9 @@ def decode(
             done(before + ended)
 
         if config.beam > 1:
-            found += Search(rollout, part, config.beam, config.max_length).run(so_far)
+            yield Search(rollout, part, config.beam, config.max_length).run(so_far)
         else:
-            found += _decode_rows(rollout, part, config, stream, first + begin, so_far)
-    return found
+            yield _decode_rows(rollout, part, config, stream, first + begin, so_far)
 
 
 def _decode_rows(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -14,7 +15,7 @@ from sritool.data.normalise import normal_form
 from sritool.data.split import Split, encode_split
 from sritool.errors import CheckpointError, ShapeError, UsageError
 from sritool.methods.registry import build_method
-from sritool.model.decoding import DecodingConfig, decode
+from sritool.model.decoding import DecodingConfig, decode_parts
 from sritool.model.device import multiplies_in_bfloat16, resolve_device
 from sritool.model.random import Stream
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
@@ -134,7 +135,18 @@ class TrainedModel:
         first: int = 0,
         report: Report | None = None,
     ) -> list[Decoded]:
-        """Return a sentence for each code, and whether it ended or was cut.
+        """Return a sentence for each code, and whether it ended; arguments and errors as in `decode_parts`."""
+        return [*chain.from_iterable(self.decode_parts(codes, config, seed, first, report))]
+
+    def decode_parts(
+        self,
+        codes: Floats | Sequence[Sequence[float]],
+        config: DecodingConfig | None = None,
+        seed: int = 0,
+        first: int = 0,
+        report: Report | None = None,
+    ) -> Iterator[list[Decoded]]:
+        """Yield a sentence for each code, and whether it ended or was cut, many at a time.
 
         Args:
             codes: Values of z. Shape [n, latent].
@@ -149,13 +161,13 @@ class TrainedModel:
         """
         z = torch.as_tensor(np.asarray(codes), dtype=self.generator.output_bias.dtype, device=self.device)
         if z.shape[:1] == (0,):
-            return []
+            return
         if z.ndim != 2 or z.shape[1] != self.latent:
             raise ShapeError(f"codes have shape {list(z.shape)}; give [n, {self.latent}]")
         report_done = (lambda done: report("decoding", done, len(z))) if report else (lambda _: None)
         config = config or DecodingConfig()
-        ids = decode(self.generator, z, config, Stream(seed, "decode"), first, report_done)
-        return [Decoded(self.tokenizer.decode(row), len(row) < config.max_length) for row in ids]
+        for ids in decode_parts(self.generator, z, config, Stream(seed, "decode"), first, report_done):
+            yield [Decoded(self.tokenizer.decode(row), len(row) < config.max_length) for row in ids]
 
     def texts(self, split: Split, examples: Iterable[int]) -> list[str]:
         """Return the sentences of a split with these indices as text; unknown words look as in the tokenizer."""

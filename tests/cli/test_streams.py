@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sritool.cli.formats import Table
+from sritool.cli.render import emit_parts
 from sritool.cli.streams import Stderr, Stdout, write_bytes
 from sritool.errors import SritoolError
 
@@ -38,6 +41,20 @@ def test_closed_reader_is_not_an_error() -> None:
         for _ in range(100):
             stream.write("x" * 10_000)
         stream.flush()
+
+
+def test_printing_in_parts_ends_without_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def parts() -> Iterator[Table]:
+        for number in range(10):
+            made.append(number)
+            yield Table("", ["n"], [[number]])
+
+    with without_reader(Stdout) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        emit_parts(parts(), "tsv")
+    assert made == [0]
 
 
 @pytest.mark.parametrize("size", [1, 1_000_000])

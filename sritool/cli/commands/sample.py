@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,13 +17,14 @@ from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions, warn_of_collapse
 from sritool.cli.render import emit, fits
 from sritool.cli.signatures import in_panel
-from sritool.cli.streams import announce_stdin
+from sritool.cli.streams import announce_stdin, say
 from sritool.cli.tables.figures import with_error
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from sritool.analysis.class_samples import ClassSamples
     from sritool.analysis.samples import Figure, Figures
+    from sritool.runs.model import Decoded
 
 figures_option = in_panel("Figures")
 SHOWN, MEASURED = 10, 1000  # sentences without -n
@@ -69,9 +71,9 @@ def sample(
     """
     from sritool.analysis.class_samples import sample_class, share_notes
 
-    form = output.format()
     config = decoding.config()
     wanted = wanted_figures(metrics, reference, text, codes, n)
+    form = output.format() if wanted else output.lines_format()
     if label is not None and codes is not None:
         raise UsageError("--class draws codes and --codes gives them; leave one of them out")
     opened = model.load("sampling from")
@@ -86,6 +88,13 @@ def sample(
         n = len(given)
     n = n or (MEASURED if wanted else SHOWN)
     given = opened.prior(n, seed) if given is None else given
+    if not wanted and label is None and form not in FOR_PEOPLE:
+        with output.progress(shown=n > FEW) as report:
+            parts = opened.decode_parts(given, config, seed, report=report)
+            found = decoding.emit_parts("sample", parts, form)
+        say("\n".join(filter(None, [unique_note(found), decoding.cut_note(found)])))
+        warn_of_collapse(opened)
+        return
     of_class = None
     with output.progress(shown=n > FEW or label is not None) as report:
         if label is not None:
@@ -93,9 +102,7 @@ def sample(
         found = of_class.sentences if of_class else opened.decode_whole(given, config, seed, report=report)
     verdicts = share_notes(of_class) if of_class else []
     if not wanted:
-        unique = f"unique: {len({sentence.text for sentence in found})} of {n}"
-        form = output.lines_format()
-        table = decoding.table("sample", found, form, [unique, *verdicts])
+        table = decoding.table("sample", found, form, [unique_note(found), *verdicts])
         emit(with_verdicts(table, of_class) if of_class and form != "plain" else table, form)
         warn_of_collapse(opened)
         return
@@ -115,6 +122,11 @@ def sample(
     label_text = f" of class {of_class.label}" if of_class else ""
     emit(figures_table(figures, f"{n:,} samples{label_text} of {opened.path}", beside, form), form)
     warn_of_collapse(opened)
+
+
+def unique_note(found: Sequence[Decoded]) -> str:
+    """Return how many of the sentences differ."""
+    return f"unique: {len({sentence.text for sentence in found})} of {len(found)}"
 
 
 def with_verdicts(table: Table, samples: ClassSamples) -> Table:

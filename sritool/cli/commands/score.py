@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sritool.cli.formats import FOR_PEOPLE, Table, lines_of
+from sritool.cli.formats import FOR_PEOPLE, Table
 from sritool.cli.options.files import OutputOptions, TextOpt
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import ModelOptions, report_reading
-from sritool.cli.render import emit, write_lines
-from sritool.cli.streams import announce_stdin, bars_hidden
-
-if TYPE_CHECKING:
-    from sritool.analysis.score import Score
+from sritool.cli.render import emit, emit_parts
+from sritool.cli.streams import announce_stdin
 
 TITLE = "log p(x), nats"
 COLUMNS = ("log_p", "predictions", "unknown", "sentence")
@@ -59,18 +54,7 @@ def score(
         likelihood = LikelihoodConfig(samples=samples)
         parts = score_lines(opened, sentences, seed, likelihood, batch_size, report)
         if form not in FOR_PEOPLE:
-            show_parts(parts, form)
+            emit_parts((Table(TITLE, COLUMNS, part) for part in parts), form)
             return
         rows = [row for part in parts for row in part]
     emit(Table(TITLE, COLUMNS, rows), form)
-
-
-def show_parts(parts: Iterable[list[Score]], form: str) -> None:
-    """Print rows for programs as they come, as one table."""
-    for number, part in enumerate(parts):
-        lines = lines_of(Table(TITLE, COLUMNS, part), form)
-        if number and form in ("tsv", "csv"):
-            next(lines)  # the header, which is already printed
-        with bars_hidden():
-            write_lines(lines)
-            sys.stdout.flush()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from sritool.cli.formats import Table
+from sritool.cli.render import emit_parts
 from sritool.cli.signatures import in_panel
 from sritool.errors import UsageError
 
@@ -68,6 +69,18 @@ class DecodingOptions:
         if form == "plain":
             return Table("", (name,), [[sentence.text] for sentence in found], note)
         return Table("", (name, "ended"), found, note)
+
+    def emit_parts(self, name: str, parts: Iterable[Sequence[Decoded]], form: str) -> list[Decoded]:
+        """Print sentences for programs as they are decoded, and return those that were decoded."""
+        found: list[Decoded] = []
+
+        def tables() -> Iterator[Table]:
+            for part in parts:
+                found.extend(part)
+                yield self.table(name, part, form)
+
+        emit_parts(tables(), form)
+        return found
 
     def cut_note(self, found: Sequence[Decoded]) -> str:
         """Return how many sentences were cut before their end; "" if none was."""

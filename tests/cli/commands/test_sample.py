@@ -10,9 +10,11 @@ import pytest
 
 import sritool
 from sritool.analysis.samples import Figure, Figures, Row, distinct
+from sritool.cli import render
 from sritool.cli.commands.sample import figures_table
 from sritool.cli.render import fits
 from sritool.data.store import load_corpus
+from sritool.model import decoding
 from support.tables import Run, Terminal, json_rows, output
 
 
@@ -32,6 +34,19 @@ def test_sentences_beyond_one_batch(run: Run) -> None:
     many = sentences(run, "--ancestral", "-n", 600, "--max-length", 4)
     assert (len(many), max(len(text.split()) for text in many)) == (600, 4)
     assert sentences(run, "--ancestral", "-n", 520, "--max-length", 4) == many[:520]
+
+
+@pytest.mark.parametrize("form", ["plain", "csv", "json"])
+def test_sentences_are_printed_in_parts(run: Run, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    args = ("sample", "mine-sri", "--ancestral", "-n", 10, "--max-length", 4, "-f", form)
+    whole = run(*args)
+    monkeypatch.setattr(decoding, "_ROWS", 3)
+    parts = run(*args)
+    assert (parts.stdout, parts.stderr) == (whole.stdout, whole.stderr)
+    sizes: list[int] = []
+    monkeypatch.setattr(render, "write_lines", lambda lines: sizes.append(len([*lines])))
+    run(*args)
+    assert sizes == [3 + (form == "csv"), 3, 3, 1]
 
 
 def test_greedy_is_the_default(run: Run) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from sritool.analysis import score as task
 from sritool.api import load
+from sritool.config.settings import LikelihoodConfig
 from sritool.errors import NumericalError
 from support.tables import Run, rows
 
@@ -76,6 +77,12 @@ def test_finished_rows_are_printed_before_a_failure(run: Run, monkeypatch: pytes
     result = run("score", "mine-lm", "-q", stdin="\n".join(LINES))
     assert result.exit_code == 4
     assert len(result.stdout.splitlines()) == 1 + 4
+
+
+def test_first_part_is_small(run: Run) -> None:
+    model = load(Path("runs/mine-lm"))
+    parts = task.score(model, ["a dog"] * 200, 0, LikelihoodConfig(samples=2), 64, lambda *_: None)
+    assert len(next(parts)) <= 50
 
 
 def test_lines_are_cleaned_as_the_corpus_was(run: Run) -> None:
