@@ -124,7 +124,9 @@ def _notes(found: Document) -> Iterator[str]:
             by_note.setdefault(note, []).append(label(found, entry))
     for note, runs in by_note.items():
         yield f"{'; '.join(runs)}: {note}"
-    others = [one for one in found["rows"] if one.get("planned run", one["run"]) != one["run"] and _values(one)]
+    others = [
+        one for one in found["rows"] if one.get("planned run", one["run"]) != one["run"] and _values(one)
+    ]
     if others:
         used = "; ".join(f"{label(found, one)}: {one['run']}" for one in others)
         yield f"trained by commands of their own, not by this plan: {used}"
