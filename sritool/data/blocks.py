@@ -26,6 +26,7 @@ LONGEST_LINE = 1 << 25  # bytes; 32 MiB without a line end are not a sentence
 _MARK = b"\xef\xbb\xbf"  # UTF-8's byte order mark
 _STDIN = "standard input"
 NO_WORD = b" \t\n\r\x0b\x0c" + _MARK  # bytes that are not part of a word
+_TAR, _TAR_AT = b"ustar", 257  # POSIX
 _FOREIGN = (  # first bytes of other kinds of files, their names, and what to do with a file; with standard input
     (b"\x1f\x8b", "compressed (gzip)", "unpack it: gunzip -c FILE > NEW.txt", "gunzip -c"),
     (b"BZh91AY&SY", "compressed (bzip2)", "unpack it: bunzip2 -c FILE > NEW.txt", "bunzip2 -c"),
@@ -210,6 +211,13 @@ def _refuse_foreign(head: bytes, where: str) -> None:
         raise DataError(
             f"{where} is {encoding[:6]}, not UTF-8; convert it with: iconv -f {encoding} -t UTF-8"
         )
+    if head.startswith(_TAR, _TAR_AT):
+        unpack = (
+            "unpack it in the pipe: … | tar xO | sritool …"
+            if where == _STDIN
+            else f"unpack it: tar xf {where}"
+        )
+        raise DataError(f"{where} is a tar archive, not text; {unpack}")
     for magic, kind, advice, command in _FOREIGN:
         if head.startswith(magic):
             if where == _STDIN and command:

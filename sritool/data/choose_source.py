@@ -86,12 +86,16 @@ def _choose_hub(words: Sequence[str], inputs: Inputs, options: FileOptions) -> t
 def _choose_files(words: Sequence[str], inputs: Inputs, options: FileOptions) -> Source:
     if len(words) == 1 and inputs.folder is None and not inputs.splits and _looks_like_name(words[0]):
         check_name(words[0])
-    ways = [bool(words), bool(inputs.splits), inputs.folder is not None]
-    if sum(ways) != 1:
-        what = "more than one of these" if sum(ways) else "nothing to prepare"
+    options_given = [f"--{split}" for split in inputs.splits] + ["--from"] * (inputs.folder is not None)
+    if not (words or options_given):
         raise UsageError(
-            f"{what}; give a built-in name ({', '.join(NAMED)}), files, - for stdin, --from DIR, or --train FILE"
+            f"nothing to prepare; give a built-in name ({', '.join(NAMED)}), files, - for stdin, --from DIR, or "
+            "--train FILE"
         )
+    if words and options_given:
+        raise _do_not_combine(words[0], options_given[0], inputs)
+    if inputs.splits and inputs.folder is not None:
+        raise _do_not_combine("--from", options_given[0], inputs)
     if inputs.folder is not None:
         return folder_source(inputs.folder, options)
     if inputs.splits:
@@ -103,6 +107,13 @@ def _choose_files(words: Sequence[str], inputs: Inputs, options: FileOptions) ->
         return folder_source(paths[0], options)
     files = assign(paths)
     return file_source(files, options, misnamed_notes(files))
+
+
+def _do_not_combine(one: str, other: str, inputs: Inputs) -> UsageError:
+    """Return the error that two ways to give text are mixed."""
+    is_train = len(inputs.names) == 1 and other in ("--valid", "--test") and not Path(one).is_dir()
+    advice = f"write --train {one} {other} FILE" if is_train else "leave one out"
+    return UsageError(f"{one} and {other} do not go together; {advice}")
 
 
 def _looks_like_name(word: str) -> bool:

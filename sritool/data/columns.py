@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sritool.data.fields import TEXT_NAMES, FieldNames, find_fields, is_number, some_of
+from sritool.data.fields import TEXT_NAMES, FieldNames, find_fields, is_number, no_column, some_of
 from sritool.errors import DataError
 
 Rows = Sequence[Sequence[str]]  # rows of cells; a blank row has none
@@ -58,10 +58,17 @@ def find_columns(rows: Rows, where: str, names: FieldNames) -> Columns:
             raise
         return _judged(body, header, where, names)
     text_at, label_at = header.index(text), None if label is None else header.index(label)
+    found: list[int] = []
     if label_at is None and names.labels and len(body) >= FEWEST:
         found = [index for index in label_columns(body) if index != text_at and header[index]]
         label_at = found[0] if len(found) == 1 else None
-    return Columns((text_at,), label_at, header, _described((text_at,), label_at, header, body))
+    description = _described((text_at,), label_at, header, body)
+    if len(found) > 1:
+        description += f" ({' and '.join(header[index] for index in found)} could be: --label-column)"
+    unread = [name for index, name in enumerate(header) if name and index not in (text_at, label_at)]
+    if unread:
+        description += f"; columns not read: {some_of(unread)}"
+    return Columns((text_at,), label_at, header, description)
 
 
 def header_in(line: str) -> Sequence[str]:
@@ -162,8 +169,7 @@ def _place(name: str | None, header: Sequence[str] | None, width: int, where: st
     if name.lower() in lower:
         return lower.index(name.lower())
     if not is_number(name) or int(name) > width:
-        columns = some_of(header) if header else f"{width}"
-        raise DataError(f"{where} has no column {name!r}; it has {columns}")
+        raise no_column(name, where, header or [*map(str, range(1, width + 1))])
     return int(name) - 1
 
 

@@ -43,14 +43,23 @@ def find_fields(there: Sequence[str], where: str, names: FieldNames) -> tuple[st
         DataError: A given name does not exist, or the text has none of the usual names.
     """
     text = _first_of(names.text, TEXT_NAMES, there)
+    if names.text and text is None:
+        raise no_column(names.text, where, there)
     if text is None:
         raise DataError(f"{where} has no text among its keys ({some_of(there)}); name it: --text-column")
     if not names.labels:
         return text, None
     label = _first_of(names.label, LABEL_NAMES, there)
     if names.label and label is None:
-        raise DataError(f"{where} has no column {names.label!r}; it has {some_of(there)}")
+        raise no_column(names.label, where, there)
     return text, label
+
+
+def no_column(name: str, where: str, there: Sequence[str]) -> DataError:
+    """Return the error that `where` lacks a column, which the user gives by name or number, and has others."""
+    if is_number(name):
+        return DataError(f"{where} has {len(there)} columns, no column {name}; it has {some_of(there)}")
+    return DataError(f"{where} has no column {name!r}; it has {some_of(there)}")
 
 
 def fields_taken(text: str, label: str | None) -> str:

@@ -12,6 +12,7 @@ from sritool.data.fields import checked_label, some_of
 from sritool.data.sentences import Chunk, in_chunks
 
 FEWEST = 4  # with fewer lines, no labels are looked for
+MOST_WITHOUT_MARK = 0.1  # share of lines without fastText's mark up to which it is taken for a mistake
 _FASTTEXT_MARK = "__label__"  # not a word of any language
 
 
@@ -69,6 +70,18 @@ def _are_classes(labels: Sequence[str]) -> bool:
     )
 
 
+def _lacking_mark(lines: Sequence[str], where: str) -> str:
+    """Return a warning if nearly all of the first lines have fastText's mark, but not all; else ""."""
+    filled = [number for number, line in enumerate(lines, 1) if line.strip()]
+    without = [number for number in filled if not lines[number - 1].lstrip().startswith(_FASTTEXT_MARK)]
+    if not without or len(without) > MOST_WITHOUT_MARK * len(filled):
+        return ""
+    return (
+        f"warning: {len(filled) - len(without):,} of {'the first ' * (len(lines) == SAMPLE)}{len(filled):,} lines of "
+        f"{where} begin with {_FASTTEXT_MARK}, line {without[0]} does not: taken as text; fix it, or give --no-labels"
+    )
+
+
 def parse_labelled(chunks: Iterable[Chunk], where: str) -> Iterator[Chunk]:
     """Yield the lines of plain text, called `where` in errors; labels are cut off if every line has one."""
     stream = iter(chunks)
@@ -78,7 +91,8 @@ def parse_labelled(chunks: Iterable[Chunk], where: str) -> Iterator[Chunk]:
     sample = [line for chunk in first for line in chunk.texts[:SAMPLE].to_pylist()][:SAMPLE]
     labelling = labelling_of(sample)
     if labelling is None:
-        yield from chain(first, stream)
+        warning = _lacking_mark(sample, where)
+        yield from (chunk._replace(description=warning) for chunk in chain(first, stream))
         return
     shown = some_of(sorted({labelling.cut(line)[0] for line in sample if line.strip()}), 4)
     description = f"label: {labelling.how} ({shown}); --no-labels takes it for text"

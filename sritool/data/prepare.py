@@ -169,13 +169,15 @@ def _reading_notes(text: CorpusText) -> list[str]:
         for note in part.notes:
             found.setdefault(note, []).append(split)
     return [
-        note if len(splits) == len(text.splits) else f"{' and '.join(splits)}: {note}"
+        note
+        if len(splits) == len(text.splits) or note.startswith("warning: ")
+        else f"{' and '.join(splits)}: {note}"
         for note, splits in found.items()
     ]
 
 
 def _label_notes(names: Sequence[str], splits: Mapping[str, Split]) -> list[str]:
-    """Return notes on labels that cannot be classes, or that train lacks."""
+    """Return notes on labels that cannot be classes, or that train lacks, and on splits without labels."""
     sentences = sum(len(split) for split in splits.values() if split.labels is not None)
     if len(names) == 1:
         return [f"every label is {names[0]}: there is nothing to tell apart"]
@@ -187,7 +189,9 @@ def _label_notes(names: Sequence[str], splits: Mapping[str, Split]) -> list[str]
         if split.labels is not None
     }
     lacking = counts["train"] == 0 if "train" in counts else np.zeros(len(names), bool)
-    return [
+    unlabelled = [split for split in splits if "train" in counts and split not in counts]
+    notes = [f"warning: {split} has no labels: classify will need --{split} FILE" for split in unlabelled]
+    return notes + [
         f"warning: {found[lacking].sum():,} of {found.sum():,} sentences of {split} have a label that train lacks "
         f"({some_of([*compress(names, lacking & (found > 0))])}); give each class one "
         "name in all splits, and sentences in train"

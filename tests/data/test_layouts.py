@@ -97,6 +97,17 @@ def test_plain_text_labels_can_be_kept_as_text(tmp_path: Path, layout: str) -> N
     assert (found.texts, found.labels) == (content.splitlines(), None)
 
 
+def test_line_without_the_mark_of_the_others_is_reported(tmp_path: Path) -> None:
+    content = READ["fastText"][1].splitlines()
+    (tmp_path / "a.txt").write_text("\n".join([*content, "no mark here"]))
+    found, notes = read(tmp_path / "a.txt")
+    assert found.labels is None
+    assert notes.startswith("warning: 12 of 13 lines")
+    assert "line 13 does not" in notes
+    (tmp_path / "a.txt").write_text("\n".join([*content, *TEXTS]))
+    assert "warning" not in read(tmp_path / "a.txt")[1]
+
+
 def test_title_and_text_after_a_label_are_joined(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(table([(label, "a few words", text) for label, text in PAIRS]))
     found, _ = read(tmp_path / "a.csv")
@@ -130,9 +141,19 @@ def test_columns_by_name_or_number(tmp_path: Path) -> None:
     path.write_text(table([("Stars", "Words", "text"), *((label, text, "x") for label, text in PAIRS)]))
     for names in (FieldNames("Words", "Stars"), FieldNames("words", "stars"), FieldNames("2", "1")):
         assert read(path, names=names)[0] == Sentences(TEXTS, LABELS)
-    for missing in ("mood", "4"):
-        with pytest.raises(DataError, match=f"has no column '{missing}'"):
-            read(path, names=FieldNames(label=missing))
+    for missing, message in (("mood", "has no column 'mood'"), ("4", "has 3 columns, no column 4")):
+        for names in (FieldNames(label=missing), FieldNames(text=missing)):
+            with pytest.raises(DataError, match=message):
+                read(path, names=names)
+
+
+def test_columns_that_are_not_read_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    rows = [(n, label, n % 3, text) for n, (label, text) in enumerate(PAIRS)]
+    path.write_text(table([("review_id", "stars", "month", "text"), *rows]))
+    notes = read(path)[1]
+    assert "no labels (stars and month could be: --label-column)" in notes
+    assert "not read: review_id, stars, month" in notes
 
 
 def test_named_columns_make_the_first_row_a_header(tmp_path: Path) -> None:

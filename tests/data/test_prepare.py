@@ -104,8 +104,11 @@ def test_labels_follow_their_sentences() -> None:
 
 
 def test_labels_may_be_missing_from_a_split() -> None:
-    prepared = prepare("t", raw(["a b", "b a"], labels={"train": ["x", "y"]}), PrepareOptions())
+    text = raw(["a b", "b a"] * 2, labels={"train": ["x", "y"] * 2, "valid": ["x"]})
+    prepared = prepare("t", text, PrepareOptions())
     assert prepared.splits["test"].labels is None
+    warnings = [note for note in prepared.info.notes if "no labels" in note]
+    assert warnings == ["warning: test has no labels: classify will need --test FILE"]
 
 
 def test_labels_that_train_lacks_are_reported() -> None:

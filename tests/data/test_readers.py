@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,14 @@ def test_other_separators_split_words_not_lines() -> None:
 
 def test_byte_order_mark_is_removed() -> None:
     assert parse(b"\xef\xbb\xbfa b\n", "x").texts == ["a b"]
+
+
+def test_tar_archive_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a b\n")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "a.txt", "a.txt")
+    with pytest.raises(DataError, match="is a tar archive, not text; unpack it: tar xf"):
+        read_sentences(tmp_path / "a.tar.gz")
 
 
 @pytest.mark.parametrize(

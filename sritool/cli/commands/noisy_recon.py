@@ -32,7 +32,7 @@ def noisy_recon(
     sentences: SentencesOptions,
     output: OutputOptions,
 ) -> None:
-    """Reconstruct clean sentences from noisy ones: does z hold the sentence, or its exact words?
+    """Measure how well sentences are reconstructed from noisy copies: does z hold the sentence, or its exact words?
 
     sritool noisy-recon runs/tiny-sri runs/tiny-vae-fb
 

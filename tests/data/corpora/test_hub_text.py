@@ -100,7 +100,7 @@ def test_columns_can_be_named(hub: list[dict[str, Any]], tmp_path: Path) -> None
     source = hub_source(HubAddress.of("hf://me/mine"), options, streaming=True)
     assert preprocess_corpus("m", source, data_dir=tmp_path).info.labels == ()
     options = FileOptions(names=FieldNames("nothing"))
-    with pytest.raises(DataError, match="no text among its keys"):
+    with pytest.raises(DataError, match="no column 'nothing'"):
         preprocess_corpus("n", hub_source(HubAddress.of("hf://me/mine"), options, True), data_dir=tmp_path)
 
 
