@@ -50,6 +50,7 @@ class SplitInfo:
     longest: Count  # tokens of the longest line before cutting
     chunked: Count = 0  # lines over max_length that became several sentences
     parts: Count = 0  # sentences made from those lines
+    left_out: Count = 0  # tokens of lines over max_length that are in no sentence
 
     @property
     def oov_share(self) -> float:

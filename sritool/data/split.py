@@ -125,6 +125,7 @@ class SplitBuilder:
         self._tokenizer, self._options = tokenizer, options
         self.cleaned = cleaned  # lines whose control characters became spaces
         self._oov = self._unknown = self._ends = self._too_long = self._parts = self._longest = 0
+        self._left_out = 0
         self._clear()
 
     def _clear(self) -> None:
@@ -167,7 +168,8 @@ class SplitBuilder:
             labels = None if labels is None else np.repeat(labels, parts.each)
             lengths, over = parts.lengths, ~parts.ends
         elif too_long:
-            flat = kept_tokens(flat, lengths, self._options)
+            before, flat = len(flat), kept_tokens(flat, lengths, self._options)
+            self._left_out += before - len(flat)
             kept = ~(over & drop)
             lengths, over = np.minimum(lengths, longest)[kept], over[kept]
             words = None if words is None else words[kept]
@@ -223,6 +225,7 @@ class SplitBuilder:
             longest=self._longest,
             chunked=too_long if options.chunk else 0,
             parts=self._parts,
+            left_out=self._left_out,
         )
 
 

@@ -63,6 +63,7 @@ def test_counts_match_a_plain_loop(lines: list[str], max_length: int, drop_long:
     assert info.oov_share == pytest.approx(flat.count("zzz") / len(flat))
     assert info.empty == lines.count("")
     assert (info.dropped, info.truncated) == ((len(long), 0) if drop_long else (0, len(long)))
+    assert info.left_out == sum(len(line.split()) for line in lines) - len(flat)
     assert info.longest == max(len(line.split()) for line in lines)
 
 

@@ -181,10 +181,16 @@ def _note(prepared: PreparedCorpus) -> str:
     cleaned = sum(split.cleaned for split in counts)
     warnings = [note for note in info.notes if note.startswith("warning: ")]
     said = [note for note in info.notes if note not in warnings]
-    cut = sum(split.truncated for split in counts)
-    if cut:
-        many = f"{cut:,} sentences were" if cut > 1 else "1 sentence was"
-        warnings.append(f"warning: {many} cut, and the rest left out; --chunk N makes it into sentences")
+    lost = sum(split.left_out for split in counts)
+    if lost:
+        long = sum(split.truncated + split.dropped for split in counts)
+        total = lost + sum(split.tokens for split in counts)
+        tokens = "words" if info.tokenizer == "word" else "pieces"
+        lines = "lines" if long > 1 else "line"
+        warnings.append(
+            f"warning: {lost:,} of {total:,} {tokens} left out, in {long:,} {lines} of more than {info.max_length}; "
+            "--chunk N keeps them"
+        )
     parts = [f"{prepared.path} {done}: vocabulary {info.vocabulary:,} {unit}", *said]
     if marked:
         parts.append(f"{marked:,} words are <unk> in the text itself")

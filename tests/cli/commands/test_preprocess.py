@@ -38,9 +38,11 @@ def test_counts_agree_with_a_plain_count(invoke: Run) -> None:
         "empty": 2, "dropped": 0, "truncated": 1, "longest": 9,
     }  # fmt: skip
     assert (valid["OOV share"], test["empty"]) == (pytest.approx(2 / 3), 1)
+    assert "warning: 4 of 30 words left out, in 1 line of more than 5; --chunk N" in result.stderr
     assert "lines whose control characters became spaces: 1" in result.stderr
     result = invoke("preprocess", "train.txt", "--name", "d", "--drop", "--min-count", 1, *five)
     assert sum(row["dropped"] for row in json_rows(result)) == 1
+    assert "warning: 9 of 26 words left out" in result.stderr
 
 
 def test_text_from_stdin(invoke: Run) -> None:
