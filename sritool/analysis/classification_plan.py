@@ -168,8 +168,12 @@ def _limited(plan: Plan, request: Request) -> list[str]:
         return []
     source = plan.sources.labelled[0]
     left = [count for count in COUNTS if request.limit < count <= len(source)]
+    if not left:
+        return []
     numbers = ",".join(map(str, left))
-    return [f"left out by --limit {request.limit}: --labels {numbers}"] if left else []
+    return [
+        f"numbers of labels above --limit {request.limit} are left out; measure them with --labels {numbers}"
+    ]
 
 
 def _unlearnt(plan: Plan) -> Iterator[str]:

@@ -158,7 +158,7 @@ def test_numbers_of_labels_left_out_by_the_limit_are_noted(
     monkeypatch.setattr(classification_plan, "COUNTS", (0, 6, 30, 60, 100))
     found = run(checkpoint, dataclasses.replace(files, labelled=(), limit=20))
     assert {row.labels for row in found.rows} == {None, 0, 6}
-    assert any("left out by --limit 20" in note and "--labels 30,60" in note for note in found.notes)
+    assert any("--limit 20" in note and "--labels 30,60" in note for note in found.notes)
 
 
 def test_equally_large_files_are_draws(
