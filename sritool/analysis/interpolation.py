@@ -78,11 +78,7 @@ def read_pairs(text: Path | str) -> list[Pair]:
     Raises: DataError, which names the line, if a line is not a pair.
     """
     where = "standard input" if str(text) == "-" else str(text)
-    try:
-        lines = [line.rstrip("\r") for line in read_sentences(Path(text), form="text").texts]
-    except DataError as error:
-        pairs = "two sentences a line, a tab between them"
-        raise DataError(str(error).replace("one sentence a line", pairs)) from error
+    lines = [line.rstrip("\r") for line in read_sentences(Path(text), form="text").texts]
     return [parse_pair(line, f"{where} line {number}") for number, line in enumerate(lines, 1)]
 
 

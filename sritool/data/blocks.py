@@ -143,7 +143,7 @@ def text_blocks(blocks: Iterable[bytes], where: str, returns_end_lines: bool = F
         if held_bytes > LONGEST_LINE:
             _refuse_endless(b"".join(held), head, where, lines, begun)
     if not begun:
-        raise DataError(f"{where} is empty; give a file with one sentence a line")
+        raise DataError(f"{where} is empty; give a file with text")
     rest = b"".join(held)
     for data in _checked(rest, head, where, lines) if rest else ():
         if not lines and not returns_end_lines and b"\n" not in rest and b"\r" in data.strip():
@@ -164,10 +164,10 @@ def lines_of(pieces: Iterable[bytes]) -> Iterator[str]:
 def _refuse_endless(start: bytes, head: bytes, where: str, lines: int, begun: bool) -> None:
     size = f"{LONGEST_LINE >> 20} MiB"
     if not begun:
-        raise DataError(f"{where} has no word in its first {size}; give a file with sentences")
+        raise DataError(f"{where} has no word in its first {size}; give a file with text")
     for _ in _checked(start, head, where, lines):  # if it is not text, that error is more helpful
         pass
-    raise DataError(f"{where} line {lines + 1} is longer than {size}; give a text with one sentence a line")
+    raise DataError(f"{where} line {lines + 1} is longer than {size}; break it into shorter lines")
 
 
 def _checked(data: bytes, head: bytes, where: str, lines: int) -> Iterator[bytes]:

@@ -62,11 +62,7 @@ class _Lines:
         lines = lines_of(text_blocks(read_blocks(path), name_of(path)))
         stripped = ((number, line.rstrip(_BLANK)) for number, line in enumerate(lines, 1))
         self._lines = ((number, line) for number, line in stripped if line)
-        try:
-            number, first = next(self._lines)
-        except DataError as error:
-            message = str(error).replace("one sentence a line", "a word and its vector a line")
-            raise DataError(message) from error
+        number, first = next(self._lines)
         self.separator = "\t" if "\t" in first else " "
         fields = first.split(self.separator)
         self.promised: int | None = None
