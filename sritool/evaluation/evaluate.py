@@ -22,6 +22,7 @@ from sritool.evaluation.metrics import Array, Estimate, most_sentences
 from sritool.evaluation.sentence_figures import is_measured
 from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text, reading_notes
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
+from sritool.processes import measuring
 from sritool.runs.model import Report, TrainedModel, load_model
 from sritool.runs.names import run_name, run_names
 
@@ -133,8 +134,17 @@ def evaluation_on_record(
 
 
 def record_of(model: HashedModel, chosen: Chosen, settings: EvaluationSettings) -> Evaluations:
-    """Return the record beside a checkpoint for these sentences and settings."""
-    return Evaluations(model.path, key_of(model, chosen, settings))
+    """Return the record beside a checkpoint for these sentences and settings.
+
+    Unless `again` is set, this removes leftover batches of evaluations on record, which were killed just after they
+    were recorded.
+    """
+    kept = Evaluations(model.path, key_of(model, chosen, settings))
+    stale = any(kept.path.parent.glob(".evaluate-*.jsonl"))
+    if not settings.again and measuring().gather(stale)[0]:
+        for metrics in kept.measured_together():
+            kept.batches(replace(settings, metrics=metrics)).remove()
+    return kept
 
 
 def _about(model: TrainedModel, chosen: Chosen, settings: EvaluationSettings) -> dict[str, object]:

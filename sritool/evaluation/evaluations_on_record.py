@@ -83,6 +83,11 @@ class Evaluations(Record):
             if estimate.metric in self._latest[name].terms
         }
 
+    def measured_together(self) -> list[tuple[str, ...]]:
+        """Return the metrics of each measurement on record, in its order."""
+        distinct = {id(found): found for found in self._latest.values()}
+        return [tuple(found.estimates) for found in distinct.values()]
+
     def get(self, metrics: Iterable[str]) -> tuple[list[Estimate], list[str]]:
         """Return the estimates of these metrics, in the order of a table, and the notes on them."""
         wanted = [name for name in METRICS if name in set(metrics) and name in self._latest]
