@@ -20,6 +20,7 @@ BEGIN, END = "<!-- sritool reproduce page: begin -->", "<!-- sritool reproduce p
 """Marks in a file; a page is written between them."""
 
 
+# What every document has; its rows are not checked.
 _KEYS = {"title", "source", "the paper says", "corpus", "recipe", "columns", "command", "made", "sritool"}
 _KEYS |= {"machine", "the plan", "rows", "seeds"}
 

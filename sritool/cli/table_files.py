@@ -130,9 +130,8 @@ def plan_table(plan: Plan, device: str, fmt: str, told: Sequence[str]) -> Table:
     for run in plan.runs:
         state = state_of(plan, run, device)
         name = state.folder.name if state.folder else run.name
-        told += [f"{name}, used for {run.name}, is not as planned: {'; '.join(state.apart)}"] * bool(
-            state.apart
-        )
+        if state.apart:
+            told.append(f"{name}, used for {run.name}, is not as planned: {'; '.join(state.apart)}")
         left: float | None = 0.0
         if not state.trained:
             left = rounded(estimates.training(run, state)) if estimates else None

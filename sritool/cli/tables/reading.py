@@ -65,10 +65,9 @@ def read_rows(source: str, columns: Sequence[str], kind: type[Row]) -> list[Row]
     fields, adapter, found = dict(zip(hints, columns, strict=True)), TypeAdapter(kind), []
     for number, cells in enumerate(read_table(source), 1):
         given = {field: cells[column] for field, column in fields.items() if column in cells}
-        for field in (
-            field for field, cell in given.items() if cell in ("", None) and hints[field] is not str
-        ):
-            given[field] = math.nan if hints[field] is float else None
+        for field, cell in given.items():
+            if cell in ("", None) and hints[field] is not str:
+                given[field] = math.nan if hints[field] is float else None
         try:
             found.append(adapter.validate_python(given))
         except ValidationError as error:
