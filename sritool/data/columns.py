@@ -126,21 +126,23 @@ def _judged(rows: Rows, header: tuple[str, ...] | None, where: str, names: Field
     width = len(rows[0])
     text_at, label_at = (_place(name, header, width, where) for name in (names.text, names.label))
     if label_at is None and names.labels and width > 1:
-        label_at = _judged_label(rows, text_at, header, where)
+        label_at = _judged_label(rows, text_at, header, where, names)
     filled = [index for index in range(width) if any(row[index].strip() for row in rows)]
     texts = tuple(index for index in filled if index != label_at) if text_at is None else (text_at,)
     unusual = len(texts) > 1 or (label_at or 0) > 0
     if text_at is None and names.labels and unusual and len(rows) >= FEWEST:
         fewest = min((_mean_words([row[index] for row in rows]) for index in texts), default=0.0)
         if fewest < _FEWEST_WORDS:
-            raise _unclear(rows, header, where)
+            raise _unclear(rows, header, where, names)
     open_ended = text_at is None and header is None
     return Columns(
         texts or (width - 1,), label_at, header, _described(texts, label_at, header, rows), open_ended
     )
 
 
-def _judged_label(rows: Rows, text_at: int | None, header: Sequence[str] | None, where: str) -> int | None:
+def _judged_label(
+    rows: Rows, text_at: int | None, header: Sequence[str] | None, where: str, names: FieldNames
+) -> int | None:
     found = [index for index in label_columns(rows) if index != text_at]
     if len(rows) < FEWEST:  # too few to judge; most tables have the label first
         last = len(rows[0]) - 1
@@ -148,16 +150,17 @@ def _judged_label(rows: Rows, text_at: int | None, header: Sequence[str] | None,
     # A constant column counts only if no other column can be a label: files may be sorted by label.
     telling = [index for index in found if len({row[index] for row in rows}) > 1] or found
     if len(telling) != 1 and text_at is None:
-        raise _unclear(rows, header, where)
+        raise _unclear(rows, header, where, names)
     return telling[0] if len(telling) == 1 else None
 
 
-def _unclear(rows: Rows, header: Sequence[str] | None, where: str) -> DataError:
+def _unclear(rows: Rows, header: Sequence[str] | None, where: str, names: FieldNames) -> DataError:
     shown = " | ".join(some_of([cell]) for cell in rows[0][:8])
-    names = "NAME" if header else "N"
+    one = "NAME" if header else "N"
+    advice = names.advice(f"give --text-column {one}, and --label-column {one} or --no-labels")
     return DataError(
         f"{where} has {len(rows[0])} columns, and which is text and which label cannot be told ({shown}); "
-        f"give --text-column {names}, and --label-column {names} or --no-labels"
+        f"{advice}"
     )
 
 

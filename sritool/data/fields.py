@@ -27,6 +27,13 @@ class FieldNames:
     text: str | None = None
     label: str | None = None
     labels: bool = True  # whether labels are wanted at all
+    by_option: bool = True  # whether the command has options that name them
+
+    def advice(self, with_options: str) -> str:
+        """Return what to do about a file whose text is not clear: the advice, or another if no option helps."""
+        if self.by_option:
+            return with_options
+        return "call the column of the text 'text', or give one sentence per line"
 
 
 def is_number(name: str) -> bool:
@@ -46,7 +53,8 @@ def find_fields(there: Sequence[str], where: str, names: FieldNames) -> tuple[st
     if names.text and text is None:
         raise no_column(names.text, where, there)
     if text is None:
-        raise DataError(f"{where} has no text among its keys ({some_of(there)}); name it: --text-column")
+        advice = names.advice("name it: --text-column")
+        raise DataError(f"{where} has no text among its keys ({some_of(there)}); {advice}")
     if not names.labels:
         return text, None
     label = _first_of(names.label, LABEL_NAMES, there)

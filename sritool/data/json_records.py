@@ -32,7 +32,7 @@ def parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterat
             if record is None:
                 yield "", ""
             elif isinstance(record, dict):
-                found = _text_of(record.get(text), text, place)
+                found = _text_of(record.get(text), text, place, names)
                 yield found, _label_of(record.get(label), label, place) if label else ""
             else:
                 raise DataError(f"{place} is not a JSON object; write one {{...}} a line")
@@ -94,9 +94,10 @@ def _value(text: str, where: str, line: int) -> Any:
     return "null" if value is None else value  # None means a blank line; a string is refused too
 
 
-def _text_of(value: Any, name: str, place: str) -> str:
+def _text_of(value: Any, name: str, place: str, names: FieldNames) -> str:
     if not isinstance(value, str):
-        raise DataError(f"{place} has no string under {name!r}; fix it, or name another: --text-column")
+        advice = names.advice("fix it, or name another: --text-column")
+        raise DataError(f"{place} has no string under {name!r}; {advice}")
     return _whole(value, place)
 
 

@@ -6,7 +6,6 @@ Files are read some lines at a time, so they may be larger than memory. Tables a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -23,7 +22,6 @@ from sritool.data.plain_labels import parse_labelled
 from sritool.data.sentences import Chunk, Sentences, StreamedSentences, in_chunks, in_memory
 from sritool.errors import DataError, UsageError
 
-_OF_COLUMNS = re.compile("--text-column|--label-column|--no-labels")
 _JUDGED = 10  # lines of a text that tell whether it is a table or JSON
 
 
@@ -92,15 +90,7 @@ def read_sentences(path: Path, form: str | None = None, names: FieldNames | None
 
     Without `names`, errors do not advise to name columns.
     """
-    try:
-        return in_memory(read_files([path], form, names).chunks())
-    except DataError as error:
-        reason, _, advice = str(error).rpartition("; ")
-        if names is not None or not _OF_COLUMNS.search(advice):
-            raise
-        raise DataError(
-            f"{reason}; call the column of the text 'text', or give one sentence per line"
-        ) from error
+    return in_memory(read_files([path], form, names or FieldNames(by_option=False)).chunks())
 
 
 def read_labelled(path: Path, form: str | None = None, names: FieldNames | None = None) -> Sentences:
