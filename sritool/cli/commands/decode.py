@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Annotated
 
 import typer
 
+from sritool.cli.formats import FOR_PEOPLE
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions, warn_of_collapse
 from sritool.cli.render import emit
-from sritool.cli.streams import announce_stdin
+from sritool.cli.streams import announce_stdin, say
 
 
 def decode(
@@ -28,7 +30,7 @@ def decode(
 
     sritool decode runs/tiny-sri --codes codes.npy --temperature 0.8
 
-    The sentences come in the order of the codes; in a pipe, one per line and nothing else.
+    The sentences come in the order of the codes; in a pipe, one per line and nothing else, as soon as they are known.
 
     Args:
         codes: Codes from a file, or - for stdin: TSV, CSV or numbers separated by spaces, with or without a header,
@@ -37,12 +39,17 @@ def decode(
     from sritool.analysis.codes import read_codes
 
     form = output.lines_format()
+    whole = form in FOR_PEOPLE
     config = decoding.config()
     opened = model.load("decoding with")
     opened.require_latent("decode codes")
     announce_stdin(codes, "codes, numbers separated by spaces")
     given = read_codes(codes, opened.latent)
     with output.progress(shown=len(given) > FEW) as report:
-        found = opened.decode_whole(given, config, seed, report=report)
-    emit(decoding.table("sentence", found, form), form)
+        parts = opened.decode_parts(given, config, seed, report=report)
+        found = [*chain.from_iterable(parts)] if whole else decoding.emit_parts("sentence", parts, form)
+    if whole:
+        emit(decoding.table("sentence", found, form), form)
+    elif note := decoding.cut_note(found):
+        say(note)
     warn_of_collapse(opened)

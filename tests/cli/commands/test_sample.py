@@ -37,8 +37,13 @@ def test_sentences_beyond_one_batch(run: Run) -> None:
 
 
 @pytest.mark.parametrize("form", ["plain", "csv", "json"])
-def test_sentences_are_printed_in_parts(run: Run, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
-    args = ("sample", "mine-sri", "--ancestral", "-n", 10, "--max-length", 4, "-f", form)
+@pytest.mark.parametrize("command", ["sample", "decode"])
+def test_sentences_are_printed_in_parts(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str, form: str
+) -> None:
+    np.save("codes.npy", sritool.load("mine-sri").prior(10))
+    given = {"sample": ["-n", 10], "decode": ["--codes", "codes.npy"]}[command]
+    args = (command, "mine-sri", *given, "--ancestral", "--max-length", 4, "-f", form)
     whole = run(*args)
     monkeypatch.setattr(decoding, "_ROWS", 3)
     parts = run(*args)
