@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ _KEYS |= {"machine", "the plan", "rows", "seeds"}
 
 
 def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]:
-    """Yield a page of several documents in Markdown: for each, a heading, its command, tables and pictures.
+    """Yield a page of several documents in Markdown: its contents, then for each document its tables and pictures.
 
     `folder` is the path from the page to the pictures; "": they are beside it.
     """
+    yield from map(_line_of_contents, documents)
+    yield "\n"
     for found in documents:
-        yield f"### {found['table']}: {found['title']}, {found['corpus']}, `{found.get('name', found['recipe'])}`\n\n"
+        yield f"### {_heading(found)}\n\n"
         yield f"```sh\n{found['command']}\n```\n\n"
         yield f"{found['made']}, sritool {found['sritool']}, {machine_line(found['machine'])}; "
         yield f"published figures: {found['source']}.\n\n"
@@ -48,6 +51,21 @@ def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]
             if "picture" in entry:
                 place = f"{folder}/{entry['picture']}" if folder else entry["picture"]
                 yield f"![{found['title']}: {label(found, entry)}]({place})\n\n"
+
+
+def _heading(found: Document) -> str:
+    return f"{found['table']}: {found['title']}, {found['corpus']}, `{found.get('name', found['recipe'])}`"
+
+
+def _line_of_contents(found: Document) -> str:
+    """Return a link to a document's heading, the methods that were run, and those that were not."""
+    heading = _heading(found)
+    anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+    done = [one["name"] for one in found["rows"] if one["status"] == "done"]
+    rest = [one["name"] for one in found["rows"] if one["name"] not in done]
+    parts = (", ".join(dict.fromkeys(done)), ", ".join(dict.fromkeys(rest)))
+    told = "; ".join(filter(None, [parts[0], parts[1] and f"not run: {parts[1]}"]))
+    return f"- [{heading}](#{anchor}): {told}\n"
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -67,8 +85,7 @@ def page_of(folder: Path, seen: str = "") -> str:
     found = [read_document(path) for path in sorted(folder.glob("*.json"))]
     if not found:
         raise DataError(f"no table in {folder}; write one first, as with: sritool reproduce table1 --no-run")
-    order = list(TABLES)
-    found.sort(key=lambda one: (order.index(one["table"]), one["corpus"], one.get("name", one["recipe"])))
+    found.sort(key=_place)
     written = {one["table"] for one in found}
     rest = (
         f"### {name}: {table.title}, {table.corpus}\n\nNot run: `sritool reproduce {name}`; "
@@ -77,6 +94,13 @@ def page_of(folder: Path, seen: str = "") -> str:
         if name not in written
     )
     return "".join([*page_lines(found, seen), *rest])
+
+
+def _place(found: Document) -> tuple[int, bool, bool, str, str]:
+    """Return what orders documents: the tables as in the paper, the paper's corpus first and `tiny` last."""
+    corpus, name = found["corpus"], found["table"]
+    first, last = corpus != TABLES[name].corpus, corpus == "tiny"
+    return list(TABLES).index(name), first, last, corpus, found.get("name", found["recipe"])
 
 
 def write_page(folder: Path, target: Path | None) -> None:

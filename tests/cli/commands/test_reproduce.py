@@ -279,6 +279,12 @@ def test_page_is_made_from_the_results(run: Run, commands: Commands) -> None:
     run(*given("table1"))
     page = output(run("reproduce", "page"))
     assert all(name in page for name in (*TABLES, "LSTM-LM", "sritool reproduce table1 --corpus polls"))
+    contents, _, _ = page.partition("###")
+    assert re.findall(r"\(#([\w-]+)\)", contents) == [
+        "table1-likelihood-and-use-of-z-on-the-test-split-polls-ours"
+    ]
+    assert "LSTM-LM" in contents
+    assert "not run" not in contents
     assert output(run("reproduce", "page", "--write", "page.md")) == ""
     assert Path("page.md").read_text(encoding="utf-8") == f"before\n{BEGIN}\n\n{page}{END}\nafter\n"
     assert output(run("reproduce", "page", "--write", "new.md")) == ""
