@@ -27,12 +27,10 @@ _KEYS |= {"machine", "the plan", "rows", "seeds"}
 
 
 def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]:
-    """Yield a page of several documents in Markdown: its contents, then for each document its tables and pictures.
+    """Yield a page of documents in Markdown: for each, a heading, its command, tables and pictures.
 
     `folder` is the path from the page to the pictures; "": they are beside it.
     """
-    yield from map(_line_of_contents, documents)
-    yield "\n"
     for found in documents:
         yield f"### {_heading(found)}\n\n"
         yield f"```sh\n{found['command']}\n```\n\n"
@@ -93,7 +91,7 @@ def page_of(folder: Path, seen: str = "") -> str:
         for name, table in TABLES.items()
         if name not in written
     )
-    return "".join([*page_lines(found, seen), *rest])
+    return "".join([*map(_line_of_contents, found), "\n", *page_lines(found, seen), *rest])
 
 
 def _place(found: Document) -> tuple[int, bool, bool, str, str]:

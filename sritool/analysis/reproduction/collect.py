@@ -21,6 +21,7 @@ from sritool.analysis.reproduction.plan import (
     Plan,
     PlannedRun,
     fairness,
+    is_of_plan,
     table_name,
 )
 from sritool.analysis.reproduction.published import NAMES, SOURCE, published
@@ -63,7 +64,7 @@ def document(
         # A row made from another run stays until this one can take its place.
         lost = state.folder is None and "training" in old
         other = old.get("status") == "done" and entry["status"] != "done" and old["run"] != entry["run"]
-        entries.append(old if lost or other else entry)
+        entries.append((_marked(run, old) if lost else old) if lost or other else entry)
     request = plan.request
     order = list(dict.fromkeys([*NAMES, *(entry["method"] for entry in entries)]))
     entries.sort(key=lambda entry: (order.index(entry["method"]), entry["seed"]))
@@ -91,6 +92,13 @@ def document(
         "seeds": list(spread(entries)),
         "differences over seeds": _updated(*of_seeds, ("method", "variation", "metric", "against")),
     }
+
+
+def _marked(run: PlannedRun, row: Document) -> Document:
+    """Return the row of a run that is gone, with a note if its settings are not those that are planned now."""
+    if row["not as planned"] or is_of_plan(row["settings"], run.config):
+        return row
+    return row | {"not as planned": [f"its settings ({row['settings']}) are not those planned now"]}
 
 
 def _updated(old: Iterable[Document], new: Iterable[Document], names: Sequence[str]) -> list[Document]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from sritool.analysis.reproduction.measures import Measure
 from sritool.analysis.reproduction.tables import (
@@ -20,7 +20,7 @@ from sritool.analysis.reproduction.tables import (
 )
 from sritool.config.recipes import DEFAULT_RECIPE, bundled_recipes, read_recipe
 from sritool.config.samplers import with_accurate_sampler_name
-from sritool.config.settings import RunConfig
+from sritool.config.settings import Precision, RunConfig
 from sritool.config.values import flat, parse_assignment, plain
 from sritool.errors import UsageError, suggestion
 from sritool.evaluation.record import fingerprint
@@ -225,6 +225,14 @@ def table_name(request: Request) -> str:
 def config_hash(config: RunConfig) -> str:
     """Return a hash of a run's settings, in 12 hexadecimal digits."""
     return fingerprint(sorted(_settings(config).items(), key=lambda item: item[0]))[:12]
+
+
+def is_of_plan(settings: str, config: RunConfig) -> bool:
+    """Whether a hash of settings is that of a planned run, whatever its machine computed with."""
+    if config.training.tune_step_every:
+        return True  # training chose the step sizes
+    ways = (replace(config.training, precision=way) for way in get_args(Precision))
+    return settings in {config_hash(replace(config, training=training)) for training in ways}
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:

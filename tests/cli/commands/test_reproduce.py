@@ -244,6 +244,18 @@ def test_differences_of_an_older_document_are_kept(run: Run, commands: Commands)
     assert document()["rows"] == before["rows"]
 
 
+def test_rows_of_deleted_runs_with_other_settings_are_marked(run: Run, commands: Commands) -> None:
+    run(*given("table1", methods="lm,sri"))
+    before = document()
+    for row in before["rows"]:
+        shutil.rmtree(Path("runs", row["run"]))
+    before["rows"][1]["settings"] = "0123456789ab"
+    document_path().write_text(json.dumps(before), encoding="utf-8")
+    result = run(*given("table1", "--no-run", "-f", "markdown", methods="lm"))
+    assert "SRI: not as planned: its settings (0123456789ab)" in result.stderr
+    assert document()["rows"][0] == before["rows"][0]
+
+
 def test_seeds_are_summarised(run: Run, commands: Commands) -> None:
     run(*given("table1", "--seeds", "0,1", methods="lm,sri"))
     found = document()
