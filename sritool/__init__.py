@@ -25,7 +25,7 @@ def load(path: str | PathLike[str], device: str = "cpu") -> Model:
 
     Args:
         path: A `.pt` file or a folder such as `runs/tiny-sri`.
-        device: cpu, cuda:0, mps or auto.
+        device: cpu, cuda:0 or auto.
 
     Returns:
         An object with encode, decode, sample and log_likelihood; see `sritool.api.Model`.

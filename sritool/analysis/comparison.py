@@ -20,7 +20,7 @@ from sritool.evaluation.paired import Difference, difference
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.methods.base import Method
 from sritool.runs.checkpoint import load_checkpoint
-from sritool.runs.folder import find_checkpoint
+from sritool.runs.folder import find_checkpoint, newest_runs
 from sritool.runs.model import Report, TrainedModel
 from sritool.runs.names import each_once, run_names
 
@@ -110,7 +110,7 @@ def runs_of_newest_corpus(runs_dir: Path) -> ComparableRuns:
     """Find all runs on the corpus of the newest run. Raises: CheckpointError if there is none."""
     wanted = load_checkpoint(find_checkpoint(None, runs_dir)).corpus.content_hash
     paths, elsewhere, begun = [], 0, 0
-    for folder in sorted(path for path in runs_dir.iterdir() if path.is_dir()):
+    for folder in sorted(newest_runs(runs_dir)):  # without those that cannot be read
         with contextlib.suppress(CheckpointError):
             path = find_checkpoint(folder, runs_dir)
             checkpoint = load_checkpoint(path)

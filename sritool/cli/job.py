@@ -84,7 +84,7 @@ def launch(number: int, words: Sequence[str], began: float | None = None) -> int
             return int(failure.exitcode)
         number = -failure.exitcode
         again = (
-            "go on with the same command and --resume" if words[:1] == ["train"] else "give the command again"
+            "go on with the same command and --resume" if "train" in words[:2] else "give the command again"
         )
         say(f"process {rank} was ended by {signal.Signals(number).name}; {again}", label="error")
         return 128 + number

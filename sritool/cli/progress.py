@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -122,7 +121,7 @@ class Progress:
         self.state = State(self.state.label if label is None else label, done, total, rate, left, fields)
         if self._quiet:
             return
-        if self._live is None and stderr_console().is_terminal:
+        if self._live is None and stderr_console().is_interactive:  # Rich draws no bar on a dumb terminal
             # Not started earlier: a live display would get in the way of somebody typing sentences.
             self._live = bar_display(self)
             self._live.start()
@@ -156,8 +155,7 @@ class Progress:
         self._line_at = self._clock()
         self._unsaid = False
         parts = [self.state.label, self.counts(), self.measures()]
-        sys.stderr.write(one_line("  ".join(part for part in parts if part)) + "\n")
-        sys.stderr.flush()
+        say(one_line("  ".join(part for part in parts if part)))
 
 
 @contextlib.contextmanager

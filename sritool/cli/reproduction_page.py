@@ -112,7 +112,7 @@ def write_page(folder: Path, target: Path | None) -> None:
         return
     page = page_of(folder, Path(os.path.relpath(folder, target.parent)).as_posix())
     try:
-        text = target.read_text(encoding="utf-8") if target.exists() else f"{BEGIN}{END}\n"
+        text = target.read_bytes().decode() if target.exists() else f"{BEGIN}{END}\n"
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {target}: {error}; give a page with {BEGIN} and {END} in it") from error
     before, mark, rest = text.partition(BEGIN)

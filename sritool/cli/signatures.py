@@ -5,7 +5,7 @@
         '''Where the work is done.
 
         Attributes:
-            device: cpu, cuda:0, mps or auto.
+            device: cpu, cuda:0 or auto.
         '''
 
         device: str = "auto"
@@ -43,6 +43,7 @@ MOST = {
     "workers": 1_000,  # processes
     "beam": 10_000,  # hypotheses at once
     "max_length": 100_000,  # tokens, of many sentences at once
+    "memory": 1 << 60,  # bytes
     **dict.fromkeys(("n", "points"), 10_000_000),  # all codes are drawn at once
     **dict.fromkeys(("chains", "samples", "pilots", "rungs", "certify", "draws", "batch_size"), 1_000_000),
     **dict.fromkeys(("langevin_steps", "refine_steps", "gradient_steps"), 100_000),

@@ -340,4 +340,5 @@ class RunConfig:
         """Whole epochs before z is inferred; 0 if there is no z, or if the weights come from a checkpoint."""
         if not self.generator.latent or self.warm_start.checkpoint:
             return 0
-        return math.floor(self.training.language_model * self.training.epochs + 1e-9)
+        epochs = self.training.epochs
+        return min(epochs - 1, math.floor(self.training.language_model * epochs + 1e-9))

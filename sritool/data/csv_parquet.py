@@ -11,7 +11,7 @@ from typing import Any
 
 from sritool.data.blocks import LONGEST_LINE, explain_read_errors, lines_of, name_of
 from sritool.data.columns import SAMPLE, Columns, find_columns, is_filled
-from sritool.data.fields import FieldNames, checked_label, fields_taken, find_fields
+from sritool.data.fields import ANOTHER_LABEL, FieldNames, checked_label, fields_taken, find_fields
 from sritool.data.sentences import CHUNK, Chunk, in_chunks
 from sritool.errors import DataError, UsageError
 
@@ -41,7 +41,7 @@ def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[list[str]]:
     line = 0  # last line of the previous row
     try:
         for row in reader:
-            yield row
+            yield row if is_filled(row) else []
             line = reader.line_num
     except csv.Error as error:
         reason = str(error).replace("\t", "a tab")  # if the delimiter is a tab
@@ -144,7 +144,7 @@ def chunks_of_rows(
             else:
                 values = _strings(column, label, where, done).to_pylist()
             labels = [
-                checked_label(value, True, f"{where} row {number}", "give every row one")
+                checked_label(value, True, f"{where} row {number}", f"give every row one; {ANOTHER_LABEL}")
                 for number, value in enumerate(values, done + 1)
             ]
         yield Chunk(texts, labels, fields_taken(text, label))

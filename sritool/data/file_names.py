@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sritool.data.blocks import explain_read_errors
 from sritool.errors import DataError, UsageError
 
 SPLIT_WORDS = {
@@ -144,4 +145,5 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def _shown(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    with explain_read_errors(folder):
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

@@ -19,7 +19,8 @@ from sritool.data.arrays import values_of
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff]")
 _CONTROL_RE2 = r"[\x00-\x08\x0e-\x1f\x7f-\x{9f}\x{feff}]"
 _HTML_BREAK = r"(?i:<br\s*/?>)"
-_ESCAPE = rf"\\r\\n|\\n|\\\"|{_HTML_BREAK}"
+_LINE_END = rf"\\r\\n|\\n|{_HTML_BREAK}"
+_ESCAPE = rf'{_LINE_END}|\\"'
 _BREAKS = re.compile(r"[\t-\r\u2028\u2029]")
 # Words with inner apostrophes and hyphens, numbers with decimal points and commas, or any other character.
 _PUNCTUATED = re.compile(r"<unk>|\w+(?:['’-]\w+|(?<=\d)[.,]\d+)*|[^\w\s]")
@@ -75,7 +76,7 @@ def unescaped(texts: Any, plain: bool) -> tuple[Any, int]:
     count = pc.sum(rows.cast(pa.int64())).as_py() or 0
     if not count:
         return texts, 0
-    texts = pc.replace_substring_regex(texts, r"\\r\\n|\\n|" + _HTML_BREAK if not plain else _HTML_BREAK, " ")
+    texts = pc.replace_substring_regex(texts, _HTML_BREAK if plain else _LINE_END, " ")
     return texts if plain else pc.replace_substring(texts, '\\"', '"'), int(count)
 
 

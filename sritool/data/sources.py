@@ -64,6 +64,10 @@ class FileOptions:
         shares = self.shares.values()
         if not (min(shares) > 0 and sum(shares) < 0.9):  # also refuses NaN
             raise UsageError("--valid-share and --test-share are above 0 and together below 0.9; change them")
+        if self.names.label and not self.names.labels:
+            raise UsageError(
+                "--label-column names the labels, and --no-labels takes none; leave one of them out"
+            )
 
     @property
     def shares(self) -> dict[str, float]:
@@ -91,7 +95,16 @@ class FileOptions:
         before: Iterable[str] = (),
         after: Iterable[str] = (),
     ) -> CorpusText:
-        """Return a text with missing splits cut from train; `before` and `after` are notes around that on the cut."""
+        """Return a text with missing splits cut from train; `before` and `after` are notes around that on the cut.
+
+        Raises:
+            UsageError: A share was given for a split that is there.
+        """
+        for split in splits:
+            if f"--{split}-share" in self.given:
+                raise UsageError(
+                    f"--{split}-share is for cutting {split} from train, but there is a {split} split; leave it out"
+                )
         missing = {split: share for split, share in self.shares.items() if split not in splits}
         if not missing:
             return CorpusText(source, splits, (*before, *after))
@@ -119,11 +132,6 @@ def file_source(
         raise UsageError("no training file; name it with --train FILE")
     if sum(path == STDIN for given in paths.values() for path in given) > 1:
         raise UsageError("standard input can be one split only; give files for the others")
-    for split in ("valid", "test"):
-        if split in paths and f"--{split}-share" in options.given:
-            raise UsageError(
-                f"--{split}-share is for cutting {split} from train, but it has a file; leave one out"
-            )
     return Source(PrepareOptions(), partial(_read_files, paths, options, notes))
 
 
@@ -137,6 +145,11 @@ def folder_source(folder: Path, options: FileOptions) -> Source:
     list_folder(folder)
     labelled = _label_folders(folder)
     if labelled:
+        idle = {"--input-format", "--text-column", "--label-column"}.intersection(options.given)
+        if idle:
+            raise UsageError(
+                f"{min(idle)} is for tables, but {folder} has a folder for each label; leave it out"
+            )
         return Source(PrepareOptions(), partial(_read_folders, folder, labelled, options))
     files = split_files(folder)
     taken = {path for paths in files.values() for path in paths}

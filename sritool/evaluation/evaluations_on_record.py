@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import TypeAdapter
 
 from sritool._version import __version__
+from sritool.errors import CheckpointError
 from sritool.evaluation.measure import Measured
 from sritool.evaluation.metric_table import METRICS, PAIRED, metric_name
 from sritool.evaluation.metrics import Array, Estimate, Reliability
@@ -32,6 +33,7 @@ from sritool.evaluation.record import (
 from sritool.evaluation.sentences import Chosen
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.methods.base import Method
+from sritool.processes import measuring
 from sritool.runs.bundled import records_folder
 from sritool.runs.folder import find_checkpoint
 from sritool.runs.model import TrainedModel
@@ -143,13 +145,18 @@ class HashedModel(TrainedModel):
 
     @classmethod
     def load(cls, path: Path | str, device: str = "cpu") -> Self:
-        """Load as `TrainedModel.load` does, even while a training run replaces the file."""
+        """Load as `TrainedModel.load` does, even while a training run replaces the file.
+
+        Raises: CheckpointError also if the processes that measure together have read different files.
+        """
         file = find_checkpoint(Path(path), Path("runs"))
-        while True:
-            content, model = content_hash(file), super().load(file, device)
-            if content_hash(file) == content:
-                model.content = content
-                return model
+        content, model = content_hash(file), super().load(file, device)
+        while (now := content_hash(file)) != content:
+            content, model = now, super().load(file, device)
+        if len(set(measuring().gather(content))) > 1:
+            raise CheckpointError(f"{file} changed while it was read; give the command again")
+        model.content = content
+        return model
 
 
 load_hashed = HashedModel.load

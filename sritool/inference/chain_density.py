@@ -21,7 +21,7 @@ from sritool.inference.target import Target, check_finite
 
 
 class ChainDensity(NamedTuple):
-    """log q(z_K | x, ε), with diagnostics of its reliability; all [batch]."""
+    """log q(z_K | x, ε), with diagnostics of its reliability; all [..., batch]."""
 
     log_density: Tensor  # nats
     sign: Tensor  # of the Jacobian's determinant: ±1, or 0 if a step forgets its start
@@ -40,13 +40,13 @@ def chain_density(target: Target, chain: Chain) -> ChainDensity:
     identity = torch.eye(chain.start.shape[-1], dtype=chain.start.dtype, device=chain.start.device)
     log_joint = log_joint_of(target)
     for k, (z, step_size) in enumerate(zip(chain.path[:-1], dynamics.step_sizes, strict=True)):
-        of_energy = target.hessian(z) + identity  # ∇²U  [batch, latent, latent]
+        of_energy = target.hessian(z) + identity  # ∇²U  [..., batch, latent, latent]
         if dynamics.root is not None:
             of_energy = dynamics.root.t() @ of_energy @ dynamics.root
         if dynamics.truncation:
-            of_energy = _truncated(of_energy, log_joint(z, k)[1], dynamics)
+            of_energy = _truncated(of_energy, log_joint(z, k)[1], dynamics, identity)
         check_finite("the curvature of log p(x|z)", of_energy)
-        curvature = torch.linalg.eigvalsh(of_energy)  # [batch, latent]
+        curvature = torch.linalg.eigvalsh(of_energy)  # [..., batch, latent]
         factors = 1.0 - step_size * curvature
         # A step that forgets its start has a factor of 0, up to rounding: its density is that of a point.
         sizes = factors.abs().clamp_min(torch.finfo(factors.dtype).eps)
@@ -56,12 +56,12 @@ def chain_density(target: Target, chain: Chain) -> ChainDensity:
     return ChainDensity(log_density, sign, folded / len(dynamics.step_sizes))
 
 
-def _truncated(curvature: Tensor, gradient: Tensor, dynamics: Dynamics) -> Tensor:
+def _truncated(curvature: Tensor, gradient: Tensor, dynamics: Dynamics, identity: Tensor) -> Tensor:
     """Q C Q for C [..., latent, latent] where a step with this gradient [..., latent] of log p(x, z) is truncated."""
     scaled = gradient if dynamics.root is None else gradient @ dynamics.root
     kept = dynamics.kept(scaled).unsqueeze(-1)
     along = scaled / scaled.norm(dim=-1, keepdim=True)
-    across = torch.eye(scaled.shape[-1]).to(scaled) - along.unsqueeze(-1) * along.unsqueeze(-2)
+    across = identity - along.unsqueeze(-1) * along.unsqueeze(-2)
     return torch.where(kept < 1.0, kept * (across @ curvature @ across), curvature)
 
 

@@ -122,12 +122,12 @@ def evaluated(sampler: SamplerConfig, root: Tensor | None = None) -> Dynamics:
 class Chain(NamedTuple):
     """A short run, with everything that its density needs."""
 
-    start: Tensor  # z_0  [batch, latent]
-    noise: Tensor  # ε_k  [steps, batch, latent]
-    end: Tensor  # z_K  [batch, latent]
+    start: Tensor  # z_0  [..., batch, latent]
+    noise: Tensor  # ε_k  [steps, ..., batch, latent]
+    end: Tensor  # z_K  [..., batch, latent]
     dynamics: Dynamics
-    path: Tensor | None = None  # z_0 … z_K  [steps + 1, batch, latent]
-    log_joint: Tensor | None = None  # log p(x, z_k) at the visited z_k, k < K  [steps, batch]
+    path: Tensor | None = None  # z_0 … z_K  [steps + 1, ..., batch, latent]
+    log_joint: Tensor | None = None  # log p(x, z_k) at the visited z_k, k < K  [steps, ..., batch]
 
 
 def langevin_step(

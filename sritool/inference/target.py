@@ -16,7 +16,7 @@ class Target(Protocol):
         """log p(x|z) in nats: [..., batch, latent] → [..., batch]."""
 
     def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(x|z) and its gradient in z."""
+        """log p(x|z) and its gradient in z: [..., batch, latent] → [..., batch] and [..., batch, latent]."""
 
     def hessian(self, z: Tensor) -> Tensor:
         """∇²_z (−log p(x|z)): [..., batch, latent] → [..., batch, latent, latent]."""

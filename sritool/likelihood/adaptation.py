@@ -232,9 +232,7 @@ def _matched(found: Components, pilots: Pilots) -> Components:
     ]
     centres, covariances = (torch.stack(parts) for parts in zip(broad, *local, strict=True))
     effective = min(2.0 * z.shape[-1], 0.7 * len(z))
-    origin, eye = torch.zeros_like(found.location), torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
-    by_moments = log_weights + log_shares[2]
-    location, root = moment_match(z, by_moments, origin, eye.expand_as(found.root), effective)
+    location, root = moment_match(z, log_weights + log_shares[2], effective)
     weights, _ = tempered_weights(log_weights, 0.25 * len(z))
     known = effective_sample_size(log_weights) - 1  # a single draw says nothing about shares
     share = known * (shares * weights).sum(1) + _DOUBT * found.log_weight.exp()

@@ -89,12 +89,11 @@ def aggregate_terms(codes: Array, seed: int) -> Array:
     Source: the cross-entropy bound of Barber and Agakov 2003.
     """
     z = torch.from_numpy(codes).double()
-    terms, (count, latent) = torch.zeros(len(z), dtype=torch.float64), z.shape
-    nothing, identity = z.new_zeros(1, latent), torch.eye(latent, dtype=z.dtype).unsqueeze(0)
-    for fold in np.array_split(np.random.default_rng(seed).permutation(count), _FOLDS):
-        others = z[np.setdiff1d(np.arange(count), fold)].unsqueeze(1)
+    terms = torch.zeros(len(z), dtype=torch.float64)
+    for fold in np.array_split(np.random.default_rng(seed).permutation(len(z)), _FOLDS):
+        others = z[np.setdiff1d(np.arange(len(z)), fold)].unsqueeze(1)
         even = z.new_zeros(len(others), 1)
-        location, root = moment_match(others, even, nothing, identity, len(others))
+        location, root = moment_match(others, even, len(others))
         white = torch.linalg.solve_triangular(root[0], (z[fold] - location).t(), upper=False)
         log_root = root[0].diagonal().log().sum()
         terms[fold] = 0.5 * (z[fold].square().sum(1) - white.square().sum(0)) - log_root

@@ -80,32 +80,27 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
     return torch.exp(2 * torch.logsumexp(log_weights, 0) - torch.logsumexp(2 * log_weights, 0))
 
 
-def moment_match(
-    z: Tensor, log_weights: Tensor, centre: Tensor, root: Tensor, effective: float
-) -> tuple[Tensor, Tensor]:
-    """Compute the weighted mean of the draws and the root of their covariance, shrunk to a guess of both.
+def moment_match(z: Tensor, log_weights: Tensor, effective: float) -> tuple[Tensor, Tensor]:
+    """Compute the weighted mean of the draws and the root of their covariance, shrunk to those of N(0, I).
 
     In 32 dimensions a covariance from 60 effective draws is worse than a good guess. So both moments are shrunk to
-    the guess as far as their own sampling noise explains the difference.
+    those of the prior as far as their own sampling noise explains the difference.
 
     Args:
         z: Draws. Shape [draws, batch, latent].
         log_weights: log w, tempered until the weights reach `effective`. Shape [draws, batch].
-        centre: Guess of the mean. Shape [batch, latent].
-        root: Guess of the root of the covariance, lower triangular. Shape [batch, latent, latent].
         effective: Wanted effective sample size.
 
     Returns:
-        Mean and root of the covariance, with the shapes of the guess.
+        Mean [batch, latent] and root of the covariance, lower triangular [batch, latent, latent].
 
     Source: James and Stein 1961 (positive part) for the mean, Ledoit and Wolf 2004 for the covariance.
     """
     weights, size = tempered_weights(log_weights, effective)
-    shifted = (z - centre).permute(1, 2, 0)  # [batch, latent, draws]
-    white = torch.linalg.solve_triangular(root, shifted, upper=False)
+    columns = z.permute(1, 2, 0)  # [batch, latent, draws]
     share = weights.t().unsqueeze(1)  # [batch, 1, draws]
-    mean = (white * share).sum(-1)
-    centred = white - mean.unsqueeze(-1)
+    mean = (columns * share).sum(-1)
+    centred = columns - mean.unsqueeze(-1)
     covariance = (centred * share) @ centred.mT
     identity = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
     # Noise of the weighted mean of x xᵀ: Σ_m w_m² ‖x_m x_mᵀ − S‖², with ‖x xᵀ‖² = ‖x‖⁴.
@@ -114,12 +109,11 @@ def moment_match(
     squares = covariance.square().sum((-2, -1), keepdim=True)
     noise = (weights.t().square() * (lengths.square() - 2 * cross + squares.squeeze(-1))).sum(-1)
     distance = (covariance - identity).square().sum((-2, -1))
-    # A part of the guess stays, so that a covariance from fewer draws than dimensions has a root.
+    # A part of the identity stays, so that a covariance from fewer draws than dimensions has a root.
     trust = (1 - noise / distance.clamp_min(1e-12)).clamp(0, 0.999).view(-1, 1, 1)
     trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
     kept = (1 - trace / size / mean.square().sum(-1).clamp_min(1e-12)).clamp(0, 1).unsqueeze(-1)
-    scale = torch.linalg.cholesky(trust * covariance + (1 - trust) * identity)
-    return centre + (root @ (kept * mean).unsqueeze(-1)).squeeze(-1), root @ scale
+    return kept * mean, torch.linalg.cholesky(trust * covariance + (1 - trust) * identity)
 
 
 def score_match(

@@ -74,6 +74,7 @@ class Method(ABC):
         self.generator = Generator(config.generator, vocabulary_size)
         self.modules: nn.ModuleDict = nn.ModuleDict({"generator": self.generator})
         self.pretraining = False  # True while it is an autoencoder; set by the trainer
+        self.epochs_before_z = config.language_model_epochs  # set by the trainer once z has begun
         self.processes = ALONE  # the processes that share a batch; set by the trainer
         self._workspace = Workspace()
 

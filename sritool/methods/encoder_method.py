@@ -88,7 +88,7 @@ class EncoderMethod(Method):
     @property
     def kl_ramp(self) -> Ramp:
         """Schedule of w over the planned epochs: a rise to 1 over the first ones, unless a method overrides it."""
-        kl, with_z = self.config.kl, self.config.training.epochs - self.config.language_model_epochs
+        kl, with_z = self.config.kl, self.config.training.epochs - self.epochs_before_z
         return rise(kl.start, min(kl.epochs / with_z, kl.share), kl.ramp)
 
     def kl_weight(self, clock: Clock) -> float:

@@ -17,7 +17,7 @@ from sritool.methods.base import GRADIENT, Clock, Work
 from sritool.methods.encoder_method import EncoderMethod, slope_in_q
 from sritool.model.conditional import Evaluation
 from sritool.model.dropout import Dropout
-from sritool.model.second_order import along
+from sritool.model.second_order import hessian_vector_product
 from sritool.model.theta_gradient import ThetaGradient
 
 _SECOND_ORDER = 6.0  # cost of second derivatives along a direction, in forward passes of p(x|z)
@@ -62,7 +62,7 @@ class SemiAmortizedVae(EncoderMethod):
         found = conditional.evaluate(refined.q.at(last), masks, theta)
 
         def curvature(z: Tensor, u: Tensor) -> Tensor:
-            slope = along(self.generator, batch, masks, z, u)
+            slope = hessian_vector_product(self.generator, batch, masks, z, u)
             for name, gradient in slope.of_parameters.items():
                 theta.sums[name] += gradient
             return slope.of_code

@@ -268,7 +268,7 @@ class ShortRunInference(Method):
             return None
         pi, here = self.word_mass.inclusion(self.sampler.words), batch.targets.device
         update = torch.tensor([clock.step], device=here)  # one draw for all sentences of an update
-        words = clock.stream("words").words(update, range(self.sampler.steps), len(pi))[:, 0]
+        words = clock.stream("words").integers(update, range(self.sampler.steps), len(pi))[:, 0]
         uniforms = (words.to(pi.dtype) + 0.5) * 2.0**-32
         present = None if whole is None else _rows(whole)
         return draw_subsets(pi, _rows(batch), uniforms, fixed_size, present)

@@ -132,7 +132,7 @@ class Conditional:
         """Return log p(x|z) and ∇_z log p(x|z).
 
         Args:
-            z: Codes. Shape [..., batch, latent]; [batch, latent] with masks or a subset.
+            z: Codes. Shape [..., batch, latent]; [batch, latent] with masks, `theta` or a subset.
             masks: Dropout factors.
             theta: Accumulates the weighted gradients of the parameters.
             subset: The words of the softmax; None: all.

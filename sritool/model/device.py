@@ -20,7 +20,7 @@ def resolve_device(device: str = "auto", gpu: str | None = None) -> torch.device
     """Return the device asked for.
 
     Args:
-        device: cpu, cuda, cuda:N, mps or auto.
+        device: cpu, cuda, cuda:N or auto.
         gpu: A GPU's number, which overrides `device`.
 
     Raises:
@@ -40,13 +40,13 @@ def resolve_device(device: str = "auto", gpu: str | None = None) -> torch.device
     name, _, number = device.partition(":")
     if name == "cpu" and not number:
         return torch.device("cpu")
-    if name == "cuda" and (number.isdigit() or not number):
+    if name == "cuda" and (number.isdecimal() or not number):
         return _cuda(int(number or 0), f"--device {device}")
-    if name == "mps" and not number:
-        if not torch.backends.mps.is_available():
-            raise UsageError("--device mps: no Apple GPU here; leave the option out or use --device cpu")
-        return torch.device("mps")
-    raise UsageError(f"--device {device!r} is unknown; use cpu, cuda, cuda:0, mps or auto")
+    if name == "mps":
+        raise UsageError(
+            "--device mps: Apple's GPUs lack float64, in which all noise is drawn; use --device cpu"
+        )
+    raise UsageError(f"--device {device!r} is unknown; use cpu, cuda, cuda:0 or auto")
 
 
 def devices_of_processes(
@@ -91,7 +91,7 @@ def devices_of_processes(
 
 def _numbers_of(gpu: str) -> list[int]:
     numbers = gpu.split(",")
-    if not all(number.strip().isdigit() for number in numbers):
+    if not all(number.strip().isdecimal() for number in numbers):
         raise UsageError(f"--gpu {gpu!r} names no GPU; write for example --gpu 0, or --device cpu")
     return [int(number) for number in numbers]
 
@@ -144,8 +144,6 @@ def resolve_precision(
     """
     if precision != "auto":
         return "float32" if precision == "tf32" and device.type != "cuda" else precision
-    if device.type == "mps":
-        return "float32"
     candidates: dict[Precision, float] = {"float32": 1.0, "tf32": 0.8, "bfloat16": 0.8}
     if device.type != "cuda":
         del candidates["tf32"]

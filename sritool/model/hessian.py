@@ -109,8 +109,9 @@ def _of_rows(
     # ∂h/∂z and ∂c/∂z of each layer  [rows, latent, hidden]
     hidden = [layer.latent_to_initial.t().expand(len(rows), -1, -1) for layer in weights.layers]
     cell = [torch.zeros_like(each) for each in hidden]
-    for t in range(int(lengths[0])):
-        active = int((lengths > t).sum())
+    ends = lengths.tolist()  # on a GPU, asking for one number at a time would wait at every word
+    for t in range(ends[0]):
+        active = sum(end > t for end in ends)
         here, part = rows[:active], total[:active]
         for number, layer in enumerate(weights.layers):
             if number == 0:

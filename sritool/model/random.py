@@ -61,8 +61,8 @@ class Stream(NamedTuple):
     purpose: str
     epoch: int = 0
 
-    def words(self, examples: Tensor, chains: Sequence[int], count: int) -> Tensor:
-        """Uniform 32-bit words: [len(chains), len(examples), count] int64; a larger count begins with the same."""
+    def integers(self, examples: Tensor, chains: Sequence[int], count: int) -> Tensor:
+        """32-bit integers: [len(chains), len(examples), count] int64; a larger count begins with the same ones."""
         purpose = zlib.crc32(self.purpose.encode())
         key = (self.seed & _WORD, (purpose ^ (self.seed >> 32)) & _WORD)
         device = examples.device
@@ -77,7 +77,7 @@ class Stream(NamedTuple):
 
     def uniform(self, examples: Tensor, count: int, chain: int = 0) -> Tensor:
         """Uniforms in (0, 1), float64 [len(examples), count]."""
-        return (self.words(examples, (chain,), count)[0].double() + 0.5) * 2.0**-32
+        return (self.integers(examples, (chain,), count)[0].double() + 0.5) * 2.0**-32
 
     def normal(
         self, examples: Tensor, count: int, chain: int = 0, dtype: torch.dtype = torch.float32
@@ -102,7 +102,7 @@ class Stream(NamedTuple):
         A rate of 1/2 takes one random bit per unit; any other is rounded to a multiple of 1/256, at most 255/256.
         """
         bits_per_unit = 1 if rate == 0.5 else 8
-        return self.words(examples, chains, -(-count * bits_per_unit // 32)).to(torch.int32)
+        return self.integers(examples, chains, -(-count * bits_per_unit // 32)).to(torch.int32)
 
 
 def unpacked(kept: Tensor, count: int, rate: float) -> Tensor:

@@ -18,14 +18,16 @@ from sritool.model.generator import Generator
 _LOGITS = 1 << 24  # logits held at a time, in a few copies: 64 MB each in float32
 
 
-class Along(NamedTuple):
+class HessianVectorProduct(NamedTuple):
     """Derivatives of the slope D = Σ_batch ⟨∇_z log p(x|z), u⟩."""
 
     of_code: Tensor  # ∇²_z log p(x|z) · u  [batch, latent]
     of_parameters: dict[str, Tensor]  # by the generator's names
 
 
-def along(generator: Generator, batch: Batch, masks: Masks | None, z: Tensor, u: Tensor) -> Along:
+def hessian_vector_product(
+    generator: Generator, batch: Batch, masks: Masks | None, z: Tensor, u: Tensor
+) -> HessianVectorProduct:
     """Differentiate the slope of log p(x|z) at z along u, both [batch, latent]; leaves every `.grad` as it is."""
     names, parameters = zip(*generator.named_parameters(), strict=True)
     of_code = torch.empty_like(z)
@@ -41,7 +43,7 @@ def along(generator: Generator, batch: Batch, masks: Masks | None, z: Tensor, u:
         of_code[part] = found[0]
         for total, gradient in zip(of_parameters, found[1:], strict=True):
             total += gradient
-    return Along(of_code, dict(zip(names, of_parameters, strict=True)))
+    return HessianVectorProduct(of_code, dict(zip(names, of_parameters, strict=True)))
 
 
 def _slope(generator: Generator, batch: Batch, masks: Masks | None, z: Tensor, u: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ _SIZES = 256  # fixed sizes are multiples of this, so that few of them occur
 class WordSubset(NamedTuple):
     """The words of the softmax in one evaluation."""
 
-    words: Tensor  # rows of the output layer, each once  [size]
+    words: Tensor  # rows of the output layer, each once, then row 0 of weight 0 as padding  [size]
     log_inclusion: Tensor  # log π of each, at most 0  [size]
     targets: Tensor  # index of each position's target among them  [time·batch]
 

@@ -83,9 +83,9 @@ def from_bytes(content: bytes) -> Checkpoint:
     """
     try:
         values = load_values(io.BytesIO(content))
-    except RefusedError as error:
+        return _checkpoint_of({name: values[name] for name in _PARTS})
+    except (SritoolError, ValueError, KeyError) as error:
         raise CheckpointError(f"a checkpoint from another process arrived damaged: {error}") from error
-    return _checkpoint_of({name: values[name] for name in _PARTS})
 
 
 def _values_of(checkpoint: Checkpoint) -> dict[str, Any]:

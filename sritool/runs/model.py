@@ -69,14 +69,14 @@ class TrainedModel:
 
         Args:
             path: A checkpoint file, a run folder (best.pt before last.pt), or a name that `find_checkpoint` resolves.
-            device: cpu, cuda:0, mps or auto.
+            device: cpu, cuda:0 or auto.
 
         Raises:
             CheckpointError: The checkpoint is missing or damaged.
             UsageError: There is no such device.
         """
         if not isinstance(device, str):
-            raise UsageError(f"device is {device!r}; give 'cpu', 'cuda:0', 'mps' or 'auto'")
+            raise UsageError(f"device is {device!r}; give 'cpu', 'cuda:0' or 'auto'")
         file = find_checkpoint(Path(path), Path("runs"))
         checkpoint = load_checkpoint(file)
         if checkpoint.progress.pretraining:

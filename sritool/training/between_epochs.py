@@ -113,7 +113,7 @@ class BetweenEpochs:
             self._after_epoch()
             return state.keeps_last()
         # The time that must remain includes a validation.
-        if not state.lacks_best() and self.times.is_over(0.0):
+        if not state.lacks_best() and self.times.is_over(updates=0):
             raise Stop("max-time")
         began = state.seconds()
         estimates = self._measure()

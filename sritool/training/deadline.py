@@ -84,12 +84,12 @@ class Timetable:
         self._validating += seconds
         self._since = time.monotonic()
 
-    def is_over(self, ahead: float | None = None) -> bool:
-        """Return whether `ahead` seconds (None: an update), followed by the end of the command, no longer fit."""
+    def is_over(self, updates: int = 1) -> bool:
+        """Return whether so many updates, followed by the end of the command, no longer fit."""
         left = self.deadline.left()
         if left == math.inf:
             return False
-        return left <= (self._update() if ahead is None else ahead) + self._reserve()
+        return left <= updates * self._update() + self._reserve()
 
     def fits_validation(self) -> bool:
         """Return whether there is roughly enough time for a validation, whatever comes after it."""

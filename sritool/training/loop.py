@@ -117,6 +117,8 @@ class Trainer:
         Raises:
             Interrupted: A signal stopped the run, which was saved.
             NumericalError: A loss, a gradient or every validation is not finite; the last good state was saved.
+            PeerLostError: Another process of the job has ended; the state was saved.
+            SritoolError: A file cannot be written.
         """
         state = self.state
         try:
@@ -238,7 +240,8 @@ class Trainer:
         state, bound = self.state, self.state.config.optimizer.clip or math.inf
         try:
             with products_in(state.config.training.precision):
-                late = self.processes.is_first and self.times.is_over()
+                # The others learn it with the gradients, when this update can no longer be given up.
+                late = self.processes.is_first and self.times.is_over(updates=2)
                 sums = self.gradients.compute(batch, clock, late)
             norm = float(nn.utils.clip_grad_norm_(state.method.modules.parameters(), bound))
             if not math.isfinite(norm) or not math.isfinite(sums["recon"]):

@@ -111,6 +111,7 @@ class RunState:
         """Choose what the present epoch trains: the method, an autoencoder for it, or its generator without z."""
         position, config = self.position, self.config
         self.method.pretraining = position.pretraining
+        self.method.epochs_before_z = position.epochs_before_z(config)
         # A resumed run may still be a language model, though its settings no longer ask for one.
         may_be_early = self.method.latent > 0 and (config.language_model_epochs > 0 or position.step > 0)
         early = may_be_early and not (position.pretraining or position.before_z) and ignores_z(self.method)
@@ -263,9 +264,11 @@ class RunState:
         Raises:
             SritoolError: The file cannot be written, as on a full disk; the old file stays.
         """
+        began = time.monotonic()
+        if name == LAST:
+            self._saved = began  # in every process, so that all check their parameters at the same time
         if not self.processes.is_first:
             return
-        began = time.monotonic()
         try:
             with nullcontext() if name == LAST else self.averaged():
                 save_checkpoint(self.checkpoint(resumable=name == LAST), self.folder / name)
@@ -274,8 +277,6 @@ class RunState:
             if last.is_file():
                 saved = f"the state saved before is in {last}; go on with the same command and --resume"
             raise SritoolError(f"{error}; {saved}") from error
-        if name == LAST:
-            self._saved = began
         self.save_seconds = time.monotonic() - began
 
     def save_last(self) -> None:

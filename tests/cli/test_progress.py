@@ -123,7 +123,8 @@ def test_rate_keeps_little_history() -> None:
     assert len(rate._moments) < 1000
 
 
-def test_bar_on_a_terminal_leaves_stdout_to_data(run_program: Callable[..., object]) -> None:
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_progress_on_a_terminal_leaves_stdout_to_data(run_program: Callable[..., object], term: str) -> None:
     ours, theirs = pty.openpty()
     done = run_program(
         "-c",
@@ -131,7 +132,7 @@ def test_bar_on_a_terminal_leaves_stdout_to_data(run_program: Callable[..., obje
         capture_output=False,
         stdout=subprocess.PIPE,
         stderr=theirs,
-        env={"COLUMNS": "100"},
+        env={"COLUMNS": "100", "TERM": term},
     )
     os.close(theirs)
     shown = b""
@@ -143,7 +144,10 @@ def test_bar_on_a_terminal_leaves_stdout_to_data(run_program: Callable[..., obje
     assert "40/40 steps" in text
     assert "recon 41.25 · unstable 2 %" in text
     assert "epoch 1: NLL 33.1" in text
-    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor stays hidden"
+    if term == "dumb":
+        assert "\x1b" not in text
+    else:
+        assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor stays hidden"
 
 
 @pytest.mark.parametrize(("width", "bar"), [(100, 8), (80, 6), (63, 0), (62, 0)])

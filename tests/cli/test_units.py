@@ -26,7 +26,9 @@ def test_memory_sizes(text: str, expected: int) -> None:
     assert size(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "much", "4 Gigs", "-1G", "1e9", "G", "4,5G", "0", "0G", "0.1b"])
+@pytest.mark.parametrize(
+    "text", ["", "much", "4 Gigs", "-1G", "1e9", "G", "4,5G", "0", "0G", "0.1b", "9" * 400]
+)
 def test_invalid_memory_sizes(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="4G or 500M"):
         size(text)

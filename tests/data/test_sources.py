@@ -186,7 +186,16 @@ def test_options_without_effect_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "train.txt"
     path.write_text("a\nb\nc\nd\n")
     with pytest.raises(UsageError, match="--valid-share is for cutting valid from train"):
-        file_source({"train": path, "valid": path}, FileOptions(valid_share=0.1))
+        file_source({"train": path, "valid": path}, FileOptions(valid_share=0.1)).read()
+    for name in ("train/pos", "train/neg", "test/pos", "test/neg"):
+        (tmp_path / "labels" / name).mkdir(parents=True)
+        (tmp_path / "labels" / name / "1.txt").write_text("a b\n")
+    with pytest.raises(UsageError, match="--test-share is for cutting test from train"):
+        folder_source(tmp_path / "labels", FileOptions(test_share=0.1)).read()
+    with pytest.raises(UsageError, match="--text-column is for tables"):
+        folder_source(tmp_path / "labels", FileOptions(names=FieldNames(text="a")))
+    with pytest.raises(UsageError, match="leave one of them out"):
+        FileOptions(names=FieldNames(label="a", labels=False))
     with pytest.raises(UsageError, match="plain text has no columns"):
         file_source({"train": path}, FileOptions(names=FieldNames(text="a"))).read()
 

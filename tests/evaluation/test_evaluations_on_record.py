@@ -16,6 +16,7 @@ import pytest
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.split import Split
 from sritool.data.store import Corpus
+from sritool.errors import CheckpointError
 from sritool.evaluation import evaluations_on_record
 from sritool.evaluation.evaluations_on_record import (
     NAME,
@@ -33,6 +34,7 @@ from sritool.evaluation.sentence_figures import SentenceFigures
 from sritool.evaluation.sentences import Chosen
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.inference.refinement import Refinement
+from sritool.processes import Processes, sharing_measurements
 from sritool.runs.folder import BEST, LAST
 from sritool.runs.model import TrainedModel, load_model
 from support.figures import ORIGIN
@@ -248,3 +250,14 @@ def test_hash_matches_the_loaded_file(
     model = load_hashed(file, "cpu")
     assert model.method.name == "lm"
     assert model.content == content_hash(file)
+
+
+def test_processes_refuse_to_measure_different_files(models: dict[str, TrainedModel]) -> None:
+    class Two(Processes):
+        """This process, and one that loaded a better model, which the run has saved since."""
+
+        def gather(self, value: Any) -> list[Any]:
+            return [value, "another file"]
+
+    with sharing_measurements(Two()), pytest.raises(CheckpointError, match="give the command again"):
+        load_hashed(models["sri"].path, "cpu")

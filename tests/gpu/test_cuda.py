@@ -79,7 +79,9 @@ def pair() -> Pair:
 def test_noise_is_the_same_on_every_device(pair: Pair) -> None:
     _, _, batch, moved = pair
     stream = Stream(3, "chain")
-    assert torch.equal(stream.words(batch.examples, (2,), 50), stream.words(moved.examples, (2,), 50).cpu())
+    assert torch.equal(
+        stream.integers(batch.examples, (2,), 50), stream.integers(moved.examples, (2,), 50).cpu()
+    )
     torch.testing.assert_close(stream.normal(batch.examples, 50), stream.normal(moved.examples, 50).cpu())
     one, other = (stream.keep(each.examples, 99, 0.5, (0,))[0] for each in (batch, moved))
     assert torch.equal(unpacked(one, 99, 0.5), unpacked(other, 99, 0.5).cpu())

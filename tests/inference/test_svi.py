@@ -15,7 +15,7 @@ from sritool.inference.svi import Refined, refine, refine_backward
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.gaussian import DiagonalGaussian
 from sritool.model.generator import Generator
-from sritool.model.second_order import along
+from sritool.model.second_order import hessian_vector_product
 from sritool.model.theta_gradient import ThetaGradient
 
 LENGTHS, STEPS, WEIGHT = (6, 3, 1, 5), 4, 0.7
@@ -86,7 +86,7 @@ def forward_and_backward(
     )
 
     def curvature(z: Tensor, u: Tensor) -> Tensor:
-        slope = along(generator, batch, None, z, u)
+        slope = hessian_vector_product(generator, batch, None, z, u)
         for name, gradient in slope.of_parameters.items():
             theta.sums[name] += gradient
         return slope.of_code

@@ -13,7 +13,7 @@ from sritool.model.conditional import Conditional, Weights
 from sritool.model.dropout import Dropout, Masks
 from sritool.model.generator import Generator
 from sritool.model.random import Stream
-from sritool.model.second_order import along
+from sritool.model.second_order import hessian_vector_product
 from sritool.model.theta_gradient import ThetaGradient
 from sritool.model.word_subset import WordSubset, draw_subsets, inclusion
 
@@ -134,7 +134,7 @@ def assert_gradients_agree(generator: Generator, batch: Batch, masks: Masks | No
         torch.testing.assert_close(theta.sums[name], -0.5 * slope.detach(), rtol=1e-10, atol=1e-11, msg=name)
 
     second = torch.autograd.grad((of_code * direction).sum(), (z, *parameters), materialize_grads=True)
-    found = along(generator, batch, masks, z.detach(), direction)
+    found = hessian_vector_product(generator, batch, masks, z.detach(), direction)
     torch.testing.assert_close(found.of_code, second[0], rtol=1e-9, atol=1e-11)
     assert set(found.of_parameters) == set(names)
     for name, slope in zip(names, second[1:], strict=True):

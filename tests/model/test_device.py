@@ -49,9 +49,11 @@ def test_device_options(gpus: int, given: tuple[str | None, ...], expected: str)
         (2, "cuda:5", None, "this machine has 2 GPUs"),
         (2, "auto", "first", "names no GPU"),
         (2, "auto", "-1", "names no GPU"),
-        (0, "tpu", None, "use cpu, cuda, cuda:0, mps or auto"),
-        (0, "cpu:0", None, "use cpu, cuda, cuda:0, mps or auto"),
-        (2, "cuda:x", None, "use cpu, cuda, cuda:0, mps or auto"),
+        (0, "tpu", None, "use cpu, cuda, cuda:0 or auto"),
+        (0, "cpu:0", None, "use cpu, cuda, cuda:0 or auto"),
+        (2, "cuda:x", None, "use cpu, cuda, cuda:0 or auto"),
+        (2, "auto", "²", "names no GPU"),
+        (0, "mps", None, "Apple's GPUs lack float64, in which all noise is drawn; use --device cpu"),
     ],
     indirect=["gpus"],
 )
@@ -155,7 +157,6 @@ def test_auto_precision_takes_bfloat16_if_clearly_faster(
 def test_given_precision_is_not_timed(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_timed_product", lambda *_: pytest.fail("timed"))
     assert resolve_precision(asked, torch.device("cpu"), 8, 30, 100) == asked
-    assert resolve_precision("auto", torch.device("mps"), 8, 30, 100) == "float32"
     assert resolve_precision(asked, torch.device("cuda"), 8, 30, 100) == asked
 
 

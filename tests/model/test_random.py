@@ -44,7 +44,7 @@ def test_draw_depends_only_on_its_address(kind: str) -> None:
 
     def draw(examples: torch.Tensor, count: int) -> torch.Tensor:
         if kind == "words":
-            return stream.words(examples, (1,), count)[0]
+            return stream.integers(examples, (1,), count)[0]
         if kind in ("uniform", "normal"):
             return getattr(stream, kind)(examples, count, chain=1)
         rate = 0.5 if kind == "half" else 0.1

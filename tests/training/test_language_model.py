@@ -116,6 +116,24 @@ def test_method_schedules_span_the_remaining_epochs(settings: Any) -> None:
     assert Position(epoch=10, before_z=4).own_progress(0.5, longer) == pytest.approx(0.3 / 0.8)
 
 
+def test_language_model_leaves_an_epoch_for_z(settings: Any) -> None:
+    training = {"epochs": 10, "language_model": 0.9999999999}
+    assert settings("vae-anneal", training=training).language_model_epochs == 9
+
+
+def test_kl_weight_rises_over_the_epochs_with_z_of_a_longer_plan(new_run: NewRun) -> None:
+    """Ten epochs of rise, whether the plan has 20 epochs, or only gets them after z has begun in its third."""
+    kl = {"epochs": 10, "share": 1.0}
+    run = new_run("vae-anneal", kl=kl, **PLAN)
+    run.train(max_steps=3 * STEPS + 1)
+    last = run.load(LAST)
+    assert last.progress.before_z == 2
+    config = replace(last.config, training=replace(last.config.training, epochs=22))
+    save_checkpoint(replace(last, config=config), run.folder / LAST)
+    method = run.make().state.method
+    assert method.kl_ramp.finish == pytest.approx(10 / 20)
+
+
 def test_resuming_without_these_epochs_starts_z(new_run: NewRun) -> None:
     run = new_run("sri", **PLAN)
     run.train(max_steps=STEPS + 1)

@@ -17,12 +17,12 @@ from sritool.cli.options.processes import ProcessOptions
 from sritool.cli.options.values import counts
 from sritool.cli.render import emit_all, panels
 from sritool.cli.signatures import in_panel, refuse_idle
+from sritool.cli.streams import announce_stdin
 from sritool.cli.tables.classification import accuracy_table, confusion_tables
 from sritool.errors import UsageError
 
 data_option = in_panel("Labelled sentences")
 classifier_option = in_panel("Classifiers")
-TABLES = (".tsv", ".csv", ".jsonl", ".ndjson", ".txt")  # endings that no checkpoint has
 
 
 def classify(
@@ -131,6 +131,8 @@ def classify(
         (chain_dropout and chains is None, ("chain_dropout",), CHAINS_NEEDED),
     )
     refuse_idle(ctx, rules)
+    for path in (*files, train, valid, test):
+        announce_stdin(path, "label<TAB>text")
     with device.measuring() as where:
         paths = replace(models, checkpoints=checkpoints).find("classifying with")
         with output.progress("finished codes are kept; the same command continues from there") as report:
@@ -145,8 +147,10 @@ def checkpoints_and_files(
     checkpoints: Sequence[Path] | None, labelled: Sequence[str] | None
 ) -> tuple[list[Path], tuple[Path, ...]]:
     """Tell checkpoints from labelled files: in `--labelled a.tsv b.tsv` the parser takes b.tsv for a checkpoint."""
+    from sritool.data.file_names import SUFFIXES, suffix_of  # endings that no checkpoint has
+
     given = list(checkpoints or ())
-    stray = [path for path in given if path.suffix.lower() in TABLES]
+    stray = [path for path in given if suffix_of(path) in SUFFIXES]
     if stray and not labelled:
         raise UsageError(f"{stray[0]} is not a checkpoint; give labelled sentences with --labelled")
     files = (*(Path(name) for name in labelled or ()), *stray)

@@ -81,7 +81,7 @@ def encode(
     form = output_form(fmt, output)
     with device.measuring() as where:
         opened = load_model(model.find("encoding with"), where)
-        source = text or "-"
+        source = "-" if text is None else text
         announce_stdin(source)
         how = CodeSettings(chains or (None if mean else 1), mean, seed, chain_dropout)
         with task_progress(quiet) as report:
@@ -90,9 +90,8 @@ def encode(
             write(found, form, output)
         else:
             show(found, form)
-        if not quiet:
-            warn_of_collapse(opened)
-            report_reading(opened, found.sentences)
+        warn_of_collapse(opened)
+        report_reading(opened, found.sentences)
 
 
 def output_form(fmt: str, output: Path | None) -> str:
@@ -122,7 +121,7 @@ def write(found: Encoded, form: str, output: Path) -> None:
     from sritool.analysis.codes import BY_SUFFIX
     from sritool.files import write_output
 
-    write_output(output, content(found, form))
+    write_output(output, [npy(found)] if form == "npy" else (line.encode() for line in lines(found, form)))
     count, rows, latent = found.codes.shape
     unsaid = ", as TSV" if form == "tsv" and output.suffix.lower() not in BY_SUFFIX else ""
     say(f"wrote {output}: {count * rows:,} codes of {latent} dimensions{unsaid}")
@@ -136,21 +135,24 @@ def show(found: Encoded, form: str) -> None:
             shown -= 1
         emit(first_dimensions(found, shown), form)
     elif form == "npy":
-        write_bytes(b"".join(content(found, form)))
+        write_bytes(npy(found))
     else:
-        write_lines(line.decode() for line in content(found, form))
+        write_lines(lines(found, form))
         sys.stdout.flush()
 
 
-def content(found: Encoded, form: str) -> Iterator[bytes]:
-    """Yield the content of a file of codes; an array is [lines, latent], or [lines, chains, latent]."""
-    from sritool.analysis.codes import code_lines, npy_bytes
+def lines(found: Encoded, form: str) -> Iterator[str]:
+    """Return the lines of a file of codes."""
+    from sritool.analysis.codes import code_lines
 
-    if form == "npy":
-        yield npy_bytes(found.codes if found.codes.shape[1] > 1 else found.codes[:, 0])
-    else:
-        lines = code_lines(found.flat, form, found.beside(with_text=form == "json"))
-        yield from (line.encode() for line in lines)
+    return code_lines(found.flat, form, found.beside(with_text=form == "json"))
+
+
+def npy(found: Encoded) -> bytes:
+    """Return the content of an .npy file: an array [lines, latent], or [lines, chains, latent]."""
+    from sritool.analysis.codes import npy_bytes
+
+    return npy_bytes(found.codes if found.codes.shape[1] > 1 else found.codes[:, 0])
 
 
 def first_dimensions(found: Encoded, shown: int) -> Table:

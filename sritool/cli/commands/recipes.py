@@ -9,9 +9,11 @@ import typer
 from sritool.cli.formats import Table
 from sritool.cli.options.files import FormatOpt
 from sritool.cli.render import emit, emit_panels, resolve_format
+from sritool.cli.signatures import refuse_idle
 
 
 def recipes(
+    ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="RECIPE", show_default=False)] = None,
     *,
     preset: str = "captions",
@@ -35,6 +37,9 @@ def recipes(
     from sritool.methods.registry import METHODS
 
     form = resolve_format(fmt)
+    refuse_idle(
+        ctx, [(name is None, ("preset", "everything"), "{} is for one recipe; name it, or leave {0} out")]
+    )
     if name is None:
         emit(Table("", ("recipe", "what it is"), list_recipes()), form)
         return

@@ -102,17 +102,19 @@ def reproduce(
     from sritool.cli.plan_worker import Worker
     from sritool.cli.table_files import TableFiles, plan_table
 
-    if not table_of(table).varied and (steps or temperatures):
+    if not table_of(table).varied and (steps is not None or temperatures is not None):
         raise UsageError("--steps and --temperatures are for k-ablation; leave them out")
+    if methods is not None and not names(methods):
+        raise UsageError("--methods names none; give some, like lm,sri, or leave it out")
     request = Request(
         table=table,
         corpus=corpus or "",
-        methods=names(methods) if methods else (),
+        methods=() if methods is None else names(methods),
         seeds=tuple(dict.fromkeys(counts(seeds, "--seeds"))),
         recipe=given.recipe,
         settings=tuple(given.assignments or ()),
-        steps=counts(steps, "--steps") if steps else STEPS,
-        temperatures=numbers(temperatures, "--temperatures") if temperatures else TEMPERATURES,
+        steps=STEPS if steps is None else counts(steps, "--steps"),
+        temperatures=TEMPERATURES if temperatures is None else numbers(temperatures, "--temperatures"),
         limit=limit,
         own=estimator == "own",
         use=pairs(use or ()),

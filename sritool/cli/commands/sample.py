@@ -84,6 +84,7 @@ def sample(
         from sritool.analysis.codes import read_codes
 
         opened.require_latent("decode codes")
+        announce_stdin(codes, "codes, numbers separated by spaces")
         given = read_codes(codes, opened.latent)
         n = len(given)
     n = n or (MEASURED if wanted else SHOWN)

@@ -45,11 +45,10 @@ def score(
 
     form = output.format()
     opened = model.load("scoring with")
-    source = text or "-"
+    source = "-" if text is None else text
     announce_stdin(source)
     sentences = read_text(Path(source)).lines
-    if not output.quiet:
-        report_reading(opened, sentences)
+    report_reading(opened, sentences)
     with output.progress() as report:
         likelihood = LikelihoodConfig(samples=samples)
         parts = score_lines(opened, sentences, seed, likelihood, batch_size, report)

@@ -17,6 +17,7 @@ from sritool.cli.options.models import DeviceOptions
 from sritool.cli.options.training import PlanOptions
 from sritool.cli.render import emit, emit_panels
 from sritool.cli.signatures import in_panel
+from sritool.cli.streams import say
 from sritool.cli.tables.figures import difference_text, figure_columns
 from sritool.cli.tables.reproduction import machine_line
 from sritool.errors import UsageError
@@ -130,6 +131,8 @@ def tune(
     winner = best_of(found)
     if best is not None and winner is not None:
         write_output(best, [to_toml(recipe_of(search, winner)).encode()])
+    elif best is not None:
+        say(f"{best} is not written, as no trial is measured yet; give the command again", label="warning")
     emit_panels([trials_table(search, found, worker.failed, form)], form)
     if any(winner is None or done.code not in OF_SETTINGS for done in worker.failed.values()):
         raise worker.failure()
@@ -137,13 +140,13 @@ def tune(
 
 def trials_table(search: Search, found: Sequence[Result], failed: Mapping[str, Done], fmt: str) -> Table:
     """Return one row per trial, the best first; `failed` says how the command of a failed run ended."""
-    from sritool.analysis.random_search import verdict
+    from sritool.analysis.random_search import best_of, verdict
 
     title = f"Random search: {search.plan.request.corpus}, {search.plan.request.methods[0]}"
     rows = [_for_people(search, one) if fmt in FOR_PEOPLE else _for_programs(search, one) for one in found]
     for row, one in zip(rows, found, strict=True):
         row["state"] = _state(one, failed)
-    if fmt in FOR_PEOPLE and found[0].estimate is not None:
+    if fmt in FOR_PEOPLE and best_of(found) is not None:
         rows[0][search.metric] = Best(rows[0][search.metric])
     note = [*verdict(found), *(["*: beyond two standard errors"] if fmt in FOR_PEOPLE else [])]
     return Table.of(title, rows, "\n".join(note))

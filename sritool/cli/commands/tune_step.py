@@ -82,7 +82,7 @@ def tune_step(
     from sritool.runs.model import load_model
 
     form = output.format()
-    if text and split:
+    if text is not None and split:
         raise UsageError("--split is for the prepared corpus; leave it or --text out")
     numbers = numbers_of(grid, range_)
     tuning = Tuning(
@@ -105,7 +105,7 @@ def tune_step(
     with new.hold():
         opened = load_model(path, where)
         sampler = sampler_of(opened.method)
-        own = read_text(Path(text)) if text else None
+        own = None if text is None else read_text(Path(text))
         chosen = choose_sentences(opened, split or "valid", own, limit, data_dir)
         tuned, title = measure(opened, chosen, tuning, output.quiet)
         # Before the table, as its reader may stop early: `| head -1`.

@@ -80,6 +80,8 @@ class NewCheckpointOptions:
         """Raise UsageError, before the work, if the checkpoint made from `source` cannot be written."""
         target = self.write
         if target is None:
+            if self.force:
+                raise UsageError("--force is for --write; leave it out, or give --write NEW.pt")
             return
         if target.resolve() == source.resolve():
             raise UsageError(f"--write {target} is the checkpoint itself; give another file")

@@ -80,9 +80,9 @@ class SourceOptions:
 
     def settings(self) -> dict[str, Any]:
         """Return `split`, and `text` as a path, for a settings record; raise UsageError if both are given."""
-        if self.text and self.split:
+        if self.text is not None and self.split:
             raise UsageError("--split is for the prepared corpus; leave it or --text out")
-        return {"split": self.split or "test", "text": Path(self.text) if self.text else None}
+        return {"split": self.split or "test", "text": None if self.text is None else Path(self.text)}
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class DeviceOptions:
 
     Attributes:
         gpu: Number of the CUDA device, like 0; overrides --device.
-        device: cpu, cuda:0, mps, or auto: a CUDA GPU if there is one, else the CPU.
+        device: cpu, cuda:0, or auto: a CUDA GPU if there is one, else the CPU.
         threads: Number of CPU threads per process; by default, those of OMP_NUM_THREADS, or one per core, shared
             among the processes. A model of 128 units or fewer is by default trained with one thread.
     """

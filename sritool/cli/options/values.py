@@ -63,10 +63,10 @@ def size(text: str | int) -> int:
     found = _SIZE.fullmatch(text.strip().lower())
     if not found:
         raise typer.BadParameter(f"{text!r} is not an amount of memory; write it like 4G or 500M")
-    amount = int(float(found[1]) * _BYTES_PER_UNIT[found[2]])
-    if amount <= 0:
-        raise typer.BadParameter("an amount of memory must be above zero, like 4G or 500M")
-    return amount
+    amount = float(found[1]) * _BYTES_PER_UNIT[found[2]]
+    if not 1 <= amount <= 1 << 60:
+        raise typer.BadParameter(f"{text!r} is not a possible amount of memory; write it like 4G or 500M")
+    return int(amount)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import typer
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import ComparedOptions, DeviceOptions
 from sritool.cli.plots.labels import place_labels
-from sritool.cli.plots.picture import MeasuredPictureOptions
+from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import COLOURS, MARKS, legend_below, look, new_canvas, plain
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def frontier(
     models: ComparedOptions,
     split: SplitOpt = "test",
     measurement: MeasurementOptions,
-    picture: MeasuredPictureOptions,
+    picture: ReadablePictureOptions,
 ) -> None:
     """Frontier of NLL against posterior KL, one point per run.
 

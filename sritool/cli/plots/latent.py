@@ -11,7 +11,7 @@ import typer
 from sritool.cli.options.files import DataDirOpt
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt, SplitOpt
 from sritool.cli.options.models import ModelOptions
-from sritool.cli.plots.picture import MeasuredPictureOptions
+from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import BLACK, BLUE, COLOURS, GREY, MARKS, look, new_canvas, plain
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def latent(
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = BATCH_SIZE,
     data_dir: DataDirOpt = Path("data"),
-    picture: MeasuredPictureOptions,
+    picture: ReadablePictureOptions,
 ) -> None:
     """Aggregate posterior against the prior: t-SNE and densities.
 

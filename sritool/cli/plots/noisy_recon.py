@@ -12,7 +12,7 @@ from sritool.cli.formats import Table
 from sritool.cli.options import values
 from sritool.cli.options.measurement import NoiseKind, SentencesOptions, SplitOpt
 from sritool.cli.options.models import CheckpointsOptions, DeviceOptions
-from sritool.cli.plots.picture import MeasuredPictureOptions
+from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
 from sritool.cli.progress import KEPT, task_progress
 from sritool.cli.tables.noisy_recon import CHANGES, long_table, measured_on
@@ -52,7 +52,7 @@ def noisy_recon(
     split: SplitOpt = "test",
     chains: Annotated[int, typer.Option(min=1)] = 2,
     sentences: SentencesOptions,
-    picture: MeasuredPictureOptions,
+    picture: ReadablePictureOptions,
 ) -> None:
     """Loss of clean sentences when z is inferred from noisy ones.
 

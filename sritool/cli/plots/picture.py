@@ -15,7 +15,7 @@ from sritool.cli.plots.style import check_picture, save
 from sritool.cli.progress import KEPT, task_progress
 from sritool.cli.render import emit, resolve_format
 from sritool.cli.signatures import refuse_idle, typed
-from sritool.cli.streams import say
+from sritool.cli.streams import announce_stdin, say
 from sritool.cli.tables.reading import read_rows
 from sritool.errors import DataError
 
@@ -84,14 +84,10 @@ class ReadablePictureOptions(PictureOptions):
         out = self.open(str(ctx.info_name))
         if self.data is None:
             return out
+        announce_stdin(self.data, "the lines of a table, as --show-data prints them")
         of_measuring = [name for name in typed(ctx) if name not in OF_DRAWING]
         refuse_idle(ctx, [(True, of_measuring, "--data takes the numbers from a table; leave it or {} out")])
         return replace(out, data="standard input" if self.data == "-" else self.data)
-
-
-@dataclass(frozen=True)
-class MeasuredPictureOptions(ReadablePictureOptions):
-    """Options of a picture whose numbers take a while to measure."""
 
     def draw_points(
         self,

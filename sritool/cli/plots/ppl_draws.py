@@ -11,7 +11,7 @@ import typer
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import CheckpointsOptions, DeviceOptions
 from sritool.cli.options.values import names
-from sritool.cli.plots.picture import MeasuredPictureOptions
+from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def ppl_draws(
     estimators: Annotated[str | None, typer.Option(metavar="NAMES")] = None,
     split: SplitOpt = "test",
     measurement: MeasurementOptions,
-    picture: MeasuredPictureOptions,
+    picture: ReadablePictureOptions,
 ) -> None:
     """Perplexity against M, the number of draws it is estimated from.
 

@@ -10,7 +10,7 @@ import typer
 
 from sritool.cli.options.measurement import SentencesOptions, SplitOpt
 from sritool.cli.options.models import CheckpointsOptions, DeviceOptions
-from sritool.cli.plots.picture import MeasuredPictureOptions
+from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def rate_distortion(
     beta: Annotated[float, typer.Option(metavar="B")] = 1.0,
     split: SplitOpt = "test",
     sentences: SentencesOptions,
-    picture: MeasuredPictureOptions,
+    picture: ReadablePictureOptions,
 ) -> None:
     """Rate-distortion curve of each run, by annealing: what more nats in z would buy.
 

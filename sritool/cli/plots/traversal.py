@@ -53,7 +53,7 @@ def traversal(
     out = picture.open("traversal")
     wanted = [] if dims is None else [*counts(dims, "--dims")]
     opened = model.load("drawing")
-    if sentence is not None and not picture.quiet:
+    if sentence is not None:
         report_reading(opened, [sentence])
     found = traverse(opened, sentence, wanted, points, reach, seed, max_length)
     heading = picture.heading(f"{run_name(opened.path)}, {found.source}")

@@ -13,7 +13,7 @@ import typer
 from sritool.cli.options.files import DataDirOpt
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
-from sritool.cli.plots.picture import MeasuredPictureOptions
+from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import (
     BLACK,
     BLUE,
@@ -45,7 +45,7 @@ def tune_step(
     chains: Annotated[int, typer.Option(min=2)] = 200,
     seed: SeedOpt = 0,
     data_dir: DataDirOpt = Path("data"),
-    picture: MeasuredPictureOptions,
+    picture: ReadablePictureOptions,
 ) -> None:
     """Step-size curve: both sides of the objective of tune-step.
 

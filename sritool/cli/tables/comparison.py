@@ -123,7 +123,7 @@ def for_people(found: Comparison, names: Sequence[str]) -> list[dict[str, object
         row: dict[str, object] = {"run": run.name, "method": run.evaluation.method}
         row |= {} if found.one_corpus else {"corpus": run.corpus}
         row |= {name: cells[name] for name in names if name not in TRAINING_COLUMNS}
-        row["estimator"] = estimator_of(run)
+        row["estimator"] = estimator_and_draws(run)
         row |= {HALF: half} if any(halves) else {}
         row |= {"trained on": run.training.sentences} if part else {}
         rows.append(row | {name: cells[name] for name in names if name in TRAINING_COLUMNS})
@@ -171,7 +171,7 @@ def cell_of(row: Row, name: str) -> object:
     return value and round(value)  # a training column
 
 
-def estimator_of(row: Row) -> str | None:
+def estimator_and_draws(row: Row) -> str | None:
     """Return the estimator of log p(x), with its draws per sentence."""
     estimate = row.evaluation.likelihood
     if estimate is None:

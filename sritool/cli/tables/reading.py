@@ -35,7 +35,7 @@ def read_table(source: str) -> list[dict[str, Any]]:
     try:
         if lines and lines[0].startswith("{"):
             return [dict(json.loads(line)) for line in lines]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{name} is not JSON lines; give a table of --show-data") from error
     if len(lines) < 2:
         raise DataError(f"{name} has no rows; give a table with its header, as --show-data prints it")
@@ -43,7 +43,10 @@ def read_table(source: str) -> list[dict[str, Any]]:
     reader = csv.reader(
         lines, delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
     )
-    header, *rows = list(reader)
+    try:
+        header, *rows = list(reader)
+    except csv.Error as error:
+        raise DataError(f"{name} is not a table ({error}); give a table of --show-data") from error
     for number, row in enumerate(rows, 2):
         if len(row) != len(header):
             raise DataError(f"{name}, line {number}: {len(row)} cells below {len(header)} columns; fix it")
