@@ -95,11 +95,11 @@ REFUSED = r"""
 2 | evaluate mine-lm mine-sri --estimator encoder | not sri
 2 | evaluate mine-sri mine-lm --estimator exact | not sri
 2 | evaluate mine-lm --memory much | amount of memory
-2 | recipes --preset ptb | leave --preset out
+2 | recipes --preset ptb | name it, or leave them out
 2 | reproduce table1 --methods , | --methods names none
 2 | fit-prior mine-sri --force | give --write NEW.pt
 2 | preprocess table.csv --label-column a --no-labels --name other | leave one of them out
-3 | evaluate mine-lm --text= | give
+2 | evaluate mine-lm --text= | is a folder, not a file
 2 | evaluate mine-lm --certify 4 | method lm has no z
 2 | evaluate mine-lm --certify 4 --curve | --certify
 2 | evaluate mine-sri --certify 4 --text nosuch.txt | leave --text out

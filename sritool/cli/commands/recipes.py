@@ -9,14 +9,13 @@ import typer
 from sritool.cli.formats import Table
 from sritool.cli.options.files import FormatOpt
 from sritool.cli.render import emit, emit_panels, resolve_format
-from sritool.cli.signatures import refuse_idle
+from sritool.errors import UsageError
 
 
 def recipes(
-    ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="RECIPE", show_default=False)] = None,
     *,
-    preset: str = "captions",
+    preset: str | None = None,
     everything: Annotated[bool, typer.Option("--all")] = False,
     fmt: FormatOpt = "auto",
 ) -> None:
@@ -30,19 +29,19 @@ def recipes(
 
     Args:
         name: Name of a recipe, or the path of your own TOML file.
-        preset: Show it for corpora of this preset: ptb, snli, captions, yelp, yahoo or tiny.
+        preset: Show it for corpora of this preset: ptb, snli, captions, yelp, yahoo or tiny. [default: captions]
         everything: Also show settings that are the same for all methods and as in `ours`.
     """
     from sritool.analysis.recipes import list_recipes, side_by_side
     from sritool.methods.registry import METHODS
 
     form = resolve_format(fmt)
-    refuse_idle(
-        ctx, [(name is None, ("preset", "everything"), "{} is for one recipe; name it, or leave {0} out")]
-    )
     if name is None:
+        if preset or everything:
+            raise UsageError("--preset and --all are for one recipe; name it, or leave them out")
         emit(Table("", ("recipe", "what it is"), list_recipes()), form)
         return
+    preset = preset or "captions"
     rows = side_by_side(name, preset, everything)
     if form == "table":  # a schedule of many steps would take the width of three methods
         rows = [[_ends(cell) for cell in row] for row in rows]
