@@ -35,7 +35,7 @@ def test_precedence_of_all_method_and_preset(tmp_path: Path) -> None:
 def test_recipe_extends_the_default_one() -> None:
     recipe = Recipe("mine", Path("mine.toml"), {"vae-fb": {"training": {"epochs": 3}}})
     values = layered("ptb", None, "vae-fb", recipe)
-    training = {"epochs": 3, "language_model": 0.5}
+    training = {"epochs": 3, "language_model": 0.4375}
     assert (values["free_bits"], values["training"]) == ({"target": 8.0}, training)
     assert (values["recipe"], layered("ptb", None, "vae-fb")["recipe"]) == ("mine", DEFAULT_RECIPE)
 
