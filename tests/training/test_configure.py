@@ -193,9 +193,9 @@ def test_resumed_run_keeps_settings_that_are_not_given() -> None:
 @pytest.mark.parametrize("before", SAMPLERS)
 @pytest.mark.parametrize("after", SAMPLERS)
 def test_resumed_run_can_switch_sampler(before: str, after: str) -> None:
-    stored = resolved("ptb", flags=nested("sampler.name", before))
+    stored = resolved("snli", flags=nested("sampler.name", before))
     found = resumed(stored, flags=nested("sampler.name", after))
-    assert found.sampler == resolved("ptb", flags=nested("sampler.name", after)).sampler
+    assert found.sampler == resolved("snli", flags=nested("sampler.name", after)).sampler
     assert found.sampler.name == after
     assert found.generator == stored.generator
 

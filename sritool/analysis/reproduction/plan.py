@@ -228,11 +228,21 @@ def config_hash(config: RunConfig) -> str:
 
 
 def is_of_plan(settings: str, config: RunConfig) -> bool:
-    """Whether a hash of settings is that of a planned run, whatever its machine computed with."""
-    if config.training.tune_step_every:
+    """Whether a hash of settings is that of a planned run, whatever its machine computed with.
+
+    A model without z is a language model in all epochs, so its share of such epochs does not matter.
+    """
+    training = config.training
+    if training.tune_step_every:
         return True  # training chose the step sizes
-    ways = (replace(config.training, precision=way) for way in get_args(Precision))
-    return settings in {config_hash(replace(config, training=training)) for training in ways}
+    epochs = training.epochs
+    shares = [training.language_model] if config.generator.latent else [n / epochs for n in range(epochs)]
+    alike = (
+        replace(config, training=replace(training, precision=precision, language_model=share))
+        for precision in get_args(Precision)
+        for share in shares
+    )
+    return settings in map(config_hash, alike)
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
