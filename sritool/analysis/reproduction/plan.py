@@ -235,8 +235,9 @@ def is_of_plan(settings: str, config: RunConfig) -> bool:
     training = config.training
     if training.tune_step_every:
         return True  # training chose the step sizes
-    epochs = training.epochs
-    shares = [training.language_model] if config.generator.latent else [n / epochs for n in range(epochs)]
+    shares = [training.language_model]
+    if not config.generator.latent:
+        shares += [epochs / training.epochs for epochs in range(training.epochs)]
     alike = (
         replace(config, training=replace(training, precision=precision, language_model=share))
         for precision in get_args(Precision)
