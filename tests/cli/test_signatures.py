@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from sritool.cli.signatures import documentation, flat
+from sritool.cli.signatures import check_numbers, documentation, flat
 from sritool.errors import UsageError
 
 
@@ -78,6 +78,12 @@ def test_help_comes_from_docstrings() -> None:
         ("plain", "Other words.", True, None),
         ("points", "Points [a, b] on the way.", True, None),
     ]
+
+
+def test_memory_may_be_large() -> None:
+    check_numbers({"memory": 2 << 40})
+    with pytest.raises(UsageError, match="--memory"):
+        check_numbers({"memory": 1 << 61})
 
 
 @pytest.mark.parametrize("given", [{"seed": 1 << 63}, {"points": 10**8}, {"points": 10**5000}])

@@ -38,12 +38,12 @@ def test_philox_works_on_many_counters_at_once() -> None:
     assert tuple(words[:, 3].tolist()) != KNOWN[0][2]
 
 
-@pytest.mark.parametrize("kind", ["words", "uniform", "normal", "half", "tenth"])
+@pytest.mark.parametrize("kind", ["integers", "uniform", "normal", "half", "tenth"])
 def test_draw_depends_only_on_its_address(kind: str) -> None:
     stream = Stream(7, "test", 2)
 
     def draw(examples: torch.Tensor, count: int) -> torch.Tensor:
-        if kind == "words":
+        if kind == "integers":
             return stream.integers(examples, (1,), count)[0]
         if kind in ("uniform", "normal"):
             return getattr(stream, kind)(examples, count, chain=1)

@@ -21,10 +21,10 @@ from sritool.analysis.reproduction.plan import (
     Plan,
     PlannedRun,
     fairness,
-    is_of_plan,
     table_name,
 )
 from sritool.analysis.reproduction.published import NAMES, SOURCE, published
+from sritool.analysis.reproduction.same_settings import is_of_plan
 from sritool.analysis.reproduction.states import State, train_words
 from sritool.config.recipes import DEFAULT_RECIPE
 from sritool.data.store import Corpus

@@ -11,7 +11,8 @@ import numpy as np
 from sritool.analysis.comparison import Row
 from sritool.analysis.reproduction.measures import Figure
 from sritool.analysis.reproduction.outputs import Outputs
-from sritool.analysis.reproduction.plan import Plan, PlannedRun, config_hash
+from sritool.analysis.reproduction.plan import Plan, PlannedRun
+from sritool.analysis.reproduction.same_settings import config_hash
 from sritool.analysis.reproduction.states import State
 from sritool.evaluation.metrics import Array, Estimate
 from sritool.evaluation.record import packed, unpacked

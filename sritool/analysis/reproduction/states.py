@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from sritool.analysis.reproduction.measures import Measure
 from sritool.analysis.reproduction.outputs import Outputs
-from sritool.analysis.reproduction.plan import Plan, PlannedRun, differing
+from sritool.analysis.reproduction.plan import Plan, PlannedRun
+from sritool.analysis.reproduction.same_settings import differing
 from sritool.analysis.training_cost import Training, training_of
 from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.errors import CheckpointError, UsageError

@@ -37,11 +37,11 @@ def recipes(
 
     form = resolve_format(fmt)
     if name is None:
-        if preset or everything:
+        if preset is not None or everything:
             raise UsageError("--preset and --all are for one recipe; name it, or leave them out")
         emit(Table("", ("recipe", "what it is"), list_recipes()), form)
         return
-    preset = preset or "captions"
+    preset = "captions" if preset is None else preset
     rows = side_by_side(name, preset, everything)
     if form == "table":  # a schedule of many steps would take the width of three methods
         rows = [[_ends(cell) for cell in row] for row in rows]

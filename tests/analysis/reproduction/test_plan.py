@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sritool.analysis.reproduction.plan import Request, config_hash, differing, fairness, make_plan, widened
+from sritool.analysis.reproduction.plan import Request, fairness, make_plan, widened
+from sritool.analysis.reproduction.same_settings import config_hash, differing, is_of_plan
 from sritool.analysis.reproduction.tables import TABLES
 from sritool.cli.lazy_group import LazyGroup
 from sritool.config.presets import PRESETS
@@ -168,3 +169,14 @@ def test_methods_are_trained_by_importance() -> None:
     assert (found[:3], found[-1]) == (["lm", "vae-fb", "sri"], "sa-vae")
     assert sorted(found) == sorted(TABLES["table1"].methods)
     assert [run.method for run in make_plan(Request("table1", methods=("sri", "lm"))).runs] == ["sri", "lm"]
+
+
+def test_hash_of_a_run_is_that_of_its_plan_whatever_the_machine() -> None:
+    lm, sri = make_plan(Request("table1", "ptb", ("lm", "sri"))).runs
+    for run in (lm, sri):
+        computed = replace(run.config, training=replace(run.config.training, precision="bfloat16"))
+        assert is_of_plan(config_hash(computed), run.config)
+        longer = replace(run.config, training=replace(run.config.training, epochs=99))
+        assert not is_of_plan(config_hash(longer), run.config)
+        shared = replace(run.config, training=replace(run.config.training, language_model=0.5))
+        assert is_of_plan(config_hash(shared), run.config) == (run is lm)

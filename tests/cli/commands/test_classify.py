@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sritool.analysis import classifiers as classification
+from sritool.cli.commands.classify import checkpoints_and_files
 from support.program import sritool
 from support.tables import Run, json_rows, output, rows
 
@@ -153,3 +154,10 @@ def test_chains_and_seed_affect_the_accuracies(run: Run) -> None:
     assert accuracies() == usual
     assert any(accuracies("--chains", chains) != usual for chains in (1, 2, 20))
     assert accuracies("--seed", 1) != usual or accuracies("--seed", 2) != usual
+
+
+def test_files_are_told_from_checkpoints_by_their_ending() -> None:
+    given = [Path(name) for name in ("a.pt", "b.parquet", "runs/c", "d.tsv.gz")]
+    checkpoints, files = checkpoints_and_files(given, ["e.json"])
+    assert checkpoints == [Path("a.pt"), Path("runs/c")]
+    assert files == (Path("e.json"), Path("b.parquet"), Path("d.tsv.gz"))
