@@ -18,6 +18,7 @@ from sritool.data.batches import collate, evaluation_batches
 from sritool.data.sampling import Indices
 from sritool.data.split import Split
 from sritool.errors import NumericalError, UsageError
+from sritool.evaluation.schedule_rows import Figure, Row, remarks, rows_of
 from sritool.inference import step_search as search
 from sritool.inference.langevin import draw_noise, evaluated
 from sritool.inference.step_size import DENSITY_CHAINS, Sides, measure_schedule
@@ -53,7 +54,7 @@ class Tuning:
 class Tuned(NamedTuple):
     """The measured schedules and the choice among them."""
 
-    rows: list[search.Row]
+    rows: list[Row]
     names: tuple[str, ...]  # of the numbers that define a schedule
     objective: str
     temperature: float
@@ -63,7 +64,7 @@ class Tuned(NamedTuple):
     seconds: float
 
     @property
-    def chosen(self) -> search.Row:
+    def chosen(self) -> Row:
         return next(row for row in self.rows if row.chosen)
 
     def record(self) -> dict[str, object]:
@@ -93,7 +94,7 @@ class Tuned(NamedTuple):
             return f"step sizes are now {sizes}: the chains of the previous ones diverge"
         return f"step sizes are now {sizes}: {gain._replace(value=-gain.value)} nats a sentence"
 
-    def _lost(self) -> search.Figure:
+    def _lost(self) -> Figure:
         """Gain of the previous schedule over the chosen one."""
         return next(row for row in self.rows if row.present).gain(self.objective)
 
@@ -134,9 +135,9 @@ def tune(
         candidates.append(_ascended(bench, family, candidates, sides))
         sides += bench.measure(candidates[-1:])
     choice = _choice(candidates, sides, tuning)
-    rows = search.rows_of(candidates, sides, choice.position, family.base)
+    rows = rows_of(candidates, sides, choice.position, family.base)
     folds = "every schedule folds; the one that folds least is marked: try smaller steps"
-    notes = [*([folds] if choice.folds else []), *search.remarks(rows, tuning.objective)]
+    notes = [*([folds] if choice.folds else []), *remarks(rows, tuning.objective)]
     settings = (tuning.objective, temperature, len(examples), tuning.chains)
     return Tuned(rows, names, *settings, notes, time.monotonic() - began)
 

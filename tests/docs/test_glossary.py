@@ -17,9 +17,9 @@ from sritool.analysis.reproduction.states import State
 from sritool.analysis.reproduction.tables import TABLES
 from sritool.analysis.samples import METRICS as SAMPLE_METRICS
 from sritool.cli.commands import fit_prior, preprocess, tune
+from sritool.cli.reproduction.tables import figures_table
 from sritool.cli.tables import classification, noisy_recon, tune_step
 from sritool.cli.tables.figures import RELIABILITY
-from sritool.cli.tables.reproduction import figures_table
 from sritool.data.corpus_info import SplitInfo
 from sritool.evaluation.metric_table import METRICS
 from sritool.evaluation.metrics import Estimate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sritool.cli.reproduction_page import BEGIN, END, page_of
+from sritool.cli.reproduction.page import BEGIN, END, page_of
 
 RESULTS = Path(__file__).parents[2] / "results"
 

@@ -14,9 +14,10 @@ import torch
 from sritool.config.values import plain
 from sritool.errors import NumericalError, UsageError
 from sritool.evaluation import step_sizes
+from sritool.evaluation.schedule_rows import Row
 from sritool.evaluation.step_sizes import Tuned, Tuning, tune, write_tuned
 from sritool.inference import step_size
-from sritool.inference.step_search import PRECONDITIONED_GRIDS, Row
+from sritool.inference.step_search import PRECONDITIONED_GRIDS
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.runs.checkpoint import load_checkpoint

@@ -14,8 +14,8 @@ from sritool.cli.options.models import DeviceOptions
 from sritool.cli.options.training import PlanOptions, plan_option, work_option
 from sritool.cli.options.values import counts, names, numbers
 from sritool.cli.render import emit, emit_panels
+from sritool.cli.reproduction.tables import tables_of
 from sritool.cli.signatures import refuse_idle, typed
-from sritool.cli.tables.reproduction import tables_of
 from sritool.errors import UsageError
 
 PAGE = "page"
@@ -93,14 +93,14 @@ def reproduce(
     )
     refuse_idle(ctx, rules)
     if is_page:
-        from sritool.cli.reproduction_page import write_page
+        from sritool.cli.reproduction.page import write_page
 
         write_page(out, write)
         return
     from sritool.analysis.reproduction.plan import STEPS, TEMPERATURES, Request, fairness, make_plan
     from sritool.analysis.reproduction.tables import table_of
     from sritool.cli.plan_worker import Worker
-    from sritool.cli.table_files import TableFiles, plan_table
+    from sritool.cli.reproduction.files import TableFiles, plan_table
 
     if not table_of(table).varied and (steps is not None or temperatures is not None):
         raise UsageError("--steps and --temperatures are for k-ablation; leave them out")

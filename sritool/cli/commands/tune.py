@@ -16,10 +16,10 @@ from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt, che
 from sritool.cli.options.models import DeviceOptions
 from sritool.cli.options.training import PlanOptions
 from sritool.cli.render import emit, emit_panels
+from sritool.cli.reproduction.tables import machine_line
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
 from sritool.cli.tables.figures import difference_text, figure_columns
-from sritool.cli.tables.reproduction import machine_line
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def tune(
     from sritool.analysis.reproduction.plan import Request
     from sritool.analysis.reproduction.time_estimates import corpus_of
     from sritool.cli.plan_worker import Worker
-    from sritool.cli.table_files import plan_table
+    from sritool.cli.reproduction.files import plan_table
     from sritool.config.values import to_toml
     from sritool.files import write_output
 

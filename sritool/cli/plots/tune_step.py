@@ -31,9 +31,9 @@ from sritool.cli.tables.tune_step import exact_table, tuned_from_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
+    from sritool.evaluation.schedule_rows import Figure, Row
     from sritool.evaluation.sentences import Chosen
     from sritool.evaluation.step_sizes import Tuned, Tuning
-    from sritool.inference.step_search import Figure, Row
     from sritool.runs.model import TrainedModel
 
 

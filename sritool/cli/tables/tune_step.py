@@ -12,8 +12,8 @@ from sritool.cli.tables.reading import read_rows
 from sritool.errors import DataError
 
 if TYPE_CHECKING:
+    from sritool.evaluation.schedule_rows import Figure
     from sritool.evaluation.step_sizes import Tuned
-    from sritool.inference.step_search import Figure
 
 SIDES = ("upper", "upper_gain", "lower", "lower_gain", "recon", "kl")
 """Fields of a row that are figures with a standard error."""
@@ -90,8 +90,8 @@ def tuned_from_table(source: str) -> Tuned:
     Raises:
         DataError: The table is not from tune-step, or has schedules of several shapes.
     """
+    from sritool.evaluation.schedule_rows import Figure, Row
     from sritool.evaluation.step_sizes import Tuned
-    from sritool.inference.step_search import Figure, Row
 
     rows, shapes = [], set()
     for cells in read_rows(source, COLUMNS, Cells):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sritool.analysis.reproduction.over_seeds import differences, differences_over_seeds
-from sritool.cli.tables.reproduction import over_seeds_table
+from sritool.cli.reproduction.tables import over_seeds_table
 from sritool.evaluation.record import packed
 
 

@@ -17,7 +17,7 @@ from sritool.analysis.reproduction import states
 from sritool.analysis.reproduction.tables import TABLES
 from sritool.cli import plan_worker
 from sritool.cli.child import Done
-from sritool.cli.reproduction_page import BEGIN, END
+from sritool.cli.reproduction.page import BEGIN, END
 from sritool.runs.checkpoint import load_checkpoint
 from support.program import small_settings
 from support.tables import Commands, Run, json_rows, output, rows

@@ -7,8 +7,8 @@ from typing import Any
 
 from sritool.cli.formats import lines_of
 from sritool.cli.tables.tune_step import steps_table, tuned_from_table
+from sritool.evaluation.schedule_rows import Figure, Row
 from sritool.evaluation.step_sizes import Tuned
-from sritool.inference.step_search import Figure, Row
 
 
 def test_picture_shows_folds_and_the_chosen_step() -> None:

@@ -13,7 +13,7 @@ from sritool.analysis.reproduction.collect import FORMAT
 from sritool.analysis.reproduction.tables import TABLES
 from sritool.cli.formats import markdown_lines
 from sritool.cli.render import write_lines
-from sritool.cli.tables.reproduction import PAPER, Document, label, machine_line, tables_of
+from sritool.cli.reproduction.tables import PAPER, Document, label, machine_line, tables_of
 from sritool.errors import DataError
 from sritool.files import write_output
 

@@ -17,8 +17,8 @@ from sritool.analysis.reproduction.time_estimates import Estimates, corpus_of, r
 from sritool.cli.formats import FOR_PEOPLE, Table, lines_of
 from sritool.cli.plots.latent import draw
 from sritool.cli.plots.style import save
-from sritool.cli.reproduction_page import page_lines, read_document
-from sritool.cli.tables.reproduction import figures_table
+from sritool.cli.reproduction.page import page_lines, read_document
+from sritool.cli.reproduction.tables import figures_table
 from sritool.cli.units import format_roughly
 from sritool.errors import DataError, SritoolError
 from sritool.files import cannot_write, write_output

@@ -1,0 +1,1 @@
+"""The output of `sritool reproduce`: its tables, its files and the page of results."""
