@@ -205,7 +205,10 @@ class RawLines:
             stays = keys if self._borders is None else keys[self._borders.places(keys) == 0]
             near = np.minimum(np.searchsorted(distinct, stays), len(distinct) - 1)
             met[near[distinct[near] == stays]] = True
-        return {split: int(np.isin(keys, distinct[met]).sum()) for split, keys in held_out_keys.items()}
+        return {
+            split: int(np.isin(keys, distinct[met], kind="sort").sum())
+            for split, keys in held_out_keys.items()
+        }
 
 
 def _lines_of(split: str, batch: Any) -> Lines:

@@ -201,7 +201,7 @@ REFUSED = r"""
 2 | plot ppl-draws mine-sri --metric au | 'ppl', 'nll'
 2 | plot ppl-draws mine-lm --estimators svi | 'svi'
 2 | plot traversal mine-sri --dims 1,x | --dims 1,x
-2 | plot rate-distortion mine-sri --chains 1 | at least 2
+2 | plot rate-distortion mine-sri --chains 1 | --chains:
 2 | plot curves --metrics , | --metrics has no name
 2 | plot traversal mine-sri --dims 5 | 1 to 4
 2 | plot traversal mine-lm | method lm has no z

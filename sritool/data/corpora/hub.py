@@ -124,8 +124,6 @@ def bound_requests() -> None:
     import huggingface_hub
     from huggingface_hub import constants
 
-    if not hasattr(huggingface_hub, "set_client_factory"):  # before its version 1
-        return
     plain = huggingface_hub.get_session()
 
     def bounded(request: Any) -> None:
