@@ -286,7 +286,7 @@ def test_own_estimator_is_shown_beside_the_common_one(run: Run, commands: Comman
 
 
 def test_page_is_made_from_the_results(run: Run, commands: Commands) -> None:
-    Path("page.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    Path("page.md").write_bytes(f"before\r\n{BEGIN}\r\nold\r\n{END}\r\nafter\r\n".encode())
     assert run("reproduce", "page").exit_code == 3
     run(*given("table1"))
     page = output(run("reproduce", "page"))
@@ -299,7 +299,7 @@ def test_page_is_made_from_the_results(run: Run, commands: Commands) -> None:
     assert "LSTM-LM" in contents
     assert "not run" not in contents
     assert output(run("reproduce", "page", "--write", "page.md")) == ""
-    assert Path("page.md").read_text(encoding="utf-8") == f"before\n{BEGIN}\n\n{page}{END}\nafter\n"
+    assert Path("page.md").read_bytes().decode() == f"before\r\n{BEGIN}\n\n{page}{END}\r\nafter\r\n"
     assert output(run("reproduce", "page", "--write", "new.md")) == ""
     assert Path("new.md").read_text(encoding="utf-8") == f"{BEGIN}\n\n{page}{END}\n"
     (path,) = Path("results/reproduction").glob("*.json")

@@ -124,6 +124,7 @@ def test_failed_trial_does_not_end_the_search(run: Run, commands: Commands) -> N
     fails(4, "-000", "-001", "-002")
     result = run(*given("--seed", 1, "--best", "best.toml"))
     assert (result.exit_code, result.stdout.count("failed: ")) == (4, 3)
+    assert "best.toml is not written" in result.stderr
     assert not Path("best.toml").exists()
 
 
