@@ -100,6 +100,20 @@ class Lock:
         self.unsupported = ours is None
         return self.unsupported
 
+    def is_free(self) -> bool:
+        """Return whether no other process holds the lock, whose file stays as it is.
+
+        Raises:
+            OSError: The file cannot be opened.
+        """
+        for _ in range(_TRIES):
+            file, ours = open_locked(self.path)
+            file.close()
+            if ours is not False:
+                return True
+            time.sleep(_PAUSE)
+        return False
+
     def release(self) -> None:
         """Release the lock and remove its file; may be called again after an interrupt."""
         if self._file is not None and not self._file.closed:

@@ -26,8 +26,9 @@ from sritool.runs.model import Decoded, Report, TrainedModel
 FITTED = 1000  # most training sentences of the class that the density is fitted to
 FEWEST = 20  # sentences of a class needed to fit the density or to judge the classifiers
 LEARNT = {"codes": 1000, "words": 20_000}  # most labelled sentences that each classifier learns from
-TESTED = 300  # most real sentences of the class that the classifiers are tested on
+TESTED = 300  # most real sentences of the class, and of the others, that the classifiers are tested on
 DRAW = CodeSettings(chains=1, mean=False)
+REAL = "real"  # begins the name of a group of real sentences
 
 
 class ClassDensity(NamedTuple):
@@ -83,11 +84,12 @@ class ClassSamples(NamedTuple):
     """Samples of a class, and the class that each classifier assigns to each of them."""
 
     label: str
-    classes: int  # number of classes
     sentences: list[Decoded]
     by_codes: list[str]
     by_words: list[str]
-    shares: list[Share]  # for the samples, real sentences of the class, and samples from the prior
+    shares: list[
+        Share
+    ]  # for the samples, real sentences of the class and of others, and samples from the prior
 
 
 def sample_class(
@@ -159,8 +161,12 @@ def _judged(
     """Classify samples, n of the class and n of the prior, and real sentences of the class."""
     train, labels, names = corpus.split("train"), _labels(corpus, "train"), corpus.info.labels
     name = corpus.info.held_out
-    held_out, of_class = corpus.split(name), np.flatnonzero(_labels(corpus, name) == number)
-    real = seeded_choice(len(held_out), TESTED, among=of_class)
+    held_out, is_of_class = corpus.split(name), _labels(corpus, name) == number
+    real, other = (
+        seeded_choice(len(held_out), TESTED, among=np.flatnonzero(among))
+        for among in (is_of_class, ~is_of_class)
+    )
+    tested = np.concatenate([real, other])
     texts = [sentence.text for sentence in samples]
     read = model.split(texts)
 
@@ -170,8 +176,8 @@ def _judged(
 
     known = {judge: balanced(labels, count, rest) for judge, count in LEARNT.items()}
     learnt = codes(train, known["codes"], "labelled")
-    wanted = codes(read, np.arange(len(read)), "samples", keep=False), codes(held_out, real, name)
-    learnt_texts, wanted_texts = model.texts(train, known["words"]), [*texts, *model.texts(held_out, real)]
+    wanted = codes(read, np.arange(len(read)), "samples", keep=False), codes(held_out, tested, name)
+    learnt_texts, wanted_texts = model.texts(train, known["words"]), [*texts, *model.texts(held_out, tested)]
     verdicts = {
         "codes": svm_classes(learnt, labels[known["codes"]], np.concatenate(wanted), kernel="linear", seed=0),
         "words": word_classes(learnt_texts, labels[known["words"]], wanted_texts, seed=0),
@@ -180,7 +186,8 @@ def _judged(
     by_codes, by_words = ([names[k] for k in found[:n].tolist()] for found in verdicts.values())
     parts = {
         "samples": slice(0, n),
-        f"real {name} sentences of the class": slice(2 * n, None),
+        f"{REAL} {name} sentences of the class": slice(2 * n, 2 * n + len(real)),
+        f"{REAL} {name} sentences of other classes": slice(2 * n + len(real), None),
         "samples of the prior": slice(n, 2 * n),
     }
     shares = [
@@ -189,7 +196,7 @@ def _judged(
         for part, rows in parts.items()
         if len(found[rows])
     ]
-    return ClassSamples(names[number], len(names), samples[:n], by_codes, by_words, shares)
+    return ClassSamples(names[number], samples[:n], by_codes, by_words, shares)
 
 
 def share_notes(samples: ClassSamples) -> list[str]:
@@ -204,11 +211,13 @@ def share_notes(samples: ClassSamples) -> list[str]:
             for share in shares
         )
         lines.append(f"of {shares[0].of:,} {sentences}, taken for {samples.label}: {', '.join(told)}")
-    by_codes = [share for share in samples.shares if share.judge == "codes"]
-    real = [share for share in by_codes if share.sentences.startswith("real")]
-    if real and real[0].of < FEWEST:
-        lines.append(f"{real[0].of} real sentences are too few to say whether the codes tell the class")
-    elif real and real[0].interval.low <= 1 / samples.classes:
+    of_real = [
+        share for share in samples.shares if share.judge == "codes" and share.sentences.startswith(REAL)
+    ]
+    if len(of_real) == 2 and min(share.of for share in of_real) < FEWEST:
+        few = min(share.of for share in of_real)
+        lines.append(f"{few} real sentences are too few to say whether the codes tell the class")
+    elif len(of_real) == 2 and of_real[0].interval.low <= of_real[1].interval.high:
         lines.append("the codes of this model do not tell the class: no choice of codes gives samples of it")
     return lines
 

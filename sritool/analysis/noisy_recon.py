@@ -12,14 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sritool.analysis.noisy_text import NoisyText, make_noisy, read_noisy, write_noisy
 from sritool.data.batches import collate, evaluation_batches
 from sritool.data.noise import check_kind
 from sritool.data.sampling import Indices
-from sritool.data.split import Split
-from sritool.data.tokenizer import offsets_of
+from sritool.data.split import Split, without_ends
 from sritool.errors import NumericalError, UsageError
 from sritool.evaluation.batches import measured_batches, report_as
 from sritool.evaluation.collapse import ignores_z
@@ -132,13 +130,6 @@ def losses_of(
 
         rows |= measured_batches("permuted codes", parts, permuted, report, finished)
     return rows
-
-
-def without_ends(split: Split, cut: NDArray[np.bool_]) -> Split:
-    """Return the sentences, without </s> where `cut` is true."""
-    dropped = cut & split.ended & (split.lengths > 1)
-    ids = np.delete(split.ids, split.offsets[1:][dropped] - 1)
-    return Split(ids, offsets_of(split.lengths - dropped), None, split.words)
 
 
 def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> Measured:

@@ -31,7 +31,7 @@ from sritool.evaluation.measure import measure
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.runs.folder import BEST
-from sritool.runs.model import Report, TrainedModel, load_model
+from sritool.runs.model import Decoded, Report, TrainedModel, load_model
 from sritool.training import events
 from sritool.training.loop import Limits, Trainer
 
@@ -52,7 +52,11 @@ LM = RunConfig(
 
 
 def reverse_perplexity(
-    model: TrainedModel, sentences: Sequence[str], real: Split, report: Report, label: str = "lm on samples"
+    model: TrainedModel,
+    sentences: Sequence[Decoded],
+    real: Split,
+    report: Report,
+    label: str = "lm on samples",
 ) -> Estimate:
     """Return the perplexity of real sentences under a language model trained on these sentences.
 
@@ -61,8 +65,8 @@ def reverse_perplexity(
     """
     check_enough(len(sentences))
     valid = sentences[::VALID_EVERY]
-    train = [text for i, text in enumerate(sentences) if i % VALID_EVERY]
-    corpus = _in_memory(model, {"train": model.split(train), "valid": model.split(valid)})
+    train = [sentence for i, sentence in enumerate(sentences) if i % VALID_EVERY]
+    corpus = _in_memory(model, {"train": model.split_of(train), "valid": model.split_of(valid)})
     with tempfile.TemporaryDirectory(prefix="sritool-") as folder:
         Trainer(corpus, LM, Path(folder), model.device, Limits(), _shown(report, label, len(train))).run()
         lm = load_model(Path(folder) / BEST, str(model.device))

@@ -19,7 +19,7 @@ from sritool.evaluation.measure import measure
 from sritool.evaluation.metrics import mean_and_error
 from sritool.evaluation.sentences import Text, prepared_corpus
 from sritool.evaluation.settings import EvaluationSettings
-from sritool.runs.model import Report, TrainedModel
+from sritool.runs.model import Decoded, Report, TrainedModel
 
 METRICS = ("unique", "distinct-1", "distinct-2", "self-bleu", "nll", "reverse-ppl")
 ALL = "all"
@@ -95,7 +95,7 @@ def real_text(model: TrainedModel, text: Text | None, data_dir: Path, training: 
 
 def figures(
     model: TrainedModel,
-    sentences: Sequence[str],
+    sentences: Sequence[Decoded],
     metrics: Sequence[str],
     seed: int,
     report: Report,
@@ -117,7 +117,7 @@ def figures(
     few, beside = list(sentences), None
     if reference and real is not None:
         few = few[: len(real.split)]
-        beside = chosen_texts(model, real.split, len(few))
+        beside = chosen_sentences(model, real.split, len(few))
         if len(few) < len(sentences):
             notes.append(
                 f"{real.name} has {len(few):,} sentences: all figures but reverse-ppl use that many samples"
@@ -132,13 +132,13 @@ def figures(
         rows.append(Row("nll-per-token", own[1], others[1], f"nats per token, </s> included, {how}"))
     if "reverse-ppl" in metrics and real is not None:
 
-        def reverse(texts: Sequence[str], label: str) -> Figure:
-            found = reverse_perplexity(model, texts, real.split, report, label)
-            return Figure(found.value, found.standard_error, len(texts))
+        def reverse(given: Sequence[Decoded], label: str) -> Figure:
+            found = reverse_perplexity(model, given, real.split, report, label)
+            return Figure(found.value, found.standard_error, len(given))
 
         ours, theirs = reverse(sentences, "lm on samples"), None
         if reference and real.training is not None:
-            theirs = reverse(chosen_texts(model, real.training, len(sentences)), "lm on real sentences")
+            theirs = reverse(chosen_sentences(model, real.training, len(sentences)), "lm on real sentences")
         elif reference:
             notes.append("reverse-ppl of real sentences needs the prepared corpus: leave --text out for it")
         of = f"{real.name}, {real.split.predictions:,} predictions (with </s>)"
@@ -146,19 +146,20 @@ def figures(
     return Figures(rows, notes)
 
 
-def varied(name: str, sentences: Sequence[str]) -> Figure:
+def varied(name: str, sentences: Sequence[Decoded]) -> Figure:
     """Measure one of the metrics in HOW, which need no model."""
-    words = [text.split() for text in sentences]
+    texts = [sentence.text for sentence in sentences]
+    words = [text.split() for text in texts]
     if name == "unique":
-        return unique_share(sentences)
+        return unique_share(texts)
     return self_bleu(words) if name == "self-bleu" else distinct(words, int(name[-1]))
 
 
 def scores(
-    model: TrainedModel, sentences: Sequence[str], seed: int, report: Report, label: str
+    model: TrainedModel, sentences: Sequence[Decoded], seed: int, report: Report, label: str
 ) -> tuple[Figure, Figure]:
     """Measure −log p(x) under the model, as `evaluate` does: in nats per sentence, and in nats per token."""
-    split = model.split(sentences)
+    split = model.split_of(sentences)
     settings = EvaluationSettings(("nll", "ppl"), seed=seed)
 
     def told(_: str, done: int, total: int) -> None:
@@ -170,9 +171,10 @@ def scores(
     return Figure(nll.value, nll.standard_error, len(split)), per_token
 
 
-def chosen_texts(model: TrainedModel, split: Split, count: int) -> list[str]:
+def chosen_sentences(model: TrainedModel, split: Split, count: int) -> list[Decoded]:
     """Choose sentences of a split by a fixed seed, as the model's tokenizer spells them."""
-    return model.texts(split, seeded_choice(len(split), count))
+    chosen = seeded_choice(len(split), count)
+    return list(map(Decoded, model.texts(split, chosen), split.ended[chosen].tolist()))
 
 
 def unique_share(sentences: Sequence[str]) -> Figure:

@@ -7,7 +7,6 @@ import statistics
 from pathlib import Path
 from typing import NamedTuple
 
-from sritool.config.values import build
 from sritool.errors import CheckpointError
 from sritool.evaluation.sentences import prepared_corpus
 from sritool.runs.checkpoint import load_checkpoint
@@ -15,7 +14,7 @@ from sritool.runs.folder import BEST, LAST, METRICS
 from sritool.runs.metrics_log import read_metrics
 from sritool.runs.model import TrainedModel
 from sritool.runs.stage import of_latest_stage
-from sritool.training.position import Position, ends_early
+from sritool.training.position import is_over
 
 NO_LAST = f"no {LAST} beside it: time and epochs are those at the checkpoint"
 
@@ -37,7 +36,7 @@ class Training(NamedTuple):
 
 def training_of(model: TrainedModel, data_dir: Path) -> Training:
     """Return the cost so far of a checkpoint's run, from the last.pt and metrics.jsonl beside it."""
-    config, folder, last = model.checkpoint.config, model.path.parent, model.checkpoint
+    folder, last = model.path.parent, model.checkpoint
     in_its_folder = model.path.name in (BEST, LAST)
     if in_its_folder:
         with contextlib.suppress(CheckpointError):  # it may be missing or damaged
@@ -46,14 +45,12 @@ def training_of(model: TrainedModel, data_dir: Path) -> Training:
     steps = of_latest_stage([record for record in records if record.get("kind") == "step"])
     # The first step includes warming up; it counts only if there is no other.
     speeds = [float(record["tokens_per_second"]) for record in steps if record["step"] > 1 or len(steps) == 1]
+    config = last.config  # best.pt may be from before a resumed run got more epochs
     done, planned = last.progress.epoch, config.training.epochs
-    left, ended = "", True
-    if last.trainer is None:
-        left = NO_LAST
-    elif done < planned and not ends_early(
-        model.method, config, planned, build(Position, last.trainer["position"])
-    ):
-        ended, left = False, f"its training has not ended: {done} of {planned} epochs"
+    ended = last.trainer is None or is_over(last, folder / LAST)
+    left = NO_LAST if last.trainer is None else ""
+    if not ended:
+        left = f"its training has not ended: {done} of {planned} epochs"
     of = prepared_corpus(model, data_dir).info.splits["train"].sentences
     return Training(
         parameters=sum(parameter.numel() for parameter in model.method.modules.parameters()),

@@ -191,7 +191,9 @@ class WarmStartConfig:
 
     checkpoint: FilePath = ""  # of any method
     embeddings: FilePath = ""  # word vectors, in the text formats of word2vec, GloVe and fastText
-    digest: Name = ""  # SHA-256 of the embeddings file as it was read; set by training
+    digest: Name = (
+        ""  # SHA-256 of the file as it was read (of the embeddings, if there are two); set by training
+    )
 
     def __post_init__(self) -> None:
         if self.checkpoint and self.embeddings:

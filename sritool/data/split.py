@@ -244,6 +244,13 @@ def encode_split(tokenizer: Tokenizer, lines: Sequence[str], max_length: int) ->
     return builder.take()
 
 
+def without_ends(split: Split, cut: npt.NDArray[np.bool_]) -> Split:
+    """Return the sentences, without </s> where `cut` is true."""
+    dropped = cut & split.ended & (split.lengths > 1)
+    ids = np.delete(split.ids, split.offsets[1:][dropped] - 1)
+    return Split(ids, offsets_of(split.lengths - dropped), None, split.words)
+
+
 def count_words(lines: Sequence[str]) -> Ints:
     """Return the number of words of each line: [lines]."""
     return np.fromiter((len(line.split()) for line in lines), dtype=np.int64, count=len(lines))

@@ -56,7 +56,8 @@ def _made_with(metric: str, origin: Origin) -> tuple[int, str]:
     needs = set(METRICS[metric].needs)
     if metric in WEIGHTED:
         return origin.samples, origin.estimator
-    return origin.chains if needs <= {"draws", "permuted"} else min(1, origin.chains), origin.sampler
+    every = "draws" in needs and "own codes" not in needs
+    return origin.chains if every else min(1, origin.chains), origin.sampler
 
 
 def sentence_terms(

@@ -136,7 +136,7 @@ class Stages:
         count = draws.shape[1] // 2
         sums = np.stack((draws[:, :count].sum(1), draws[:, count : 2 * count].sum(1)), 1)  # [n, 2, latent]
         most_chains = self.settings.unit_chains
-        while 2 * count < most_chains and not chains_decide(sums[:, 0] / count, sums[:, 1] / count):
+        while 4 * count <= most_chains and not chains_decide(sums[:, 0] / count, sums[:, 1] / count):
             more, seed = 2 * count, self.settings.seed + count  # a new seed: fresh noise
 
             def work(conditional: Conditional, part: Indices) -> dict[str, torch.Tensor]:

@@ -132,8 +132,8 @@ def estimate_posterior_kl(log_weights: Tensor, log_conditional: Tensor) -> tuple
     """Estimate KL(p(z|x) ‖ p(z)) = E_{p(z|x)} log p(x|z) − log p(x) from weighted draws.
 
     The plain estimate, by normalised weights, has a bias of a/M + b/M² + …. The terms a and b cancel in a combination
-    of the estimates from all draws, from the two halves and from the four quarters. Fewer than four draws are not
-    corrected.
+    of the estimates from all draws, from two halves and from four quarters (the last M mod 2 or 4 draws are left out
+    of these). Fewer than four draws are not corrected.
 
     Args:
         log_weights: log w, nats. Shape [draws, batch].
@@ -155,7 +155,12 @@ def estimate_posterior_kl(log_weights: Tensor, log_conditional: Tensor) -> tuple
     whole = plain(1)
     if len(log_weights) < 4:
         return whole, torch.zeros_like(whole)
-    correction = (5 * whole - 6 * plain(2) + plain(4)) / 3
+    sizes = [len(log_weights) // parts for parts in (1, 2, 4)]
+    # Lagrange's polynomial through the estimates as functions of 1/M, at 1/M = 0.
+    of_whole, of_halves, of_quarters = (
+        math.prod(own / (own - other) for other in sizes if other != own) for own in sizes
+    )
+    correction = (of_whole - 1) * whole + of_halves * plain(2) + of_quarters * plain(4)
     return whole + correction, correction
 
 

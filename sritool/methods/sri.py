@@ -97,7 +97,8 @@ class ShortRunInference(Method):
         size, dropout = (whole or batch).size, self._dropout(batch, clock, whole)
         root, schedule = self.root, self.sampler.schedule()
         weight, every = self.sampler.prior_weight.at(clock.progress), self.config.training.measure_every
-        measured = every > 0 and clock.step % every == 0
+        # At the first update, and at the last of so many, as the log is written.
+        measured = every > 0 and (clock.step == 0 or (clock.step + 1) % every == 0)
         replayed = _replayed(batch) and not measured
         subsets = self._draw_words(batch, clock, replayed, whole)
         if replayed:

@@ -68,7 +68,7 @@ def _begin(folder: Path) -> Lock | None:
         new = False
     lock = Lock(folder / LOCK)
     try:
-        if not ((new or _is_abandoned(folder)) and lock.acquire()):
+        if not ((new or is_abandoned(folder)) and lock.acquire()):
             return None
     except OSError as error:
         if new:
@@ -79,15 +79,15 @@ def _begin(folder: Path) -> Lock | None:
         raise
     if lock.unsupported:
         return lock if new else None
-    if not _is_abandoned(folder):  # another process took it, saved in it and ended in the meantime
+    if not is_abandoned(folder):  # another process took it, saved in it and ended in the meantime
         lock.release()
         return None
     _remove_own(folder)
     return lock
 
 
-def _is_abandoned(folder: Path) -> bool:
-    """Whether a run began here and saved no checkpoint: it has a lock and files of its start, or nothing."""
+def is_abandoned(folder: Path) -> bool:
+    """Return whether a run began here and saved no checkpoint: it has a lock and files of its start, or nothing."""
     if folder.is_symlink() or not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir()}

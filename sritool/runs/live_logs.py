@@ -73,9 +73,9 @@ class CsvLog(LiveLog):
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return ""
-    return json.dumps(value) if isinstance(value, list | bool) or value is None else value
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""  # metrics.jsonl stores a value that is not finite as null
+    return json.dumps(value) if isinstance(value, list | bool) else value
 
 
 class TensorBoardLog(LiveLog):

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from sritool.data.normalise import normal_form
-from sritool.data.split import Split, encode_split
+from sritool.data.split import Split, encode_split, without_ends
 from sritool.errors import CheckpointError, ShapeError, UsageError
 from sritool.methods.registry import build_method
 from sritool.model.decoding import DecodingConfig, decode_parts
@@ -115,6 +115,11 @@ class TrainedModel:
         lowercase, punctuation = corpus.lowercase, corpus.split_punctuation
         lines = [normal_form(sentence, lowercase, punctuation) for sentence in sentences]
         return encode_split(self.tokenizer, lines, corpus.max_length)
+
+    def split_of(self, sentences: Sequence[Decoded]) -> Split:
+        """Encode decoded sentences as `split` does; those that were cut get no ``</s>``."""
+        encoded = self.split([sentence.text for sentence in sentences])
+        return without_ends(encoded, np.array([not sentence.ended for sentence in sentences]))
 
     def decode(
         self,

@@ -35,6 +35,7 @@ _FLAGS = {
     "optimizer.freeze": "--freeze",
 }
 
+_HALVING = tuple(f"optimizer.{name}" for name in ("halvings", "halve_from", "keep_halving", "return_to_best"))
 _KEPT = {
     "generator": ("embedding", "hidden", "latent", "layers", "residual", "tied_embeddings", "code_bias"),
     "optimizer": ("name", "freeze"),
@@ -199,6 +200,7 @@ def _named(key: str) -> str:
 def no_use_for(method: str, key: str, value: Any) -> str | None:
     """Return why a method has no use for a setting of this value, such as sampler.steps; None if it may have."""
     kind, section, named = METHODS[method], key.partition(".")[0], _named(key)
+    encodes = kind.has_code and not kind.has_chain
     users = ", ".join(name for name, other in METHODS.items() if section in other.sections)
     has_elbo = kind.closed_form_kl and kind.chosen_by == "nll"
     no_code = value and not kind.has_code, f"no z; leave {named} out"
@@ -210,6 +212,8 @@ def no_use_for(method: str, key: str, value: Any) -> str | None:
         "training.select": (value == "elbo" and not has_elbo, no_elbo),
         "training.tune_step_every": no_chain,
         "training.tune_objective": no_chain,
+        "training.measure_every": (value and not kind.has_chain, f"no chain to measure; leave {named} out"),
+        "generator.code_bias": (value and not encodes, f"no encoder; leave {named} out"),
     }
     of_section = section in unread_sections(method), f"no use for {named}, a setting of {users}; leave it out"
     useless, why = of_key.get(key, of_section)
@@ -222,6 +226,10 @@ def _check_method(config: RunConfig, given: Given) -> None:
     for key, value in typed.items():
         if refusal := no_use_for(config.method, key, value):
             raise UsageError(refusal)
+    if config.warm_start.checkpoint and config.pretraining.encoder:
+        raise UsageError(
+            "warm_start.checkpoint (--from) and pretraining.encoder both say what the run begins from; leave one out"
+        )
     if config.warm_start.checkpoint and typed.get("pretraining.epochs"):
         named = _named("pretraining.epochs")
         raise UsageError(
@@ -232,6 +240,11 @@ def _check_method(config: RunConfig, given: Given) -> None:
     if "training.tune_objective" in typed and not config.training.tune_step_every:
         named = _named("training.tune_objective")
         raise UsageError(f"{named} belongs to a search during training; give --tune-step-every too")
+    idle = [
+        key for key, value in typed.items() if key in _HALVING and value and not config.optimizer.halve_after
+    ]
+    if idle:
+        raise UsageError(f"{_named(idle[0])} belongs to halving the rate; give optimizer.halve_after too")
     if METHODS[config.method].has_code and not config.generator.latent:
         raise UsageError(f"method {config.method} infers z; give --latent of at least 1, or --method lm")
 

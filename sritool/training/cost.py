@@ -49,6 +49,11 @@ class RunCost(NamedTuple):
         return self.seconds_a_step * self.steps
 
     @property
+    def early_epoch(self) -> float:
+        """The same of an epoch as a language model."""
+        return self.seconds_early * self.steps
+
+    @property
     def aggressive_epoch(self) -> float:
         """Seconds of an epoch with the most extra updates."""
         return self.epoch + self.seconds_beside * self.beside * self.steps
@@ -56,7 +61,7 @@ class RunCost(NamedTuple):
     @property
     def seconds(self) -> float:
         """Seconds of the epochs to come, without validation and extra updates."""
-        return self.epoch * (self.epochs - self.early) + self.seconds_early * self.steps * self.early
+        return self.epoch * (self.epochs - self.early) + self.early_epoch * self.early
 
 
 def cost_of(

@@ -121,8 +121,8 @@ class Timetable:
             settings, spent = state.config.validation, time.monotonic() - deadline.began
             whole = settings.final_sentences * self._seconds_a_sentence(state.method, settings.likelihood)
             summary = min(whole, deadline.for_summary(settings.share, spent, self._validating + validation))
-        most = math.inf if deadline.seconds is None else _MOST_RESERVED * deadline.seconds
-        return min(most, 2 * state.save_seconds + validation + summary)
+        assert deadline.seconds is not None  # else nothing needs a reserve
+        return min(_MOST_RESERVED * deadline.seconds, 2 * state.save_seconds + validation + summary)
 
     def _seconds_a_sentence(self, method: Method, likelihood: LikelihoodConfig) -> float:
         """Seconds to measure a sentence, estimated from the speed of training in this process."""

@@ -29,6 +29,7 @@ from sritool.runs.folder import (
     clear_leavings,
     find_checkpoint,
     hold,
+    is_abandoned,
     new_run,
     newest_run,
     newest_runs,
@@ -36,6 +37,7 @@ from sritool.runs.folder import (
 )
 from sritool.runs.weights import method_without_memory
 from sritool.training.configure import DEFAULT_METHOD, Given, resolve_config, shown
+from sritool.training.position import is_over
 from sritool.training.sources import with_original_source, with_source
 from sritool.training.warm_start import check_fit
 
@@ -163,8 +165,12 @@ def _folder_to_resume(start: Start, runs_dir: Path) -> Path | None:
     if start.resume is None:
         return None
     if start.resume == "auto":
-        if start.name and (runs_dir / start.name / LAST).is_file():
-            return runs_dir / start.name
+        if start.name:
+            named = runs_dir / start.name
+            if (named / LAST).is_file():
+                return named
+            if not named.exists() or is_abandoned(named):
+                return None  # the new run will have this name
         newest = newest_run(runs_dir, _run_name(start, start.given.get("method") or DEFAULT_METHOD))
         if newest is None:
             return None
@@ -189,8 +195,7 @@ def unfinished_run(plan: Plan, runs_dir: Path) -> Path | None:
     for folder in [one for one in newest_runs(runs_dir) if _method_of(one) == plan.config.method][:3]:
         with contextlib.suppress(CheckpointError):
             saved = load_checkpoint(folder / LAST)
-            is_unfinished = saved.progress.epoch < saved.config.training.epochs
-            if saved.corpus.name == Path(plan.start.corpus).name and is_unfinished:
+            if saved.corpus.name == Path(plan.start.corpus).name and not is_over(saved, folder / LAST):
                 return folder
     return None
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
 from sritool.config.settings import OptimizerConfig, RunConfig
 from sritool.config.validation import CHECKED, Count, Figure, Flag, Number
+from sritool.config.values import build
+from sritool.errors import CheckpointError
 from sritool.methods.base import Clock, Method
+from sritool.runs.checkpoint import Checkpoint
+from sritool.runs.weights import method_without_memory
 
 
 @dataclass(config=CHECKED)
@@ -45,7 +50,7 @@ class Position:
         `progress` is the share done of all epochs.
         """
         before = self.epochs_before_z(config) / config.training.epochs
-        return max(0.0, (progress - before) / (1.0 - before)) if before < 1.0 else 0.0
+        return max(0.0, (progress - before) / (1.0 - before))
 
     def end_step(self, recon: float, sentences: int) -> None:
         """Record a planned step on so many sentences; `recon` is the sum over them."""
@@ -91,6 +96,20 @@ class Position:
         if due or (plan.keep_halving and self.halvings):
             self.halvings += 1
             self.best_since_halving, self.stalled = value, 0
+
+
+def is_over(saved: Checkpoint, path: Path) -> bool:
+    """Return whether the training of a run has ended, by its plan or early; `path` is that of its last.pt.
+
+    Raises: CheckpointError if the checkpoint is damaged, or is no last.pt.
+    """
+    if saved.trainer is None:
+        raise CheckpointError(f"{path} cannot be resumed, so it does not say whether its run has ended")
+    position, planned = build(Position, saved.trainer["position"]), saved.config.training.epochs
+    if position.pretraining:
+        return False
+    method = method_without_memory(saved, path)
+    return position.epoch >= planned or ends_early(method, saved.config, planned, position) is not None
 
 
 def ends_early(method: Method, config: RunConfig, planned: int, position: Position) -> str | None:

@@ -19,8 +19,8 @@ def retune(method: Method, split: Split, progress: float, epoch: int, report: Re
     """Run a small search around the present schedule, at the temperature of training, without dropout.
 
     8 sentences × 64 chains × 4 schedules × 21 are 43,000 evaluations of a sentence, beside 640 Hessians: little
-    against the 5 × 42,000 × 21 = 4.4 million of five epochs of PTB. `progress` is epochs done / epochs planned;
-    `epoch` selects the noise.
+    against the 5 × 42,000 × 21 = 4.4 million of five epochs of PTB. `progress` is the share done of the
+    epochs with z; `epoch` selects the noise.
     """
     sampler, seed = sampler_of(method), method.config.training.seed
     chosen = seeded_choice(len(split), SENTENCES)

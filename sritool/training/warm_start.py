@@ -65,12 +65,13 @@ def begin_from_files(method: Method, corpus: Corpus, train: Split) -> list[str]:
     """
     config, lines = method.config, []
     settings = config.warm_start
-    file = settings.embeddings or settings.checkpoint
+    file = settings.embeddings or settings.checkpoint or config.pretraining.encoder
     if settings.embeddings:
         lines.append(take_vectors(method, Path(file), corpus.tokenizer, train))
     if config.pretraining.encoder and method.pretrains:
         take_encoder(method, Path(config.pretraining.encoder), corpus)
         continue_from_encoder(method)
+        lines.append(f"took over the encoder of {config.pretraining.encoder}")
     elif settings.checkpoint:
         line = take_over(method, Path(file), corpus.tokenizer)
         line += f"; {method.name} is not trained as an autoencoder first" if method.pretrains else ""

@@ -81,6 +81,7 @@ def test_samples_have_the_requested_class(label: str, word: str, model: TrainedM
     for judge, classes in (("codes", found.by_codes), ("words", found.by_words)):
         assert shares[judge, "samples"] == classes.count(label) / 100 > 0.9
         assert shares[judge, "real test sentences of the class"] > 0.9
+        assert shares[judge, "real test sentences of other classes"] < 0.1
         assert 0.3 < shares[judge, "samples of the prior"] < 0.7
     assert not any("do not tell" in line for line in share_notes(found))
 
@@ -138,7 +139,20 @@ def test_unknown_label_lists_the_known_ones(corpus: Corpus) -> None:
 
 
 def test_uninformative_codes_are_reported() -> None:
-    shares = [Share("codes", "samples", 5, 10), Share("codes", "real test sentences of the class", 150, 300)]
-    notes = share_notes(ClassSamples("dark", 2, [], [], [], shares))
-    assert notes[0] == "of 10 samples, taken for dark: 50% by codes (24% to 76%)"
-    assert "do not tell the class" in notes[-1]
+    """Codes that are the same for all sentences put them all into one class, whichever it is."""
+
+    def notes(of_class: int, of_others: int, real: int = 300) -> list[str]:
+        shares = [
+            Share("codes", "samples", 5, 10),
+            Share("codes", "real test sentences of the class", of_class, real),
+            Share("codes", "real test sentences of other classes", of_others, 300),
+        ]
+        return share_notes(ClassSamples("dark", [], [], [], shares))
+
+    assert notes(150, 150)[0] == "of 10 samples, taken for dark: 50% by codes (24% to 76%)"
+    for taken in (0, 150, 300):
+        assert "do not tell the class" in notes(taken, taken)[-1]
+    assert "do not tell the class" not in notes(90, 30)[-1], (
+        "a class that is seldom predicted, but seldom wrongly"
+    )
+    assert "too few to say" in notes(5, 30, real=10)[-1]

@@ -13,9 +13,8 @@ import torch
 from numpy.testing import assert_allclose
 
 from sritool.analysis import noisy_recon as task
-from sritool.analysis.noisy_recon import Request, noisy_recon, without_ends
+from sritool.analysis.noisy_recon import Request, noisy_recon
 from sritool.analysis.noisy_text import read_noisy
-from sritool.data.split import Split
 from sritool.errors import NumericalError, UsageError
 from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.runs.model import TrainedModel
@@ -208,10 +207,3 @@ def test_refused_measurements(by_hand: TrainedModel, request_of: Request) -> Non
         by_hand.generator.output_bias.fill_(float("nan"))
     with pytest.raises(NumericalError, match="not finite"):
         noisy_recon([Path()], request_of, "cpu", quiet)
-
-
-def test_cut_sentences_stay_without_eos() -> None:
-    ids = np.array([5, 6, 2, 7, 2, 8, 9, 2], dtype=np.int32)
-    split = Split(ids, np.array([0, 3, 5, 8]), None, np.array([3, 2, 3]))
-    found = without_ends(split, np.array([True, False, True]))
-    assert [found.targets(i).tolist() for i in range(3)] == [[5, 6], [7, 2], [8, 9]]

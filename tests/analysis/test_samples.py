@@ -19,6 +19,7 @@ from sritool.analysis.samples import METRICS, Real, distinct, figures, parse_met
 from sritool.api import Model, load
 from sritool.data.store import Corpus
 from sritool.errors import UsageError
+from sritool.runs.model import Decoded
 
 VARIED = METRICS[:4]
 
@@ -35,10 +36,11 @@ def silent(label: str, done: int, total: int) -> None:
 
 
 SAMPLES = ["a gardener greets kites", "one nurse greets kites", "a gardener greets kites", "kites"]
+DECODED = [Decoded(text, ended=True) for text in SAMPLES]
 
 
 def test_figures_of_text_by_hand(model: Model) -> None:
-    rows = {row.metric: row for row in figures(model, SAMPLES, VARIED, 0, silent).rows}
+    rows = {row.metric: row for row in figures(model, DECODED, VARIED, 0, silent).rows}
     assert list(rows) == list(VARIED)
     assert rows["unique"].samples.value == 3 / 4
     assert rows["distinct-1"].samples.value == 6 / 13
@@ -49,18 +51,18 @@ def test_figures_of_text_by_hand(model: Model) -> None:
 
 def test_as_many_real_sentences_as_samples(model: Model, corpus: Corpus) -> None:
     real = Real("toy test", corpus.split("test"), None)
-    found = figures(model, SAMPLES, ("unique", "distinct-1"), 0, silent, real, reference=True)
+    found = figures(model, DECODED, ("unique", "distinct-1"), 0, silent, real, reference=True)
     assert [(row.samples.sentences, row.real.sentences) for row in found.rows if row.real] == [(4, 4)] * 2
     assert found.rows[0].real is not None
     assert found.rows[0].real.value == 1.0
     assert found.notes == []
-    many = figures(model, SAMPLES * 3, ("unique",), 0, silent, real, reference=True)
-    assert many.rows[0].samples == figures(model, (SAMPLES * 3)[:10], ("unique",), 0, silent).rows[0].samples
+    many = figures(model, DECODED * 3, ("unique",), 0, silent, real, reference=True)
+    assert many.rows[0].samples == figures(model, (DECODED * 3)[:10], ("unique",), 0, silent).rows[0].samples
     assert many.notes == ["toy test has 10 sentences: all figures but reverse-ppl use that many samples"]
 
 
 def test_nll_is_the_models_own_log_likelihood(model: Model) -> None:
-    sentence, token = figures(model, SAMPLES, ("nll",), 3, silent).rows
+    sentence, token = figures(model, DECODED, ("nll",), 3, silent).rows
     log_p = model.log_likelihood(SAMPLES, seed=3)
     assert sentence.samples.value == pytest.approx(-log_p.mean())
     assert sentence.samples.standard_error == pytest.approx(log_p.std(ddof=1) / 2)
@@ -69,12 +71,23 @@ def test_nll_is_the_models_own_log_likelihood(model: Model) -> None:
     assert token.samples.value == pytest.approx(-log_p.sum() / predictions)
 
 
+def test_cut_samples_have_no_end_in_their_nll(model: Model) -> None:
+    """log p of a cut sentence and that it ends there make up log p of the whole one."""
+    cut = [Decoded(sentence.text, ended=False) for sentence in DECODED]
+    of_cut, _ = figures(model, cut, ("nll",), 3, silent).rows
+    whole, _ = figures(model, DECODED, ("nll",), 3, silent).rows
+    assert of_cut.samples.value < whole.samples.value - 0.01
+    split = model.split_of(cut)
+    assert (split.lengths == [4, 4, 4, 1]).all()
+    assert not split.ended.any()
+
+
 @pytest.mark.slow
 def test_reverse_perplexity_of_a_learnt_sentence_is_one(model: Model) -> None:
     real = model.split([SAMPLES[0]] * 3)
-    known = reverse_perplexity(model, [SAMPLES[0]] * 100, real, silent)
+    known = reverse_perplexity(model, [DECODED[0]] * 100, real, silent)
     assert 1.0 <= known.value < 1.2
-    other = reverse_perplexity(model, [SAMPLES[1]] * 40, real, silent)
+    other = reverse_perplexity(model, [DECODED[1]] * 40, real, silent)
     assert other.value > 2 * known.value
 
 
@@ -92,8 +105,9 @@ def test_reverse_perplexity_trains_on_samples_only(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     words = ["lantern", "kites", "pilot", "nurse", "barrel"]
     sentences = [f"{one} {two} {three}" for one in words for two in words for three in words][:40]
+    given = [Decoded(text, ended=True) for text in sentences]
     reports: list[tuple[str, int, int]] = []
-    once = reverse_perplexity(model, sentences, model.split(SAMPLES), lambda *args: reports.append(args))
+    once = reverse_perplexity(model, given, model.split(SAMPLES), lambda *args: reports.append(args))
     train, valid = (
         [model.tokenizer.decode(split.targets(i)[:-1].tolist()) for i in range(len(split))]
         for split in (seen[0].split("train"), seen[0].split("valid"))
@@ -103,7 +117,7 @@ def test_reverse_perplexity_trains_on_samples_only(
     assert list(tmp_path.iterdir()) == []
     assert any("epoch 2 of" in label for label, _, _ in reports)
     assert all(0 <= done <= total for _, done, total in reports)
-    again = reverse_perplexity(model, sentences, model.split(SAMPLES), silent)
+    again = reverse_perplexity(model, given, model.split(SAMPLES), silent)
     assert again.value == once.value
     assert again.sentences == len(SAMPLES)
 
@@ -111,21 +125,21 @@ def test_reverse_perplexity_trains_on_samples_only(
 def test_reverse_perplexity_of_real_training_sentences(
     model: Model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[list[str]] = []
+    asked: list[list[Decoded]] = []
 
-    def answer(_: Model, sentences: list[str], *rest: Any) -> Any:
+    def answer(_: Model, sentences: list[Decoded], *rest: Any) -> Any:
         asked.append(list(sentences))
         return type("Found", (), {"value": 5.0 + len(asked), "standard_error": 0.5})
 
     monkeypatch.setattr(module, "reverse_perplexity", answer)
     real = Real("toy test", corpus.split("test"), corpus.split("train"))
-    samples = SAMPLES * 5
+    samples = DECODED * 5
     (row,) = figures(model, samples, ("reverse-ppl",), 0, silent, real, reference=True).rows
     assert asked[0] == samples
     assert len(asked[1]) == 20
     everything = corpus.split("train")
     texts = {model.tokenizer.decode(everything.targets(i)[:-1].tolist()) for i in range(22)}
-    assert set(asked[1]) <= texts
+    assert {sentence.text for sentence in asked[1]} <= texts
     assert row.real is not None
     assert (row.samples.value, row.real.value) == (6.0, 7.0)
     own = figures(model, samples, ("reverse-ppl",), 0, silent, real._replace(training=None), reference=True)
@@ -136,7 +150,7 @@ def test_reverse_perplexity_of_real_training_sentences(
 def test_too_few_samples_for_reverse_perplexity(model: Model, corpus: Corpus) -> None:
     real = Real("toy test", corpus.split("test"), None)
     with pytest.raises(UsageError, match=r"at least 20 sentences .*-n"):
-        figures(model, SAMPLES, ("nll", "reverse-ppl"), 0, silent, real)
+        figures(model, DECODED, ("nll", "reverse-ppl"), 0, silent, real)
 
 
 def test_names_of_metrics() -> None:
@@ -153,8 +167,10 @@ def test_names_of_metrics() -> None:
 def test_cut_sentence_keeps_its_last_word(model: Model) -> None:
     cut = model.split(["a gardener greets kites"])
     cut = type(cut)(cut.ids[:-1], cut.offsets - np.array([0, 1]), None, cut.words)
-    assert module.chosen_texts(model, cut, 1) == ["a gardener greets kites"]
-    assert math.isnan(figures(model, ["kites"], ("distinct-2",), 0, silent).rows[0].samples.value)
+    assert module.chosen_sentences(model, cut, 1) == [Decoded("a gardener greets kites", ended=False)]
+    assert math.isnan(
+        figures(model, [Decoded("kites", True)], ("distinct-2",), 0, silent).rows[0].samples.value
+    )
 
 
 def test_unique_and_distinct_by_hand() -> None:

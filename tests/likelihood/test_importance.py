@@ -100,11 +100,21 @@ def test_figures_are_means_of_the_first_draws() -> None:
         assert bool(unknown.isnan().all())
 
 
-@pytest.mark.parametrize(("share", "bound"), [(0.5, 0.005), (0.2, 0.01), (0.1, 0.03), (0.05, 0.08)])
-def test_posterior_kl_with_uneven_weights(share: float, bound: float) -> None:
-    """Lognormal weights of draws of the prior, with an effective size of this share of 100."""
+@pytest.mark.parametrize(
+    ("draws", "share", "bound"),
+    [
+        (100, 0.5, 0.005),
+        (100, 0.2, 0.01),
+        (100, 0.1, 0.03),
+        (100, 0.05, 0.08),
+        (10, 0.7, 0.005),
+        (6, 0.7, 0.008),
+    ],
+)
+def test_posterior_kl_with_uneven_weights(draws: int, share: float, bound: float) -> None:
+    """Lognormal weights of draws of the prior, with an effective size of this share of all."""
     variance = -math.log(share)
-    normal = torch.randn(100, 20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    normal = torch.randn(draws, 20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     log_weights = math.sqrt(variance) * normal
     found, correction = estimate_posterior_kl(log_weights, log_weights)
     error = float(found.mean()) - variance / 2

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sritool.errors import CheckpointError, UsageError
+from sritool.locks import Lock
 from sritool.runs.folder import BEST, LAST, LOCK, find_checkpoint, new_run, newest_run
 
 
@@ -116,3 +117,13 @@ def test_no_checkpoint(given: str | None, words: str, tmp_path: Path) -> None:
         find_checkpoint(path, tmp_path / "runs")
     assert words in str(caught.value)
     assert caught.value.exit_code == 3
+
+
+def test_looking_at_the_lock_of_a_killed_run_leaves_its_name_to_the_next_one(tmp_path: Path) -> None:
+    """A process that is killed leaves its lock's file, by which a run that saved nothing is known."""
+    killed = checkpoint(tmp_path / "queue", LOCK)
+    assert Lock(killed / LOCK).is_free()
+    folder, held = new_run(killed)
+    assert folder == killed
+    assert held is not None
+    assert not Lock(killed / LOCK).is_free()

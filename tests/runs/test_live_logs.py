@@ -55,7 +55,7 @@ def test_csv_matches_the_metrics_log(new_run: NewRun) -> None:
         for record, row in zip(records, rows_of(run.folder), strict=True):
             assert {name for name, value in row.items() if value} <= {*record}
             assert {name: row[name] for name in record} == {
-                name: {True: "true", False: "false", None: "null"}.get(value, str(value))
+                name: {True: "true", False: "false", None: ""}.get(value, str(value))
                 if isinstance(value, bool | None)
                 else str(value)
                 for name, value in record.items()

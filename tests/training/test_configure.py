@@ -271,3 +271,28 @@ def test_tuning_objective_needs_a_search() -> None:
         resolved(flags=nested("training.tune_objective", "given-noise"))
     with pytest.raises(UsageError, match=r"leave --tune-objective \(training.tune_objective\) out"):
         resolved(method="lm", flags=nested("training.tune_objective", "given-noise"))
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "value", "needed"),
+    [
+        ("vae-fb", "optimizer.halvings", 3, r"optimizer\.halve_after"),
+        ("lm", "optimizer.return_to_best", True, r"optimizer\.halve_after"),
+        ("sri", "generator.code_bias", True, r"leave generator\.code_bias out"),
+        ("lm", "training.measure_every", 5, r"leave training\.measure_every out"),
+    ],
+)
+def test_settings_without_effect_are_refused(method: str, key: str, value: object, needed: str) -> None:
+    with pytest.raises(UsageError, match=needed):
+        resolved(method=method, flags=nested(key, value))
+
+
+def test_halvings_with_halving_are_accepted() -> None:
+    given = merge(nested("optimizer.halve_after", 2), nested("optimizer.halvings", 3))
+    assert resolved(method="lm", flags=given).optimizer.halvings == 3
+
+
+def test_a_run_begins_from_one_checkpoint() -> None:
+    given = merge(nested("pretraining.encoder", "ae.pt"), nested("warm_start.checkpoint", "lm.pt"))
+    with pytest.raises(UsageError, match="leave one out"):
+        resolved(method="vae-fb", flags=given)

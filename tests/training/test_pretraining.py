@@ -45,6 +45,7 @@ def test_given_encoder_replaces_the_pretraining_stage(new_run: NewRun, method: s
         assert outcome.steps == 6
         assert (whole.folder / AUTOENCODER).is_file() == (keep == "best")
         assert equal_weights(whole.load(), given.load())
+        assert len(given.load().config.warm_start.digest) == 64
         encoders.append(whole.load().weights["encoder.embedding"])
     assert not torch.equal(*encoders)
     # The autoencoder is needed only at the start: the run resumes without it.

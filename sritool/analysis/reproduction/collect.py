@@ -157,7 +157,7 @@ def _head(
     existing, planned = state.folder and RUNS_DIR / state.folder.name, RUNS_DIR / run.name
     commands = [run.words, *(plan.measure_words(one, str(planned)) for one in run.measures)]
     status = "done" if state.trained and not missing else "not run"
-    if status != "done" and (state.known is not None or state.in_use):
+    if status != "done" and (state.folder is not None or state.in_use):
         status = "not measured" if state.trained else "unfinished"
     seconds = None if status == "done" else left(run, state)
     return {
@@ -168,7 +168,7 @@ def _head(
         "run": state.folder.name if state.folder else run.name,
         "planned run": run.name,
         "status": status,
-        "epochs": [state.epochs, (state.known.config if state.known else run.config).training.epochs],
+        "epochs": [state.epochs, state.known.training.planned if state.known else run.config.training.epochs],
         "published": {
             metric: found._asdict()
             for metric in (() if run.variation.name else plan.table.columns)  # the paper has no variations

@@ -215,6 +215,15 @@ def table_name(request: Request) -> str:
     return "-".join([recipe_name(request), *limit, *(["own"] if request.own else [])])
 
 
+def _kept_model(select: str, methods: Iterable[str]) -> str:
+    """Return which epoch's model the runs of these methods keep."""
+    if select == "last":
+        return "the model of the last epoch"
+    others = [method for method in methods if METHODS[method].chosen_by != "nll"]
+    by_others = "".join(f", {method} by {METHODS[method].chosen_by}" for method in others)
+    return f"the best epoch by validation {select}{by_others}"
+
+
 def fairness(plan: Plan) -> list[str]:
     """Return notes on what is the same for all methods of a plan, and on settings that its recipe sets by method."""
     configs = {run.method: flat(plain(run.config)) for run in plan.runs if not run.variation.name}
@@ -228,7 +237,7 @@ def fairness(plan: Plan) -> list[str]:
     rule = {
         "training.epochs": f"after {first['training.epochs']} epochs",
         "training.patience": ended,
-        "training.select": f"the best epoch by validation {first['training.select']}",
+        "training.select": _kept_model(first["training.select"], configs),
     }
     stops = ", ".join(text for name, text in rule.items() if name not in apart)
     found = [

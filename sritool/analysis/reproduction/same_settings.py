@@ -35,9 +35,12 @@ def is_of_plan(settings: str, config: RunConfig) -> bool:
     if not config.generator.latent:
         shares += [epochs / training.epochs for epochs in range(training.epochs)]
     alike = (
-        replace(config, training=replace(training, precision=precision, language_model=share))
+        replace(
+            config, training=replace(training, precision=precision, language_model=share, minutes=minutes)
+        )
         for precision in get_args(Precision)
         for share in shares
+        for minutes in {training.minutes, 0.0}  # the plan itself trains without a limit
     )
     return settings in map(config_hash, alike)
 

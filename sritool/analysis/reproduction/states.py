@@ -57,7 +57,7 @@ class State(NamedTuple):
 
     def progress(self, run: PlannedRun) -> str:
         """Return the progress of its training, in words."""
-        planned = self.known.config.training.epochs if self.known else run.config.training.epochs
+        planned = self.known.training.planned if self.known else run.config.training.epochs
         how = "done" if self.trained else f"{self.epochs} of {planned} epochs" if self.folder else "to do"
         return f"{how}, in use by another process" if self.in_use and not self.trained else how
 
@@ -143,13 +143,10 @@ def _in_use(folder: Path) -> bool:
     """Whether another process trains there."""
     if not (folder / LOCK).is_file():
         return False
-    lock = Lock(folder / LOCK)
     try:
-        free = lock.acquire()
+        return not Lock(folder / LOCK).is_free()
     except OSError:  # another user's lock: `train` explains it
         return False
-    lock.release()
-    return not free
 
 
 def _known(plan: Plan, run: PlannedRun, folder: Path, device: str) -> Known | None:

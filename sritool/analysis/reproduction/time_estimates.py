@@ -57,11 +57,17 @@ class Estimates:
         """Return the seconds left of a run's training, at most: training may end early."""
         if state.trained:
             return 0.0
-        planned = run.config.training.epochs
+        planned, cost = run.config.training.epochs, self._cost(run)
         if state.known is not None and state.epochs:
-            config, training = state.known.config, state.known.training
-            return START + training.seconds / state.epochs * max(1, config.training.epochs - state.epochs)
-        cost = self._cost(run)
+            # From the run's own time so far; epochs with z take longer than those as a language model.
+            training, done = state.known.training, state.epochs
+            early, late = min(done, cost.early), max(0, done - cost.early)
+            as_autoencoder = cost.epochs - planned
+            spent = (as_autoencoder + late) * cost.epoch + early * cost.early_epoch
+            left = max(1, training.planned - done)
+            early_left = max(0, cost.early - done)
+            to_come = (left - early_left) * cost.epoch + early_left * cost.early_epoch
+            return START + training.seconds * to_come / spent
         validation = 1 + run.config.validation.share
         share = 1.0 - min(state.epochs, planned) / cost.epochs
         return START + validation * cost.seconds * share

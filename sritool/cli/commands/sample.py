@@ -116,8 +116,7 @@ def sample(
         own = read_text(Path(text)) if text is not None else None
         real = task.real_text(opened, own, data_dir, reference and "reverse-ppl" in wanted)
     with output.progress() as report:
-        sentences = [sentence.text for sentence in found]
-        figures = task.figures(opened, sentences, wanted, seed, report, real, reference)
+        figures = task.figures(opened, found, wanted, seed, report, real, reference)
     figures.notes.extend(filter(None, [decoding.cut_note(found), *verdicts]))
     beside = real.name if real and reference else ""
     label_text = f" of class {of_class.label}" if of_class else ""

@@ -20,8 +20,9 @@ from sritool.cli.plots.style import save
 from sritool.cli.reproduction.page import page_lines, read_document
 from sritool.cli.reproduction.tables import figures_table
 from sritool.cli.units import format_roughly
-from sritool.errors import DataError, SritoolError
+from sritool.errors import SritoolError
 from sritool.files import cannot_write, write_output
+from sritool.locks import Lock
 
 
 class TableFiles:
@@ -48,7 +49,20 @@ class TableFiles:
         Raises:
             SritoolError: The files cannot be written.
         """
-        before = self._before()  # another command may have written it since this one began
+        try:
+            self._stem.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SritoolError(cannot_write(self._stem.parent, error, "another folder with --out")) from error
+        lock = Lock(self._stem.with_name(f".{self._stem.name}.lock"))
+        try:
+            lock.acquire(wait=True)  # another command may be writing its own rows
+        except OSError as error:
+            raise SritoolError(cannot_write(self._stem.parent, error, "another folder with --out")) from error
+        with lock:
+            return self._write_all(estimate)
+
+    def _write_all(self, estimate: Literal["all", "new", "none"]) -> dict[str, Any]:
+        before = self._before()
         known = {key_of(row): row for row in before.get("rows", ())}
         plan = widened(self._asked, known)
         corpus = corpus_of(plan)
@@ -70,10 +84,6 @@ class TableFiles:
             return None if estimates is None or estimate == "none" else rounded(estimates.left(run, state))
 
         found = document(plan, states, corpus, self._device, left, before)
-        try:
-            self._stem.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SritoolError(cannot_write(self._stem.parent, error, "another folder with --out")) from error
         for run, state in zip(plan.runs, states, strict=True):
             self._draw(found, run, state)
         text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -99,11 +109,9 @@ class TableFiles:
         write_output(path, ["".join(lines).encode()])
 
     def _before(self) -> dict[str, Any]:
-        """Return the existing document; {} if there is none."""
-        try:
-            return read_document(self._stem.with_name(self._stem.name + ".json"))
-        except DataError:
-            return {}
+        """Return the existing document; {} if there is none. Raises: DataError if it is damaged."""
+        path = self._stem.with_name(self._stem.name + ".json")
+        return read_document(path) if path.exists() else {}
 
 
 def plan_table(plan: Plan, device: str, fmt: str, told: Sequence[str]) -> Table:

@@ -71,10 +71,10 @@ def read_document(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {path}: {error}; make it again with sritool reproduce") from error
+        raise DataError(f"cannot read {path}: {error}; move it elsewhere, then make it again") from error
     is_table = isinstance(found, Mapping) and found.get("format") == FORMAT and found.get("table") in TABLES
     if not is_table or not found.keys() >= _KEYS:
-        raise DataError(f"{path} is not a table of sritool reproduce; make it again, or move it elsewhere")
+        raise DataError(f"{path} is not a table of sritool reproduce; move it elsewhere, then make it again")
     return dict(found)
 
 

@@ -180,3 +180,18 @@ def test_hash_of_a_run_is_that_of_its_plan_whatever_the_machine() -> None:
         assert not is_of_plan(config_hash(longer), run.config)
         shared = replace(run.config, training=replace(run.config.training, language_model=0.5))
         assert is_of_plan(config_hash(shared), run.config) == (run is lm)
+
+
+def test_hash_of_a_run_trained_without_the_presets_time_limit() -> None:
+    for run in make_plan(Request("table1", "tiny", ("lm", "sri"))).runs:
+        assert "training.minutes=0" in run.words
+        trained = replace(run.config, training=replace(run.config.training, minutes=0.0))
+        assert is_of_plan(config_hash(trained), run.config)
+
+
+def test_fairness_says_which_model_is_kept() -> None:
+    by_validation, *_ = fairness(make_plan(Request("table1", "ptb", ("lm", "ae", "sri"))))
+    assert "the best epoch by validation nll, ae by recon)" in by_validation
+    last, *_ = fairness(make_plan(Request("figure1", "ptb", ("sri",), recipe="published")))
+    assert "the model of the last epoch" in last
+    assert "validation" not in last

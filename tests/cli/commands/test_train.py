@@ -244,7 +244,14 @@ def test_changed_settings_of_a_resumed_run_are_listed(train_small: Run) -> None:
 def test_resume_takes_the_run_of_that_exact_name(train_small: Run) -> None:
     for name in ("sig", "sig-2"):  # sig-2 is the newer one, and could be a second run of sig
         assert train_small("--method", "lm", "--name", name).exit_code == 0
-    assert "in runs/sig\n" in train_small("--method", "lm", "--name", "sig", "--resume").stderr
+    again = ("--method", "lm", "--name", "sig", "--resume")
+    assert "in runs/sig\n" in train_small(*again).stderr
+    shutil.rmtree("runs/sig")
+    assert "training lm on mine, in runs/sig\n" in train_small(*again).stderr
+    shutil.rmtree("runs/sig")
+    Path("runs/sig").mkdir()
+    Path("runs/sig/notes.txt").touch()  # so the run of that name is sig-2
+    assert "in runs/sig-2\n" in train_small(*again).stderr
 
 
 def test_bare_resume_names_an_unfinished_run_of_another_name(run: Run, train_small: Run) -> None:
