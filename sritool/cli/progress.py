@@ -121,7 +121,9 @@ class Progress:
         self.state = State(self.state.label if label is None else label, done, total, rate, left, fields)
         if self._quiet:
             return
-        if self._live is None and stderr_console().is_interactive:  # Rich draws no bar on a dumb terminal
+        console = stderr_console()
+        # Rich draws no bar on a dumb terminal; FORCE_COLOR makes it take a file for a terminal.
+        if self._live is None and console.is_interactive and console.file.isatty():
             # Not started earlier: a live display would get in the way of somebody typing sentences.
             self._live = bar_display(self)
             self._live.start()

@@ -154,7 +154,7 @@ def say(message: str, label: str = "") -> None:
     console = stderr_console()
     text = Text(f"{label}: ", style=STYLES.get(label, "")) if label else Text()
     # The message may quote a user's text.
-    console.print(text + Text(printable(message)), soft_wrap=not console.is_terminal, highlight=False)
+    console.print(text + Text(printable(message)), soft_wrap=not console.file.isatty(), highlight=False)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import contextlib
 import gzip
 import lzma
 import os
+import shlex
 import stat
 import sys
 import zlib
@@ -201,7 +202,7 @@ def _error_in(line: bytes, at: int, where: str, number: int) -> DataError:
             )
     return DataError(
         f"{where} is not UTF-8: line {number}, byte {at + 1} (0x{line[at]:02x}); "
-        "convert it from its encoding, for example with: iconv -f LATIN1 -t UTF-8"
+        "convert it from its encoding, for example with: iconv -f CP1252 -t UTF-8"
     )
 
 
@@ -215,14 +216,14 @@ def _refuse_foreign(head: bytes, where: str) -> None:
         unpack = (
             "unpack it in the pipe: … | tar xO | sritool …"
             if where == _STDIN
-            else f"unpack it: tar xf {where}"
+            else f"unpack it: tar xf {shlex.quote(where)}"
         )
         raise DataError(f"{where} is a tar archive, not text; {unpack}")
     for magic, kind, advice, command in _FOREIGN:
         if head.startswith(magic):
             if where == _STDIN and command:
                 advice = f"{advice.partition(':')[0]} in the pipe: … | {command} | sritool …"
-            raise DataError(f"{where} is {kind}, not text; {advice.replace('FILE', where)}")
+            raise DataError(f"{where} is {kind}, not text; {advice.replace('FILE', shlex.quote(where))}")
 
 
 def _wide_encoding(head: bytes) -> str:

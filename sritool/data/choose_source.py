@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,7 +113,7 @@ def _choose_files(words: Sequence[str], inputs: Inputs, options: FileOptions) ->
 def _do_not_combine(one: str, other: str, inputs: Inputs) -> UsageError:
     """Return the error that two ways to give text are mixed."""
     is_train = len(inputs.names) == 1 and other in ("--valid", "--test") and not Path(one).is_dir()
-    advice = f"write --train {one} {other} FILE" if is_train else "leave one out"
+    advice = f"write --train {shlex.quote(one)} {other} FILE" if is_train else "leave one out"
     return UsageError(f"{one} and {other} do not go together; {advice}")
 
 

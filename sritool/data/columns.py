@@ -31,6 +31,7 @@ class Columns:
     texts: tuple[int, ...]  # text columns; their cells are joined
     label: int | None  # the label column
     header: tuple[str, ...] | None  # column names, if the first non-blank row is a header
+    width: int  # cells of a row
     description: str  # which columns were taken as text and label, in words
     open_ended: bool = False  # whether extra cells of a row come from separators inside its text
 
@@ -45,7 +46,7 @@ def find_columns(rows: Rows, where: str, names: FieldNames) -> Columns:
     """
     rows = [row for row in rows if is_filled(row)]
     if not rows:
-        return Columns((0,), None, None, "")
+        return Columns((0,), None, None, 0, "")
     header = _header_of(rows, where, names)
     if header is None:
         width = max(Counter(map(len, rows)).items(), key=lambda item: (item[1], item[0]))[0]
@@ -68,7 +69,7 @@ def find_columns(rows: Rows, where: str, names: FieldNames) -> Columns:
     unread = [name for index, name in enumerate(header) if name and index not in (text_at, label_at)]
     if unread:
         description += f"; columns not read: {some_of(unread)}"
-    return Columns((text_at,), label_at, header, description)
+    return Columns((text_at,), label_at, header, len(header), description)
 
 
 def header_in(line: str) -> Sequence[str]:
@@ -134,10 +135,9 @@ def _judged(rows: Rows, header: tuple[str, ...] | None, where: str, names: Field
         fewest = min((_mean_words([row[index] for row in rows]) for index in texts), default=0.0)
         if fewest < _FEWEST_WORDS:
             raise _unclear(rows, header, where, names)
-    open_ended = text_at is None and header is None
-    return Columns(
-        texts or (width - 1,), label_at, header, _described(texts, label_at, header, rows), open_ended
-    )
+    said = _described(texts, label_at, header, rows)
+    open_ended = header is None and texts[-1:] in ((), (width - 1,))
+    return Columns(texts or (width - 1,), label_at, header, width, said, open_ended)
 
 
 def _judged_label(

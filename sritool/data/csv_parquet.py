@@ -23,21 +23,23 @@ def parse_tsv(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterato
     lines = lines_of(blocks)
     rows = (line.rstrip("\r").split("\t") if line.strip() else [] for line in lines)
     advice = "a row is label<TAB>text (plain sentences: --input-format text)"
-    return _parse_rows(rows, where, names, "line", "\t", advice)
+    return _parse_rows(rows, where, names, "line", "\t", "\t", advice)
 
 
 def parse_csv(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
     """Yield the sentences of rows ``label,text``, or of the columns under a header; see `readers.parse`."""
     advice = "a row is label,text with a header or without"
-    return _parse_rows(_csv_rows(blocks, where), where, names, "row", " ", advice)
-
-
-def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[list[str]]:
-    """Yield rows; a cell may span many lines and blocks."""
     csv.field_size_limit(LONGEST_LINE)  # characters; an unclosed quote swallows all that follows
     lines = (line for block in blocks for line in io.StringIO(block.decode(), newline=""))
     head = list(islice(lines, _HEAD))
-    reader = csv.reader(chain(head, lines), strict=True, delimiter=_delimiter_of(head))
+    delimiter = _delimiter_of(head)
+    rows = _csv_rows(chain(head, lines), delimiter, where)
+    return _parse_rows(rows, where, names, "row", " ", delimiter, advice)
+
+
+def _csv_rows(lines: Iterable[str], delimiter: str, where: str) -> Iterator[list[str]]:
+    """Yield rows; a cell may span many lines."""
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
     line = 0  # last line of the previous row
     try:
         for row in reader:
@@ -52,26 +54,38 @@ def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[list[str]]:
 
 
 def _delimiter_of(lines: Sequence[str]) -> str:
-    """Return the delimiter: the first of comma, semicolon, tab and bar that all lines have, or else a comma."""
-    filled = [line for line in lines if line.strip()]
-    return next((mark for mark in ",;\t|" if all(mark in line for line in filled)), ",")
+    """Return the delimiter: the first of comma, semicolon, tab and bar that all rows have, or else a comma."""
+    for mark in ",;\t|":
+        rows = list(csv.reader(lines, delimiter=mark))
+        whole = rows[:-1] if len(lines) == _HEAD and len(rows) > 1 else rows  # the last one may go on
+        if all(len(row) > 1 for row in whole if is_filled(row)):
+            return mark
+    return ","
 
 
 def _parse_rows(
-    rows: Iterable[Sequence[str]], where: str, names: FieldNames, unit: str, joint: str, advice: str
+    rows: Iterable[Sequence[str]],
+    where: str,
+    names: FieldNames,
+    unit: str,
+    joint: str,
+    separator: str,
+    advice: str,
 ) -> Iterator[Chunk]:
     """Yield the sentences of a table.
 
-    Errors call a row `unit`, and give `advice` if it has no label. `joint` joins text cells.
+    Errors call a row `unit`, and give `advice` if it has no label. `joint` joins text columns, and `separator` the
+    parts of a text that has this separator inside.
     """
     numbered = enumerate(rows, 1)
     first = list(islice(numbered, SAMPLE))
     columns = find_columns([row for _, row in first], where, names)
-    width = len(columns.header or ())
+    width = columns.width if columns.header else 0
     body = chain(first, numbered)
     if columns.header:
         if columns.label is not None:
-            advice = f"column {columns.header[columns.label]!r} is empty there; fill it, or give --no-labels"
+            options = names.advice("fill it, or give --no-labels", "fill it")
+            advice = f"column {columns.header[columns.label]!r} is empty there; {options}"
         next(row for _, row in body if is_filled(row))
 
     def pairs() -> Iterator[tuple[str, str]]:
@@ -79,22 +93,30 @@ def _parse_rows(
             place = f"{where} {unit} {number}"
             if row and width and len(row) != width:
                 raise DataError(f"{place} has {len(row)} columns, its header {width}; fix it")
-            text, label = _text_in(row, columns, joint), ""
+            if len(row) > columns.width > 0 and not _may_go_on(columns):
+                quote = "put quotes around a text with a separator in it, or fix the row"
+                raise DataError(f"{place} has {len(row)} columns, the others {columns.width}; {quote}")
+            text, label = _text_in(row, columns, joint, separator), ""
             if columns.label is not None:
                 cell = row[columns.label] if len(row) > max(1, columns.label) else ""
-                needed = bool(row and (not width or text.strip()))
+                needed = bool(row and names.needs_labels and (not width or text.strip()))
                 label = checked_label(cell, needed, place, advice)
             yield text, label
 
     yield from in_chunks(pairs(), columns.label is not None, columns.description, escaped=True)
 
 
-def _text_in(row: Sequence[str], columns: Columns, joint: str) -> str:
+def _may_go_on(columns: Columns) -> bool:
+    """Return whether extra cells of a row belong to its text, the last column."""
+    return columns.open_ended and (columns.label is None or columns.label < columns.texts[-1])
+
+
+def _text_in(row: Sequence[str], columns: Columns, joint: str, separator: str) -> str:
     """Return the joined text cells; extra cells of a row that is too wide belong to the last one."""
     last = columns.texts[-1]
     cells = [row[index] for index in columns.texts if index < len(row)]
-    if columns.open_ended and (columns.label is None or columns.label < last):
-        cells += row[last + 1 :]
+    if _may_go_on(columns) and cells:
+        cells[-1] = separator.join([cells[-1], *row[last + 1 :]])
     return joint.join(cells)
 
 

@@ -28,12 +28,15 @@ class FieldNames:
     label: str | None = None
     labels: bool = True  # whether labels are wanted at all
     by_option: bool = True  # whether the command has options that name them
+    needs_labels: bool = True  # False: labels are read but not used, and may be missing
 
-    def advice(self, with_options: str) -> str:
-        """Return what to do about a file whose text is not clear: the advice, or another if no option helps."""
-        if self.by_option:
-            return with_options
-        return "call the column of the text 'text', or give one sentence per line"
+    def advice(
+        self,
+        with_options: str,
+        without: str = "call the column of the text 'text', or give one sentence per line",
+    ) -> str:
+        """Return what to do about a file: by options, or without any if the command has none for it."""
+        return with_options if self.by_option else without
 
 
 def is_number(name: str) -> bool:

@@ -37,6 +37,11 @@ def form_of(path: Path, form: str | None = None) -> str:
     return form or _FORM_OF_SUFFIX.get(suffix_of(path), "text")
 
 
+def _unpacked(path: Path) -> Path:
+    """Return the name that a file has when it is unpacked."""
+    return path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
+
+
 def suffix_of(path: Path) -> str:
     """Return a file's ending in lower case, ignoring compression: ``.tsv`` for ``train.tsv.gz``."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -94,6 +99,9 @@ def assign(paths: Sequence[Path]) -> Files:
         alike = not before or suffix_of(before[0]) == suffix_of(path) or labels_of_names([*before, path])
         if not alike:
             raise UsageError(f"{before[0]} and {path} are both {split}; say which: --{split} FILE")
+        twin = next((each for each in before if _unpacked(each) == _unpacked(path)), None)
+        if twin is not None:
+            raise UsageError(f"{twin} and {path} seem to be the same text, twice; leave one out")
         files[split] = (*before, path)
     return {split: files[split] for split in SPLIT_WORDS if split in files}
 

@@ -33,7 +33,7 @@ def parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterat
                 yield "", ""
             elif isinstance(record, dict):
                 found = _text_of(record.get(text), text, place, names)
-                yield found, _label_of(record.get(label), label, place) if label else ""
+                yield found, _label_of(record.get(label), label, place, names) if label else ""
             else:
                 raise DataError(f"{place} is not a JSON object; write one {{...}} a line")
 
@@ -101,9 +101,10 @@ def _text_of(value: Any, name: str, place: str, names: FieldNames) -> str:
     return _whole(value, place)
 
 
-def _label_of(value: Any, name: str, place: str) -> str:
+def _label_of(value: Any, name: str, place: str, names: FieldNames) -> str:
     cell = "" if value is None or isinstance(value, dict | list) else _whole(str(value), place)
-    return checked_label(cell, True, place, f"give every line one under {name!r}; {ANOTHER_LABEL}")
+    advice = f"give every line one under {name!r}" + names.advice(f"; {ANOTHER_LABEL}", "")
+    return checked_label(cell, names.needs_labels, place, advice)
 
 
 def _whole(text: str, place: str) -> str:

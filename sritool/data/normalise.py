@@ -6,7 +6,9 @@ White space is what both `str.split` and Arrow's `utf8_split_whitespace` split o
 
 from __future__ import annotations
 
+import functools
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,8 +24,6 @@ _HTML_BREAK = r"(?i:<br\s*/?>)"
 _LINE_END = rf"\\r\\n|\\n|{_HTML_BREAK}"
 _ESCAPE = rf'{_LINE_END}|\\"'
 _BREAKS = re.compile(r"[\t-\r\u2028\u2029]")
-# Words with inner apostrophes and hyphens, numbers with decimal points and commas, or any other character.
-_PUNCTUATED = re.compile(r"<unk>|\w+(?:['’-]\w+|(?<=\d)[.,]\d+)*|[^\w\s]")
 
 # Han, kana, bopomofo; Thai, Lao, Tibetan, Burmese, Khmer. Korean has spaces.
 _UNSPACED = re.compile(
@@ -46,7 +46,18 @@ def words_are_separated(words: Iterable[str]) -> bool:
 
 def split_punctuation(text: str) -> str:
     """Separate punctuation from words: ``A dog runs.`` becomes ``A dog runs .``"""
-    return " ".join(_PUNCTUATED.findall(text))
+    return " ".join(_punctuated().findall(text))
+
+
+@functools.cache
+def _punctuated() -> re.Pattern[str]:
+    """Words with inner apostrophes and hyphens, numbers with decimal points and commas, or any other character.
+
+    Words have letters and digits, the marks that Unicode combines with them (such as vowel signs), and joiners.
+    """
+    marks = "".join(chr(code) for code in range(0x20000) if unicodedata.category(chr(code))[0] == "M")
+    inside = rf"[\w\u200c\u200d{marks}]"
+    return re.compile(rf"<unk>|{inside}+(?:['’-]{inside}+|(?<=\d)[.,]\d+)*|[^\w\s]")
 
 
 def without_control(text: str) -> str:

@@ -11,7 +11,8 @@ from sritool.data.columns import SAMPLE, is_label_column
 from sritool.data.fields import checked_label, some_of
 from sritool.data.sentences import Chunk, in_chunks
 
-FEWEST = 4  # with fewer lines, no labels are looked for
+FEWEST = 4  # with fewer lines, only labels with a mark are looked for
+MOST_EMPTY = 0.1  # share of lines with a label and no text up to which these are taken for empty sentences
 MOST_WITHOUT_MARK = 0.1  # share of lines without fastText's mark up to which it is taken for a mistake
 _FASTTEXT_MARK = "__label__"  # not a word of any language
 
@@ -35,7 +36,7 @@ class Labelling(NamedTuple):
         return label, found["text"]
 
 
-_MARKED = re.compile(r"(?P<label>(?:__label__\S+\s+)+)(?P<text>.*)")
+_MARKED = re.compile(r"(?P<label>(?:__label__\S+(?:\s+|$))+)(?P<text>.*)")
 LABELLINGS = (
     Labelling(_MARKED, "__label__ at the start of each line", has_marks=True),
     Labelling(re.compile(r"(?P<label>[^\t]*)\t(?P<text>.*)"), "what stands before the tab"),
@@ -52,12 +53,11 @@ LABELLINGS = (
 def labelling_of(lines: Sequence[str]) -> Labelling | None:
     """Return how the first lines of a text hold labels, few distinct short ones and one per line; None if not."""
     filled = [line for line in lines if line.strip()]
-    if len(filled) < FEWEST:
-        return None
-    for labelling in LABELLINGS:
+    for labelling in LABELLINGS if len(filled) >= FEWEST else LABELLINGS[:1]:
         pairs = [labelling.cut(line) for line in filled]
         labels = [label for label, _ in pairs]
-        complete = all(label.strip() and text.strip() for label, text in pairs)
+        empty = sum(not text.strip() for _, text in pairs)
+        complete = bool(pairs) and all(label.strip() for label in labels) and empty <= MOST_EMPTY * len(pairs)
         if complete and (labelling.has_marks or _are_classes(labels)):
             return labelling
     return None

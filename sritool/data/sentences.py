@@ -99,7 +99,9 @@ def chunk_of(
     """Return sentences in memory as a chunk; other arguments as in `Chunk`."""
     import pyarrow as pa
 
-    return Chunk(pa.array(texts, pa.string()), labels, description, escaped)
+    builder = pa.lib.StringBuilder()  # pa.array would import pandas
+    builder.append_values([*texts])
+    return Chunk(builder.finish(), labels, description, escaped)
 
 
 def in_chunks(

@@ -156,7 +156,7 @@ def folder_source(folder: Path, options: FileOptions) -> Source:
     left = [path for path in list_folder(folder) if suffix_of(path) in SUFFIXES and path not in taken]
     notes = _left_out(folder, taken.union(left))
     if left:
-        names = _some([path.name for path in left])
+        names = _some([_name(path) for path in left])
         notes.insert(0, f"left out of {folder}, as their names tell no split: {names}")
     if not any(map(split_of, taken)):
         kinds = " and ".join(sorted(set(map(suffix_of, taken))))
@@ -169,16 +169,16 @@ def misnamed_notes(files: Files) -> list[str]:
     path = files["train"][0]
     split = split_of(path)
     misnamed = split not in (None, "train")
-    return [f"{path.name} is taken as train, although its name says {split}"] if misnamed else []
+    return [f"{_name(path)} is taken as train, although its name says {split}"] if misnamed else []
 
 
 def _left_out(folder: Path, taken: Container[Path]) -> list[str]:
     """Return a note on the files and folders directly in a folder that are not taken; a folder with its files."""
-    left = [path.name for path in list_folder(folder) if path not in taken]
+    left = [_name(path) for path in list_folder(folder) if path not in taken]
     for path in folders_in(folder):
         if path not in taken:
             count = sum(len(names) for _, _, names in os.walk(path))
-            left.append(f"{path.name}/ ({count:,} {'file' if count == 1 else 'files'})")
+            left.append(f"{_name(path)}/ ({count:,} {'file' if count == 1 else 'files'})")
     return [f"left out of {folder}: {_some(left)}"] if left else []
 
 
@@ -201,7 +201,7 @@ def _read_folders(folder: Path, found: Mapping[str, Mapping[str, Path]], options
     left = [next(iter(labels.values())).parent / UNLABELLED for labels in found.values()]
     notes = [f"left out: {path}, which has no labels" for path in left if path.is_dir()]
     taken = {path for labels in found.values() for one in labels.values() for path in (one, one.parent)}
-    return options.complete(folder.name, splits, [*notes, *_left_out(folder, {*taken, *left})])
+    return options.complete(_name(folder), splits, [*notes, *_left_out(folder, {*taken, *left})])
 
 
 def _refuse_files_of_lines(folder: Path, label_folders: Sequence[Path]) -> None:
@@ -240,7 +240,12 @@ def _are_plain(paths: Sequence[Path], options: FileOptions) -> bool:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    return ["standard input" if path == STDIN else path.name for path in paths]
+    return ["standard input" if path == STDIN else _name(path) for path in paths]
+
+
+def _name(path: Path) -> str:
+    """Return a name as it can be stored; bytes that are not UTF-8 become replacement characters."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sritool.data.blocks import name_of
-from sritool.data.fields import some_of
+from sritool.data.fields import FieldNames, some_of
 from sritool.data.preprocess import DEFAULT_DATA_DIR, tiny_in_memory
 from sritool.data.readers import read_sentences
 from sritool.data.sampling import Indices, seeded_choice
@@ -41,7 +41,10 @@ class Text(NamedTuple):
 
 def read_text(path: Path) -> Text:
     """Read a text file or "-", once for all processes. Raises: DataError if it cannot be read."""
-    lines = [line.rstrip("\r") for line in read_sentences(path).texts] if measuring().is_first else []
+    lines: list[str] = []
+    if measuring().is_first:
+        names = FieldNames(by_option=False, needs_labels=False)
+        lines = [line.rstrip("\r") for line in read_sentences(path, names=names).texts]
     if measuring().size > 1:
         lines = json.loads(measuring().broadcast_bytes(json.dumps(lines).encode()))
     return Text(name_of(path), lines)
@@ -121,12 +124,11 @@ def prepared_corpus(model: TrainedModel, data_dir: Path) -> Corpus:
     if path is None:
         raise DataError(
             f"corpus {trained.name}{found} is not in {data_dir}/; prepare it with sritool preprocess, "
-            "or give --data-dir or --text FILE"
+            "or give --data-dir"
         )
     corpus = load_corpus(path)
     if corpus.info.content_hash != trained.content_hash:
         raise DataError(
-            f"the corpus in {path} is not the one that {model.path} was trained on; "
-            "prepare that one again, or give --text FILE"
+            f"the corpus in {path} is not the one that {model.path} was trained on; prepare that one again"
         )
     return corpus

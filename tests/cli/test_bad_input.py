@@ -300,9 +300,7 @@ def test_unwritable_runs_folder(run: Run, runs: str, code: int) -> None:
 
 def test_corpus_changed_since_training(run: Run) -> None:
     assert run("preprocess", "other.txt", "--name", "mine", "--force").exit_code == 0
-    assert_refused(
-        run, ["evaluate", "mine-sri"], 3, "is not the one that", "prepare that one again", "--text FILE"
-    )
+    assert_refused(run, ["evaluate", "mine-sri"], 3, "is not the one that", "prepare that one again")
     args: list[object] = [*TRAIN, "--resume", "runs/mine-sri", "--epochs", "3"]
     assert_refused(
         run, args, 3, "corpus mine is not the one that runs/mine-sri was trained on", "start a new run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ import pytest
 
 from sritool.data.choose_source import Inputs, choose_source
 from sritool.data.fields import FieldNames
+from sritool.data.readers import read_sentences
 from sritool.data.sentences import Sentences, in_memory
 from sritool.data.sources import FileOptions
 from sritool.errors import DataError, UsageError
@@ -167,6 +169,60 @@ def test_semicolons_separate_cells_with_commas(tmp_path: Path) -> None:
     pairs = zip(LABELS, texts, strict=True)
     path.write_text("label;text\n" + "".join(f"{label};{text}\n" for label, text in pairs))
     assert read(path)[0] == Sentences(texts, LABELS)
+
+
+def test_semicolons_are_found_although_a_cell_has_a_line_end(tmp_path: Path) -> None:
+    path, texts = tmp_path / "a.csv", ["two, or\nmore lines", *TEXTS[1:]]
+    path.write_text(table([("label", "text"), *zip(LABELS, texts, strict=True)], ";"))
+    found, _ = read(path)
+    assert (found.labels, found.texts[1:]) == (LABELS, TEXTS[1:])
+    assert found.texts[0].split() == ["two,", "or", "more", "lines"]
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_separator_inside_a_text_at_the_end_of_its_row_is_kept(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / ("a.csv" if separator == "," else "a.tsv")
+    long = f"the film was long{separator} dull and silly"
+    path.write_text(f"1{separator}{long}\n" + lines(lambda label, text: f"{label}{separator}{text}"))
+    for names in (FieldNames(), FieldNames("2", "1")):
+        assert read(path, names=names)[0] == Sentences([long, *TEXTS], ["1", *LABELS])
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_separator_inside_a_text_before_its_label_is_refused(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / ("a.csv" if separator == "," else "a.tsv")
+    rows = lines(lambda label, text: f"{text}{separator}{label}")
+    path.write_text(rows + f"a nice{separator} short film{separator}1\n")
+    with pytest.raises(DataError, match=r" 13 has 3 columns, the others 2; .*quotes"):
+        read(path)
+
+
+def test_empty_sentence_with_a_mark_keeps_the_labels(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("__label__1 \n" + lines(lambda label, text: f"__label__{label} {text}"))
+    assert read(path)[0] == Sentences(["", *TEXTS], ["1", *LABELS])
+    path.write_text("__label__1 the soup\n__label__0 the lamp\n")
+    assert read(path)[0] == Sentences(["the soup", "the lamp"], ["1", "0"])
+
+
+def test_packed_file_beside_its_unpacked_self_is_refused(tmp_path: Path) -> None:
+    for name in ("train.txt", "valid.txt"):
+        (tmp_path / name).write_text("a b\n")
+    (tmp_path / "train.txt.gz").write_bytes(gzip.compress(b"a b\n"))
+    with pytest.raises(UsageError, match=r"train\.txt and .*train\.txt\.gz seem to be the same text"):
+        choose_source(Inputs([str(tmp_path)], folder=None, name="mine"), FileOptions())
+
+
+def test_missing_label_does_not_matter_where_labels_are_not_used(tmp_path: Path) -> None:
+    unused = FieldNames(by_option=False, needs_labels=False)
+    for name, content in (
+        ("a.csv", "text,label\na b,1\nc d,\n"),
+        ("a.jsonl", '{"text": "a b", "label": 1}\n{"text": "c d"}\n'),
+    ):
+        (tmp_path / name).write_text(content)
+        assert read_sentences(tmp_path / name, names=unused).texts == ["a b", "c d"]
+        with pytest.raises(DataError, match="label"):
+            read_sentences(tmp_path / name, names=FieldNames())
 
 
 def test_first_object_without_label_is_refused(tmp_path: Path) -> None:

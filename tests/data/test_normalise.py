@@ -75,6 +75,9 @@ def test_label_name_is_one_line() -> None:
         ("It isn't well-known, is it?", "It isn't well-known , is it ?"),
         ("3.5 of 1,000 (or <unk>)", "3.5 of 1,000 ( or <unk> )"),
         ("end.Start", "end . Start"),
+        ("हिन्दी भाषा अच्छी है।", "हिन्दी भाषा अच्छी है ।"),
+        ("Cafe\u0301 nai\u0308ve.", "Cafe\u0301 nai\u0308ve ."),
+        ("می\u200cروم!", "می\u200cروم !"),
         ("", ""),
     ],
 )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from sritool.data.blocks import read_blocks
 from sritool.data.normalise import split_punctuation, without_escapes
 from sritool.data.readers import read_files, read_labelled, read_sentences, read_text
 from sritool.data.sentences import Sentences, in_memory
@@ -44,7 +45,15 @@ def polarity(paths: Sequence[Path]) -> Sentences:
 
 
 def answers_csv(paths: Sequence[Path]) -> Sentences:
-    """Return rows ``"topic","title","content","answer"`` as raw text, with or without a header."""
+    """Return rows ``"topic","title","content","answer"`` as raw text.
+
+    Raises: DataError if the file has a header, by which only one of the columns would be read.
+    """
+    start = next(iter(read_blocks(paths[0])), b"").lstrip(b'\xef\xbb\xbf" ')
+    if start[:5].lower() == b"topic":
+        raise DataError(
+            f"{paths[0]} begins with a header, which the official file lacks; remove its first line"
+        )
     return read_sentences(paths[0], "csv")
 
 
