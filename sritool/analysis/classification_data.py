@@ -113,10 +113,11 @@ def read_sources(models: Sequence[TrainedModel], request: Request) -> Sources:
             return read_sentences(path, request.columns, needs_labels)
         require_one_corpus(models, "classify with them one by one")
         try:
-            return prepared_sentences(prepared_corpus(models[0], request.data_dir), split, needs_labels)
+            corpus = prepared_corpus(models[0], request.data_dir)
         except DataError as error:
             advice = f"--{split} FILE" + ("" if needs_labels else " or --no-zero")
-            raise DataError(str(error).replace("--text FILE", advice)) from error
+            raise DataError(f"{error}, or {advice}") from error
+        return prepared_sentences(corpus, split, needs_labels)
 
     zero = request.wants_clusters
     test = source(request.test, "test")

@@ -33,6 +33,7 @@ from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import BEST, LAST, METRICS
 from sritool.runs.metrics_log import MetricsLog
 from sritool.runs.model import load_model
+from sritool.training import position
 
 FEW = EvaluationSettings(
     ("nll", "recon", "permuted"), likelihood=LikelihoodConfig(samples=4, pilots=6, rounds=1, modes=1)
@@ -131,7 +132,7 @@ def test_early_stopping_counts_as_finished(trained: dict[str, Path], monkeypatch
         planned.append(args[2])
         return True
 
-    monkeypatch.setattr(training_cost, "ends_early", ends)
+    monkeypatch.setattr(position, "ends_early", ends)
     assert cost_of(trained["stopped"]).left == ""
     assert planned == [9]
 

@@ -23,8 +23,8 @@ def search(*over: str) -> Search:
 def measured(found: Search) -> list[Result]:
     """Results ranked: trial 2 is the best, trial 0 is worse, trial 1 is not measured."""
     trained = State(Path("runs/own"), None, epochs=2, steps=40, seconds=90.0)
-    config, training = SimpleNamespace(training=SimpleNamespace(epochs=2)), SimpleNamespace(ended=True)
-    collapsed: Any = SimpleNamespace(ignores_z=True, config=config, training=training)
+    training = SimpleNamespace(ended=True, planned=2)
+    collapsed: Any = SimpleNamespace(ignores_z=True, training=training)
     better, worse = (Estimate("nll", value, 1.0, "nats", 64, 100, "adaptive") for value in (29.0, 30.0))
     first, second, third = found.trials
     return [
