@@ -87,9 +87,8 @@ class ClassSamples(NamedTuple):
     sentences: list[Decoded]
     by_codes: list[str]
     by_words: list[str]
-    shares: list[
-        Share
-    ]  # for the samples, real sentences of the class and of others, and samples from the prior
+    # For the samples, real sentences of the class and of others, and samples from the prior.
+    shares: list[Share]
 
 
 def sample_class(
@@ -214,11 +213,15 @@ def share_notes(samples: ClassSamples) -> list[str]:
     of_real = [
         share for share in samples.shares if share.judge == "codes" and share.sentences.startswith(REAL)
     ]
-    if len(of_real) == 2 and min(share.of for share in of_real) < FEWEST:
-        few = min(share.of for share in of_real)
-        lines.append(f"{few} real sentences are too few to say whether the codes tell the class")
-    elif len(of_real) == 2 and of_real[0].interval.low <= of_real[1].interval.high:
-        lines.append("the codes of this model do not tell the class: no choice of codes gives samples of it")
+    if len(of_real) == 2:
+        of_class, of_others = of_real
+        few = min(of_class.of, of_others.of)
+        if few < FEWEST:
+            lines.append(f"{few} real sentences are too few to say whether the codes tell the class")
+        elif of_class.interval.low <= of_others.interval.high:
+            lines.append(
+                "the codes of this model do not tell the class: no choice of codes gives samples of it"
+            )
     return lines
 
 

@@ -108,8 +108,10 @@ def is_over(saved: Checkpoint, path: Path) -> bool:
     position, planned = build(Position, saved.trainer["position"]), saved.config.training.epochs
     if position.pretraining:
         return False
+    if position.epoch >= planned:
+        return True
     method = method_without_memory(saved, path)
-    return position.epoch >= planned or ends_early(method, saved.config, planned, position) is not None
+    return ends_early(method, saved.config, planned, position) is not None
 
 
 def ends_early(method: Method, config: RunConfig, planned: int, position: Position) -> str | None:

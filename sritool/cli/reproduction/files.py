@@ -48,13 +48,11 @@ class TableFiles:
 
         Raises:
             SritoolError: The files cannot be written.
+            DataError: The earlier document is damaged.
         """
         try:
             self._stem.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SritoolError(cannot_write(self._stem.parent, error, "another folder with --out")) from error
-        lock = Lock(self._stem.with_name(f".{self._stem.name}.lock"))
-        try:
+            lock = Lock(self._stem.with_name(f".{self._stem.name}.lock"))
             lock.acquire(wait=True)  # another command may be writing its own rows
         except OSError as error:
             raise SritoolError(cannot_write(self._stem.parent, error, "another folder with --out")) from error
