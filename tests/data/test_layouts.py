@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -203,6 +204,16 @@ def test_empty_sentence_with_a_mark_keeps_the_labels(tmp_path: Path) -> None:
     assert read(path)[0] == Sentences(["", *TEXTS], ["1", *LABELS])
     path.write_text("__label__1 the soup\n__label__0 the lamp\n")
     assert read(path)[0] == Sentences(["the soup", "the lamp"], ["1", "0"])
+
+
+def test_name_that_is_not_utf8_is_noted_in_a_form_that_can_be_stored(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    try:
+        path.write_text("a b\nc d\n")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    text = choose_source(Inputs([str(path)], folder=None, name="mine"), FileOptions())[1].read()
+    assert text.source == "caf\ufffd.txt"
 
 
 def test_packed_file_beside_its_unpacked_self_is_refused(tmp_path: Path) -> None:

@@ -123,6 +123,13 @@ def test_yahoo_csv_of_the_full_set(tmp_path: Path) -> None:
     assert all(text.endswith('? It " is " so .') for text in texts(raw)["train"])
 
 
+def test_yahoo_csv_with_a_header_is_refused(tmp_path: Path) -> None:
+    rows = "".join(f'"{1 + n % 2}","Why {n}?","","So."\n' for n in range(40))
+    write(tmp_path, {"train.csv": "topic,title,content,answer\n" + rows, "test.csv": rows})
+    with pytest.raises(DataError, match=r"header.*remove its first line"):
+        named_source("yahoo", tmp_path).read()
+
+
 def test_yelp_with_one_file_per_sentiment(tmp_path: Path) -> None:
     files = three("sentiment.{}.1", "good SPLIT\nshared\n", ("train", "dev", "test"))
     files |= three("sentiment.{}.0", "bad SPLIT\n", ("train", "dev", "test"))
