@@ -136,6 +136,10 @@ def _judged(rows: Rows, header: tuple[str, ...] | None, where: str, names: Field
         if fewest < _FEWEST_WORDS:
             raise _unclear(rows, header, where, names)
     said = _described(texts, label_at, header, rows)
+    first, *others = (row[0].strip() for row in rows)
+    may_name = header is None and width == 1 and names.text is None and _NAME.fullmatch(first) is not None
+    if may_name and others and all(len(cell.split()) > 1 for cell in others):
+        said += f"; the first row, {first}, is read as text (if it names the column: --text-column {first})"
     open_ended = header is None and texts[-1:] in ((), (width - 1,))
     return Columns(texts or (width - 1,), label_at, header, width, said, open_ended)
 

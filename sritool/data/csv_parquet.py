@@ -91,11 +91,12 @@ def _parse_rows(
     def pairs() -> Iterator[tuple[str, str]]:
         for number, row in body:
             place = f"{where} {unit} {number}"
-            if row and width and len(row) != width:
+            if row and len(row) < width:
                 raise DataError(f"{place} has {len(row)} columns, its header {width}; fix it")
             if len(row) > columns.width > 0 and not _may_go_on(columns):
+                others = f"its header {width}" if width else f"the others {columns.width}"
                 quote = "put quotes around a text with a separator in it, or fix the row"
-                raise DataError(f"{place} has {len(row)} columns, the others {columns.width}; {quote}")
+                raise DataError(f"{place} has {len(row)} columns, {others}; {quote}")
             text, label = _text_in(row, columns, joint, separator), ""
             if columns.label is not None:
                 cell = row[columns.label] if len(row) > max(1, columns.label) else ""

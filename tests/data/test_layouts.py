@@ -159,6 +159,17 @@ def test_columns_that_are_not_read_are_listed(tmp_path: Path) -> None:
     assert "not read: review_id, stars, month" in notes
 
 
+def test_a_first_row_that_may_name_the_only_column_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(table([("lyrics",), *((text,) for text in TEXTS)]))
+    found, notes = read(path)
+    assert found.texts == ["lyrics", *TEXTS]
+    assert "first row, lyrics, is read as text (if it names the column: --text-column lyrics)" in notes
+    assert read(path, names=FieldNames("lyrics"))[0].texts == TEXTS
+    path.write_text(table([("lyrics",), ("yes",), *((text,) for text in TEXTS)]))
+    assert "first row" not in read(path)[1]
+
+
 def test_named_columns_make_the_first_row_a_header(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(table([("What was it", "how was it?"), *((text, label) for label, text in PAIRS)]))

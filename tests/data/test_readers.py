@@ -115,7 +115,8 @@ def test_csv_cells_of_a_megabyte() -> None:
         (b"a\tb\nno tab\n", "tsv", "x line 2 has no label; a row is label<TAB>text"),
         (b"a\tb\n\tno label\n", "tsv", "x line 2 has no label"),
         (b"label\ttext\na\tb\n\tc\n", "tsv", "x line 3 has no label"),
-        (b"label\ttext\na\tb\tc\n", "tsv", "x line 2 has 3 columns, its header 2"),
+        (b"label\ttext\na\n", "tsv", "x line 2 has 1 columns, its header 2; fix it"),
+        (b"label\ttext\na\tb\tc\n", "tsv", "x line 2 has 3 columns, its header 2; put quotes around"),
         (b"a,b\nalone\n", "csv", "x row 2 has no label"),
         (
             b"mood,text\n" + b"glad,a b c\nsad,c d e\n" * 6 + b",e f g\n",
