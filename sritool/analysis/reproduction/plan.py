@@ -224,13 +224,28 @@ def _kept_model(select: str, methods: Iterable[str]) -> str:
     return f"the best epoch by validation {select}{by_others}"
 
 
+def _compared(config: RunConfig) -> dict[str, Any]:
+    """Return the settings in which the methods of a plan should agree; a schedule is one setting."""
+    return {
+        f"{table}.{name}": value
+        for table in ("generator", "optimizer", "training")
+        for name, value in plain(getattr(config, table)).items()
+        if (table, name) != ("generator", "latent")  # a language model has none
+    }
+
+
+def _shown(value: Any) -> Any:
+    """Return a setting in a note; a schedule by its ends."""
+    if not isinstance(value, dict):
+        return value
+    return " to ".join(dict.fromkeys(f"{value[end]:g}" for end in ("start", "end")))
+
+
 def fairness(plan: Plan) -> list[str]:
     """Return notes on what is the same for all methods of a plan, and on settings that its recipe sets by method."""
-    configs = {run.method: flat(plain(run.config)) for run in plan.runs if not run.variation.name}
+    configs = {run.method: _compared(run.config) for run in plan.runs if not run.variation.name}
     first = next(iter(configs.values()))
-    watched = [name for name in first if name.startswith(("generator.", "optimizer.", "training."))]
-    watched.remove("generator.latent")  # a language model has none
-    apart = [name for name in watched if len({repr(config[name]) for config in configs.values()}) > 1]
+    apart = [name for name in first if len({repr(config[name]) for config in configs.values()}) > 1]
     sizes = ", ".join(f"{name} {first[f'generator.{name}']}" for name in ("embedding", "hidden", "layers"))
     count, patience = first["training.sentences"], first["training.patience"]
     ended = f"or {patience} epochs without a better validation" if patience else "not before its plan ends"
@@ -259,7 +274,7 @@ def fairness(plan: Plan) -> list[str]:
                 f"--set {text} is left out for methods that have no use for it: {', '.join(without)}"
             )
     for name in apart:
-        values = ", ".join(f"{method} {config[name]}" for method, config in configs.items())
+        values = ", ".join(f"{method} {_shown(config[name])}" for method, config in configs.items())
         source = f"--set {left_out[name]}" if name in left_out else f"the recipe {plan.request.recipe}"
         found.append(f"{source} sets {name} by method: {values}")
     return found

@@ -48,6 +48,13 @@ def test_recipe_differences_between_methods_are_noted() -> None:
     notes = fairness(make_plan(Request("table1", "ptb", ("lm", "sri"), recipe="published")))
     for each in ("training.epochs by method: lm 100, sri 60", "optimizer.name by method: lm sgd, sri adam"):
         assert any(each in note for note in notes), each
+    (decay,) = (
+        note
+        for note in fairness(make_plan(Request("table1", "ptb", recipe="published")))
+        if "optimizer.decay" in note
+    )
+    assert "vae-cyclical 1 to 0" in decay
+    assert "sri 1, " in decay
 
 
 def test_run_names_are_stable_and_unique() -> None:
