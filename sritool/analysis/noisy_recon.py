@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from sritool._version import __version__
 from sritool.analysis.noisy_text import NoisyText, make_noisy, read_noisy, write_noisy
 from sritool.data.batches import collate, evaluation_batches
 from sritool.data.noise import check_kind
@@ -31,7 +32,6 @@ from sritool.model.conditional import Conditional
 from sritool.runs.model import Report, TrainedModel
 from sritool.runs.names import each_once, run_name, run_names
 
-VERSION = 1  # format of the partial results of an interrupted measurement
 COUNTS = (0, 1, 2, 3, 4)  # default numbers of changes
 MOST = 1000  # changes
 
@@ -194,7 +194,7 @@ def _measure(
     """Measure one run; batches finished by an interrupted measurement are reused."""
     split, places, keys, data, noisy = sentences
     counts = (0, *noisy.noisy)
-    settings = ("noisy-recon", VERSION, request.chains, request.seed, request.batch_size)
+    settings = ("noisy-recon", __version__, request.chains, request.seed, request.batch_size)
     chosen = (split.ids, split.offsets, places, keys)
     finished = FinishedBatches(model.path, model.content, *chosen, noisy.noisy, settings, model.arithmetic)
     try:

@@ -136,7 +136,9 @@ def _record(model: TrainedModel, how: CodeSettings) -> Record:
         for name, tensor in model.method.modules.state_dict().items()
     ]
     config, refinement = model.checkpoint.config, model.method.refinement
-    used = (plain(config.sampler), refinement, *([plain(config.refinement)] if refinement else []))
+    used = [plain(config.sampler), refinement]
+    used += [plain(config.refinement)] if refinement else []
+    used += [plain(config.generator)] if how.dropout else []  # its rates
     kind = (model.method.name, *model.arithmetic)
     key = fingerprint(VERSION, __version__, weights, used, kind, tuple(how))
     return Record(records_folder(model.path) / FOLDER / f"{key[:24]}.jsonl")

@@ -144,7 +144,9 @@ def _check_metrics(records: Any) -> None:
     if not isinstance(records, list):
         raise ValueError("metrics are not a list of records")
     for record in records:
-        if not isinstance(record, dict) or not _is_count(record.get("epoch")):
+        known = record if isinstance(record, dict) else {}
+        counts, seconds = (known.get("epoch"), known.get("step")), known.get("validation_seconds")
+        if not all(map(_is_count, counts)) or type(seconds) not in (int, float):
             raise ValueError("metrics hold something other than records of epochs")
         for name, value in record.items():
             plain = value is None or type(value) in (bool, float) or _is_text(value)

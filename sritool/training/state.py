@@ -243,8 +243,8 @@ class RunState:
         except (UsageError, KeyError, ValueError) as error:  # raised by the checks
             raise CheckpointError(f"{self.folder / LAST} is damaged ({error}); start a new run") from error
         self.optimizer.load_state_dict({**fresh, "state": optimizer["state"]})
-        if self.average is not None and "average" in resume.trainer:
-            self.average.restore(resume.trainer["average"])
+        if self.average is not None and (average := resume.trainer.get("average")):
+            self.average.restore(average)
         self.metrics = list(resume.metrics)
 
     def set_best_epoch_aside(self) -> None:

@@ -46,7 +46,7 @@ def sample_checkpoint(tokenizer: Tokenizer = WORDS) -> Checkpoint:
         weights=generator.state_dict(),
         corpus=TrainedOn("mine", "data/mine", "ab12", max_length=9, lowercase=True, split_punctuation=False),
         progress=TrainingProgress(epoch=3, step=77, seconds=1.25),
-        metrics=[{"epoch": 1, "nll": 12.5, "kind": "epoch"}],
+        metrics=[{"epoch": 1, "step": 7, "nll": 12.5, "validation_seconds": 0.5}],
         trainer={"optimizer": optimizer.state_dict(), "position": {"epoch": 3, "best_nll": float("inf")}},
     )
 

@@ -58,7 +58,9 @@ _WRONG: dict[str, list[Any]] = {
     "progress.pretraining": ["no", 1, None],
     "metrics": [None, {}, 3, [1], [None], [{}], [{"nll": 3.0}], [{"epoch": "1"}], [{"epoch": 1, "nll": [1.0]}],
                 [{"epoch": 1, "nll": {"a": 1}}], [{"epoch": 1, "\x1b[2J": 1}], [{"epoch": 1, "a": "b\nc"}],
-                [{"epoch": 1, "a": _DEEP}], [[{"epoch": 1}]], [{"epoch": 1, 3: 4}], [{"epoch": -1}]],
+                [{"epoch": 1, "a": _DEEP}], [[{"epoch": 1}]], [{"epoch": 1, 3: 4}], [{"epoch": -1}],
+                [{"epoch": 1, "step": 3}], [{"epoch": 1, "step": "3", "validation_seconds": 0.1}],
+                [{"epoch": 1, "step": 3, "validation_seconds": "long"}]],
     "trainer": [[], 3, {}, {"optimizer": {}}, {"position": {}}, {"position": [], "optimizer": {}}],
     "trainer.method": [[]],
 }  # fmt: skip
