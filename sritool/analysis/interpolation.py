@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from sritool.data.blocks import name_of
 from sritool.data.readers import read_sentences
 from sritool.errors import DataError, UsageError
 from sritool.evaluation.metrics import Array, mean_and_error
@@ -77,7 +78,7 @@ def read_pairs(text: Path | str) -> list[Pair]:
 
     Raises: DataError, which names the line, if a line is not a pair.
     """
-    where = "standard input" if str(text) == "-" else str(text)
+    where = name_of(Path(text))
     lines = [line.rstrip("\r") for line in read_sentences(Path(text), form="text").texts]
     return [parse_pair(line, f"{where} line {number}") for number, line in enumerate(lines, 1)]
 

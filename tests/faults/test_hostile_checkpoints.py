@@ -175,7 +175,9 @@ def test_saved_checkpoints_can_be_read_again(here: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("words", [["info", "odd.pt"], ["report", "odd.pt", "--output", "odd.html"]])
 def test_records_without_figures_are_accepted(here: Path, words: list[str], record: dict[str, Any]) -> None:
     values = torch.load("good.pt", weights_only=True)
-    Path("odd.pt").write_bytes(saved(values | {"metrics": [{"epoch": 1, "step": 1, "validation_seconds": 0.1, **record}]}))
+    Path("odd.pt").write_bytes(
+        saved(values | {"metrics": [{"epoch": 1, "step": 1, "validation_seconds": 0.1, **record}]})
+    )
     result = CliRunner().invoke(app, words, prog_name="sritool")
     assert result.exit_code == 0, result.stderr
 

@@ -104,7 +104,7 @@ def classify(
         valid=valid,
         test=test,
         columns=FieldNames(text_key, label_key),
-        counts=None if labels is None else tuple(sorted({*counts(labels, "--labels")})),
+        counts=None if labels is None else tuple(sorted(counts(labels, "--labels"))),
         zero=zero,
         draws=draws,
         train_sentences=train_sentences,

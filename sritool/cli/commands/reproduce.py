@@ -110,7 +110,7 @@ def reproduce(
         table=table,
         corpus=corpus or "",
         methods=() if methods is None else names(methods),
-        seeds=tuple(dict.fromkeys(counts(seeds, "--seeds"))),
+        seeds=counts(seeds, "--seeds"),
         recipe=given.recipe,
         settings=tuple(given.assignments or ()),
         steps=STEPS if steps is None else counts(steps, "--steps"),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sritool.cli.child import Done
 
 MOST_TRIALS = 1000  # names with three digits sort by number
+_TAKEN = ("trial", "epochs", "steps", "minutes", "state")  # columns of every search
 OF_SETTINGS = (2, 4)
 """Exit codes of a trial that are due to its settings; with any other, the search itself has failed."""
 search_option = in_panel("Search")
@@ -170,7 +171,7 @@ def _short(keys: Sequence[str]) -> list[str]:
     """The settings without their sections, where that still tells them from all other columns."""
     last = [key.rpartition(".")[2] for key in keys]
     return [
-        key if name == "steps" or last.count(name) > 1 else name for key, name in zip(keys, last, strict=True)
+        key if name in _TAKEN or last.count(name) > 1 else name for key, name in zip(keys, last, strict=True)
     ]
 
 

@@ -86,7 +86,7 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
 
 
 def counts(text: str, option: str) -> tuple[int, ...]:
-    """Return the whole numbers of a list like `0,2,5-8`; raise UsageError for anything else."""
+    """Return the whole numbers of a list like `0,2,5-8`, each once; raise UsageError for anything else."""
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = (piece.strip() for piece in part.partition("-"))
@@ -96,4 +96,4 @@ def counts(text: str, option: str) -> tuple[int, ...]:
         if ends[1] < ends[0] or ends[1] - ends[0] > LONGEST_RANGE:
             raise UsageError(f"{option} {text} has no range {part.strip()}; give one like 0-4 or 0,2,5-8")
         found += range(ends[0], ends[1] + 1)
-    return tuple(found)
+    return tuple(dict.fromkeys(found))

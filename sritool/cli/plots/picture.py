@@ -17,6 +17,7 @@ from sritool.cli.render import emit, resolve_format
 from sritool.cli.signatures import refuse_idle, typed
 from sritool.cli.streams import announce_stdin, say
 from sritool.cli.tables.reading import read_rows
+from sritool.data.blocks import name_of
 from sritool.errors import DataError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class ReadablePictureOptions(PictureOptions):
         announce_stdin(self.data, "the lines of a table, as --show-data prints them")
         of_measuring = [name for name in typed(ctx) if name not in OF_DRAWING]
         refuse_idle(ctx, [(True, of_measuring, "--data takes the numbers from a table; leave it or {} out")])
-        return replace(out, data="standard input" if self.data == "-" else self.data)
+        return replace(out, data=name_of(Path(self.data)))
 
     def draw_points(
         self,

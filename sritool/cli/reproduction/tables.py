@@ -79,7 +79,7 @@ def _difference(figure: Mapping[str, Any] | None, paper: float | None) -> str | 
     """Format our figure minus the paper's; None if one is missing."""
     if figure is None or figure["value"] is None or paper is None:
         return None
-    return f"{figure['value'] - paper:+.2f}".replace("-", "−")
+    return f"{figure['value'] - paper:+z.2f}".replace("-", "−")
 
 
 def _columns(found: Document) -> list[str]:

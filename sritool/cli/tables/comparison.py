@@ -163,7 +163,7 @@ def cell_of(row: Row, name: str) -> object:
     training, value = row.training, value_of(row, name)
     if name == "time":
         text = format_duration(training.seconds)
-        return text if training.seconds >= 3600 else f"0:{text:0>5}"  # always h:mm:ss
+        return text if text.count(":") == 2 else f"0:{text:0>5}"  # always h:mm:ss
     if name == "epochs":
         return f"{training.epochs}/{training.planned}"
     if estimate := row.estimate(name):
@@ -208,9 +208,9 @@ def best_of(found: Comparison, name: str) -> set[str]:
 
 def title_of(found: Comparison) -> str:
     """Return the title: the data that was measured on."""
-    first = found.rows[0].evaluation
+    most = max((row.evaluation for row in found.rows), key=lambda run: run.measured)
     if not found.one_corpus:
-        return f"On {first.data.rpartition(' ')[2]} of each run's own corpus"
-    if not first.estimates:
-        return f"On {first.data}"
-    return f"On {first.data}, {first.measured} of {first.total} sentences{predicted(first.estimates)}"
+        return f"On {most.data.rpartition(' ')[2]} of each run's own corpus"
+    if not most.estimates:
+        return f"On {most.data}"
+    return f"On {most.data}, {most.measured} of {most.total} sentences{predicted(most.estimates)}"

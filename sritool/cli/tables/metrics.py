@@ -157,7 +157,8 @@ def shared_title(found: Sequence[Evaluation]) -> str:
     """Return the title of a table of runs: the data that all were measured on."""
     counts = {predicted(run.estimates) for run in found} - {""}
     shared = counts.pop() if len(counts) == 1 else ""  # else they are in the notes
-    return f"On {found[0].data}, {found[0].measured} of {found[0].total} sentences{shared}"
+    most = max(found, key=lambda run: run.measured)  # a run without figures has measured none
+    return f"On {most.data}, {most.measured} of {most.total} sentences{shared}"
 
 
 def notes_of(found: Sequence[Evaluation]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from sritool.data.blocks import name_of
 from sritool.errors import DataError
 
 Row = TypeVar("Row")
@@ -23,7 +24,7 @@ def read_table(source: str) -> list[dict[str, Any]]:
     Raises:
         DataError: The table cannot be read, or has no row.
     """
-    name = "standard input" if source == "-" else source
+    name = name_of(Path(source))
     try:
         raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
         text = raw.decode("utf-8-sig")
@@ -77,7 +78,9 @@ def read_rows(source: str, columns: Sequence[str], kind: type[Row]) -> list[Row]
             field = str(error.errors()[0]["loc"][0])
             if field not in given:
                 needed = ", ".join(fields[name] for name in fields if name not in defaults)
-                raise DataError(f"{source} has no column {fields[field]!r}; it needs {needed}") from None
+                raise DataError(
+                    f"{name_of(Path(source))} has no column {fields[field]!r}; it needs {needed}"
+                ) from None
             what = f"{cells[fields[field]]!r} is not valid for {field}"
-            raise DataError(f"{source}, row {number}: {what}; fix it") from None
+            raise DataError(f"{name_of(Path(source))}, row {number}: {what}; fix it") from None
     return found

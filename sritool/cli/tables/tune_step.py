@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import make_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sritool.cli.formats import FOR_PEOPLE, Table
 from sritool.cli.tables.reading import read_rows
+from sritool.data.blocks import name_of
 from sritool.errors import DataError
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ def tuned_from_table(source: str) -> Tuned:
         rows.append(row)
     if len(shapes) != 1 or sum(row.chosen for row in rows) != 1:
         raise DataError(
-            f"{source} is not a table of tune-step; make one with: sritool tune-step --format json"
+            f"{name_of(Path(source))} is not a table of tune-step; make one with: sritool tune-step --format json"
         )
     upper = any(math.isfinite(row.upper.value) for row in rows)
     (names,) = shapes

@@ -66,7 +66,7 @@ def test_every_weighted_metric_reports_its_weights(run: Run) -> None:
 
 
 def test_run_without_a_figure_has_a_row() -> None:
-    from sritool.cli.tables.metrics import runs_table
+    from sritool.cli.tables.metrics import runs_table, shared_title
     from sritool.evaluation.evaluate import Evaluation
     from sritool.evaluation.metrics import Estimate
 
@@ -76,6 +76,7 @@ def test_run_without_a_figure_has_a_row() -> None:
         ["2.00 ± 0.50", "encoder"],
         [None, None],
     ]
+    assert shared_title(found) == shared_title(found[::-1]) == "On t, 4 of 4 sentences"
 
 
 def test_kl_reports_its_number_of_sentences(run: Run) -> None:

@@ -58,6 +58,13 @@ def test_ambiguous_settings_keep_their_sections() -> None:
     ]
 
 
+def test_settings_named_like_a_column_keep_their_sections() -> None:
+    found = search("training.epochs=2..10", "training.minutes=1..9")
+    table = trials_table(found, measured(found), {}, "table")
+    assert list(table.columns)[1:3] == ["training.epochs", "training.minutes"]
+    assert [*table.rows[0]][1:3] == [found.trials[2].drawn[name] for name in table.columns[1:3]]
+
+
 def test_table_for_programs_has_full_numbers() -> None:
     found = search("generator.dropout=0.1..0.3")
     table = trials_table(found, measured(found), {}, "tsv")

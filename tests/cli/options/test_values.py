@@ -13,7 +13,7 @@ def test_comma_separated_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"), [("3", (3,)), ("0,2,5-8", (0, 2, 5, 6, 7, 8)), (" 1 - 2 , 2", (1, 2, 2))]
+    ("text", "wanted"), [("3", (3,)), ("0,2,5-8", (0, 2, 5, 6, 7, 8)), (" 1 - 2 , 2", (1, 2))]
 )
 def test_lists_of_whole_numbers(text: str, wanted: tuple[int, ...]) -> None:
     assert counts(text, "--k") == wanted
