@@ -156,7 +156,7 @@ def svm_classes(
     Codes have the shape [n, latent] and classes [n]. The seed sets the cross-validation folds that choose C.
     `standardize` first scales every dimension to mean 0 and variance 1.
     """
-    steps = [*_scaler(standardize), _machine(kernel, seed)]
+    steps = [*_scaler(standardize), _machine(kernel)]
     return _classes(steps, codes.astype(np.float64), labels, wanted.astype(np.float64), COSTS[kernel], seed)
 
 
@@ -169,7 +169,7 @@ def word_classes(texts: Sequence[str], labels: Classes, wanted: Sequence[str], s
 
     if not any(text.split() for text in texts):
         return np.full(len(wanted), _commonest(labels))
-    steps = [TfidfVectorizer(token_pattern=r"\S+", sublinear_tf=True), _machine("linear", seed)]
+    steps = [TfidfVectorizer(token_pattern=r"\S+", sublinear_tf=True), _machine("linear")]
     fitted, tested = (np.array(given, dtype=object) for given in (texts, wanted))
     return _classes(steps, fitted, labels, tested, COSTS["linear"], seed)
 
@@ -180,11 +180,11 @@ def _scaler(standardize: bool) -> list[Any]:
     return [StandardScaler()] if standardize else []
 
 
-def _machine(kernel: Kernel, seed: int) -> Any:
+def _machine(kernel: Kernel) -> Any:
     from sklearn.svm import SVC, LinearSVC
 
     # dual=False: the primal problem suits few dimensions and many sentences, needs no seed and always converges.
-    return SVC(kernel="rbf") if kernel == "rbf" else LinearSVC(dual=False, random_state=seed)
+    return SVC(kernel="rbf") if kernel == "rbf" else LinearSVC(dual=False)
 
 
 def _classes(

@@ -159,7 +159,7 @@ def compare(
     for number, (name, own) in enumerate(zip(names, requests, strict=True), 1):
         model = models.pop(0)  # a measured model is freed
         told = report_as(report, f"{number}/{len(paths)} {name}: " if several else "")
-        found = evaluate_model(model, own, told, paired=several)
+        found = evaluate_model(model, own, told)
         training = training_of(model, request.data_dir)
         corpus = model.checkpoint.corpus
         rows.append(Row(name, corpus.name, corpus.content_hash, found, training))

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sritool.config.recipes import DEFAULT_RECIPE, bundled_recipes, read_recipe
+from sritool.config.recipes import DEFAULT_RECIPE
 from sritool.config.values import flat
 from sritool.methods.registry import METHODS
 from sritool.training.configure import Given, resolve_config, shown
-
-
-def list_recipes() -> list[tuple[str, str]]:
-    """Return (name, description) of the bundled recipes."""
-    return [(name, read_recipe(name).description) for name in bundled_recipes()]
 
 
 def side_by_side(recipe: str, preset: str, everything: bool = False) -> list[list[Any]]:

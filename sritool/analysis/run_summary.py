@@ -21,7 +21,7 @@ from sritool.methods.base import Method
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.folder import BEST
 from sritool.runs.model import Report, load_model
-from sritool.training.validation import Level, affordable, passes_of, rungs
+from sritool.training.validation import Level, affordable, from_dear_to_cheap, passes_of
 
 SAMPLES = 5
 POINTS = 7
@@ -92,7 +92,7 @@ def _measure(
     def cost(likelihood: LikelihoodConfig) -> float:
         return passes_of(method, metrics, likelihood, float(split.lengths.mean()))
 
-    least, cheapest = min(most, LEAST), rungs(settings.likelihood)[-1]
+    least, cheapest = min(most, LEAST), from_dear_to_cheap(settings.likelihood)[-1]
     began = time.monotonic()
     first = measured(least, cheapest)
     a_pass = (time.monotonic() - began) / (least * cost(cheapest))

@@ -20,7 +20,10 @@ from sritool.cli.error_messages import REASON
 from sritool.cli.signals import StopRequest
 
 _GRACE = 330.0  # seconds to save once its time is over, a little more than a job gives its own processes
-OURS, KEPT = "SRITOOL_", ("SRITOOL_DEBUG", "SRITOOL_MEMORY", "SRITOOL_PROCESSES", "SRITOOL_PEER_TIMEOUT")
+_OURS, _PASSED_ON = (
+    "SRITOOL_",
+    ("SRITOOL_DEBUG", "SRITOOL_MEMORY", "SRITOOL_PROCESSES", "SRITOOL_PEER_TIMEOUT"),
+)
 """Prefix of the program's own variables, and those that change no figure and so are passed on."""
 
 _ROOT = Path(__file__).parents[2]
@@ -70,7 +73,7 @@ class Children(StopRequest):
         began, in_time = time.monotonic(), True
         # Variables like SRITOOL_EPOCHS would change what the command line says.
         passed_on = {
-            name: os.environ[name] for name in os.environ if not name.startswith(OURS) or name in KEPT
+            name: os.environ[name] for name in os.environ if not name.startswith(_OURS) or name in _PASSED_ON
         }
         process = subprocess.Popen(
             command_of(words),

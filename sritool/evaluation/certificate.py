@@ -22,6 +22,7 @@ from sritool.data.tokenizer import EOS, offsets_of
 from sritool.evaluation.batches import measured_batches
 from sritool.evaluation.likelihood_estimators import weighted_draws
 from sritool.evaluation.metrics import Array, Estimate, mean_estimate
+from sritool.evaluation.paired import ERRORS
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.likelihood.ais import anneal, anneal_reverse, ladder
 from sritool.likelihood.importance import likelihood_figures
@@ -33,7 +34,6 @@ from sritool.runs.model import Report, TrainedModel
 _ROWS = 512  # chains that are annealed at a time
 _BATCH = 8  # sentences at a time, so that progress moves
 _UNIT = "nats/sentence"
-_ERRORS = 2.0  # standard errors by which a difference may be below 0
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _certificate(rows: dict[str, Array], settings: EvaluationSettings, chains: i
 
 
 def _verdict(above: Estimate, below: Estimate) -> str:
-    high_enough, low_enough = (one.value >= -_ERRORS * one.standard_error for one in (above, below))
+    high_enough, low_enough = (one.value >= -ERRORS * one.standard_error for one in (above, below))
     if not high_enough:
         far = f"{-above.value:.3f} ± {above.standard_error:.3f} nats a sentence below annealing"
         return f"adaptive lies {far}, which is itself a lower bound: raise --samples"

@@ -91,15 +91,14 @@ def evaluate_model(
     settings: EvaluationSettings,
     report: Report,
     text: Text | None = None,
-    paired: bool = False,
 ) -> Evaluation:
     """Measure one checkpoint: figures on record beside it are looked up, the others are measured and kept.
 
-    A text replaces the split. With `paired`, the terms of each sentence are needed to compare with another run.
+    A text replaces the split.
     """
     chosen = choose_sentences(model, settings.split, text, settings.limit, settings.data_dir)
     kept = record_of(model, chosen, settings)
-    wanted = settings.metrics if settings.again else kept.missing(settings.metrics, paired)
+    wanted = settings.metrics if settings.again else kept.missing(settings.metrics)
     measured, notes = None, list[str]()
     if wanted:
         asked = replace(settings, metrics=wanted)

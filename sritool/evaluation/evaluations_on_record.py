@@ -18,14 +18,14 @@ from pydantic import TypeAdapter
 from sritool._version import __version__
 from sritool.errors import CheckpointError
 from sritool.evaluation.measure import Measured
-from sritool.evaluation.metric_table import METRICS, PAIRED, metric_name
+from sritool.evaluation.metric_table import METRICS, metric_name
 from sritool.evaluation.metrics import Array, Estimate, Reliability
 from sritool.evaluation.notes import Note
 from sritool.evaluation.record import (
     VERSION,
     FinishedBatches,
     Record,
-    content_hash,
+    checkpoint_hash,
     fingerprint,
     packed,
     unpacked,
@@ -46,7 +46,7 @@ class Measurement(NamedTuple):
 
     estimates: dict[str, list[Estimate]]
     notes: list[Note]
-    terms: dict[str, Array]  # of each sentence, by the estimate's name; empty in old records
+    terms: dict[str, Array]  # of each sentence, by the estimate's name
 
 
 _ESTIMATES = TypeAdapter(dict[str, list[Estimate]])
@@ -64,16 +64,9 @@ class Evaluations(Record):
             if found is not None:
                 self._latest |= dict.fromkeys(found.estimates, found)
 
-    def missing(self, metrics: Iterable[str], paired: bool = False) -> tuple[str, ...]:
-        """Return the metrics still to be measured; with `paired`, also those whose terms are not on record."""
-        return tuple(name for name in metrics if not self._has(name, paired))
-
-    def _has(self, metric: str, with_terms: bool) -> bool:
-        found = self._latest.get(metric)
-        if found is None:
-            return False
-        lacking = metric in PAIRED and bool(found.estimates[metric]) and metric not in found.terms
-        return not (with_terms and lacking)
+    def missing(self, metrics: Iterable[str]) -> tuple[str, ...]:
+        """Return the metrics still to be measured."""
+        return tuple(name for name in metrics if name not in self._latest)
 
     def terms(self, metrics: Iterable[str]) -> dict[str, Array]:
         """Return each sentence's terms of these metrics' estimates, by the estimate's name: [n] each."""
@@ -150,8 +143,8 @@ class HashedModel(TrainedModel):
         Raises: CheckpointError also if the processes that measure together have read different files.
         """
         file = find_checkpoint(Path(path), Path("runs"))
-        content, model = content_hash(file), super().load(file, device)
-        while (now := content_hash(file)) != content:
+        content, model = checkpoint_hash(file), super().load(file, device)
+        while (now := checkpoint_hash(file)) != content:
             content, model = now, super().load(file, device)
         if len(set(measuring().gather(content))) > 1:
             raise CheckpointError(f"{file} changed while it was read; give the command again")

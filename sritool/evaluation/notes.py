@@ -10,7 +10,7 @@ import numpy as np
 
 from sritool.evaluation.estimates import Origin
 from sritool.evaluation.metric_table import ON_WEIGHTS
-from sritool.evaluation.metrics import EVEN, HEAVY_TAIL, Estimate
+from sritool.evaluation.metrics import EVEN, HEAVY_TAIL, Estimate, mean_and_error
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.inference.langevin import evaluated
 from sritool.likelihood.chain_likelihood import kl_on_the_prior
@@ -111,10 +111,10 @@ def _broken_bound(figures: SentenceFigures) -> Iterator[Note]:
     slack = slack[~np.isnan(slack)]
     if not len(slack):
         return
-    error = slack.std(ddof=1) / np.sqrt(len(slack)) if len(slack) > 1 else np.inf
-    if slack.mean() < -2 * error:
+    mean, error = mean_and_error(slack)
+    if mean < -2 * error:  # never for one sentence, whose error is NaN
         broken = (
-            f"nll lies {-slack.mean():.2f} ± {error:.2f} nats above recon + kl, an upper bound: "
+            f"nll lies {-mean:.2f} ± {error:.2f} nats above recon + kl, an upper bound: "
             "raise --samples, and do not trust kl where steps fold"
         )
         yield Note(broken, ("nll", "kl", "elbo"))

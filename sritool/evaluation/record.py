@@ -105,7 +105,7 @@ class FinishedBatches(Record):
 
         Args:
             beside: The checkpoint, or any file in the record's folder.
-            parts: Everything that the batches depend on, including the checkpoint's `content_hash`.
+            parts: Everything that the batches depend on, including the checkpoint's `checkpoint_hash`.
         """
         super().__init__(records_folder(beside) / f".evaluate-{fingerprint(VERSION, *parts)[:24]}.jsonl")
         self._known = dict(self.read(_batch))
@@ -154,7 +154,7 @@ def unpacked(entry: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     return found
 
 
-def content_hash(path: Path) -> str:
+def checkpoint_hash(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal. Raises: CheckpointError if it cannot be read."""
     try:
         return digest_of(path)

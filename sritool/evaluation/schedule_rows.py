@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from sritool.evaluation.metrics import mean_and_error
 from sritool.inference.step_search import Candidate, Values, same_schedule
 from sritool.inference.step_size import Sides
 
@@ -21,8 +22,7 @@ class Figure(NamedTuple):
     @classmethod
     def of(cls, values: Tensor) -> Figure:
         """Compute it from one number per sentence: [sentences]."""
-        error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-        return cls(float(values.mean()), error)
+        return cls(*mean_and_error(values.numpy()))
 
     def __str__(self) -> str:
         return f"{self.value:+z.2f}" + (f" ± {self.error:.2f}" if math.isfinite(self.error) else "")

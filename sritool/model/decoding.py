@@ -81,15 +81,10 @@ def filter_logits(logits: Tensor, config: DecodingConfig) -> Tensor:
 
 
 def decode(
-    generator: Generator,
-    z: Tensor,
-    config: DecodingConfig,
-    stream: Stream | None = None,
-    first: int = 0,
-    done: Callable[[int], None] = lambda _: None,
+    generator: Generator, z: Tensor, config: DecodingConfig, stream: Stream | None = None
 ) -> list[list[int]]:
     """Decode a sentence from each code; arguments and errors as in `decode_parts`."""
-    return [*chain.from_iterable(decode_parts(generator, z, config, stream, first, done))]
+    return [*chain.from_iterable(decode_parts(generator, z, config, stream))]
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from sritool.methods.lm import LanguageModel
 from sritool.model.generator import Generator
 
 
-def ignores_z(method: Method) -> bool:
+def z_is_silent(method: Method) -> bool:
     """Return whether all maps of z are zero."""
     return not any(bool(parameter.any()) for parameter in method.generator.latent_maps().values())
 

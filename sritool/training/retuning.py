@@ -18,8 +18,8 @@ FACTORS = (1 / 4, 1 / 2, 1.0, 2.0)
 def retune(method: Method, split: Split, progress: float, epoch: int, report: Report | None = None) -> Tuned:
     """Run a small search around the present schedule, at the temperature of training, without dropout.
 
-    8 sentences × 64 chains × 4 schedules × 21 are 43,000 evaluations of a sentence, beside 640 Hessians: little
-    against the 5 × 42,000 × 21 = 4.4 million of five epochs of PTB. `progress` is the share done of the
+    With the sampler `paper`, 8 sentences × 16 chains × 6 schedules × 21 are 16,000 evaluations of a sentence, beside
+    960 Hessians: little against the 42,000 × 21 = 880,000 of an epoch of PTB. `progress` is the share done of the
     epochs with z; `epoch` selects the noise.
     """
     sampler, seed = sampler_of(method), method.config.training.seed

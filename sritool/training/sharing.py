@@ -184,7 +184,8 @@ def _words(batch: Batch) -> Tensor:
 
 def _views(flat: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Views of a flat buffer with the shapes of these tensors."""
-    parts = flat[: sum(tensor.numel() for tensor in tensors)].split([tensor.numel() for tensor in tensors])
+    sizes = [tensor.numel() for tensor in tensors]
+    parts = flat[: sum(sizes)].split(sizes)
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 

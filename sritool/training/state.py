@@ -28,9 +28,9 @@ from sritool.training.configure import shown
 from sritool.training.freezing import check_freezing, trained_parameters
 from sritool.training.language_model import (
     draw_latent_maps,
-    ignores_z,
     language_model_of,
     silence_z,
+    z_is_silent,
 )
 from sritool.training.new_method import new_method, training_split
 from sritool.training.optimizer import make_optimizer
@@ -114,7 +114,7 @@ class RunState:
         self.method.epochs_before_z = position.epochs_before_z(config)
         # A resumed run may still be a language model, though its settings no longer ask for one.
         may_be_early = self.method.latent > 0 and (config.language_model_epochs > 0 or position.step > 0)
-        early = may_be_early and not (position.pretraining or position.before_z) and ignores_z(self.method)
+        early = may_be_early and not (position.pretraining or position.before_z) and z_is_silent(self.method)
         if early != (self.learner is not self.method):  # keep the object while the stage lasts
             self.learner = language_model_of(self.method) if early else self.method
             self.method.modules.zero_grad()  # a parameter without a gradient is not updated

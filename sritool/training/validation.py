@@ -159,14 +159,14 @@ def affordable(
         most: Sentences at most.
         likelihood: The settings, which are the most expensive choice.
     """
-    for candidate in rungs(likelihood):
+    for candidate in from_dear_to_cheap(likelihood):
         if most * cost(candidate) <= budget:
             return Level(most, candidate)
     fitting = int(budget / cost(candidate))
     return Level(min(most, max(FEWEST, fitting)), candidate)
 
 
-def rungs(likelihood: LikelihoodConfig) -> list[LikelihoodConfig]:
+def from_dear_to_cheap(likelihood: LikelihoodConfig) -> list[LikelihoodConfig]:
     """Return the settings themselves, followed by cheaper ones down to the cheapest."""
     capped = [
         replace(

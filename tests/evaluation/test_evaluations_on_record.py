@@ -29,7 +29,7 @@ from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.metric_table import METRICS
 from sritool.evaluation.metrics import Estimate, Reliability
 from sritool.evaluation.notes import Note
-from sritool.evaluation.record import content_hash
+from sritool.evaluation.record import checkpoint_hash
 from sritool.evaluation.sentence_figures import SentenceFigures
 from sritool.evaluation.sentences import Chosen
 from sritool.evaluation.settings import EvaluationSettings
@@ -82,19 +82,11 @@ def test_sentence_terms_are_kept_for_comparisons(path: Path) -> None:
     kept = Evaluations(path, "k")
     kept.add(("nll", "ppl", "au"), measured(nll, PPL, PPL_WORD, AU), {})
     for record in (kept, Evaluations(path, "k")):
-        assert record.missing(("nll", "ppl", "au"), paired=True) == ()
+        assert record.missing(("nll", "ppl", "au")) == ()
         terms = record.terms(("nll", "ppl", "au", "mi"))
         assert terms.keys() == {"nll", "ppl", "ppl-word"}  # au has none
         assert terms["nll"].tolist() == [9.0, 3.0]
         assert terms["ppl"].mean() == pytest.approx(math.exp(2.0))
-    old = Evaluations(path, "old")
-    without = {"key": "old", "metrics": {name: [] for name in ("au", "kl")}, "notes": []}
-    fields = {name: value for name, value in nll._asdict().items() if name != "reliability"}
-    without["metrics"] |= {"nll": [{**fields, "reliability": None}]}
-    old.append(without)
-    before = Evaluations(path, "old")
-    assert before.missing(("nll", "au", "kl")) == ()
-    assert before.missing(("nll", "au", "kl"), paired=True) == ("nll",)
 
 
 def test_metrics_are_added_and_replaced(path: Path) -> None:
@@ -249,7 +241,7 @@ def test_hash_matches_the_loaded_file(
     monkeypatch.setattr(TrainedModel, "load", classmethod(load))
     model = load_hashed(file, "cpu")
     assert model.method.name == "lm"
-    assert model.content == content_hash(file)
+    assert model.content == checkpoint_hash(file)
 
 
 def test_processes_refuse_to_measure_different_files(models: dict[str, TrainedModel]) -> None:

@@ -132,6 +132,19 @@ def test_cache_depends_on_the_refinement(begin_run: NewRun, tmp_path: Path, corp
     assert np.abs(codes[0] - codes[1]).max() > 1e-5
 
 
+def test_cache_depends_on_the_dropout_of_the_chain(model: Model, corpus: Corpus, drawn: list[int]) -> None:
+    split, examples, how = corpus.split("train"), np.arange(8), CodeSettings(3, dropout=True)
+    codes = []
+    for rate in (0.5, 0.1, 0.5):
+        config = replace(model.method.config, generator=replace(model.method.config.generator, dropout=rate))
+        model.method.config = config
+        model.checkpoint = replace(model.checkpoint, config=config)
+        codes.append(codes_of_split(model, split, examples, how))
+    assert sum(drawn) == 2 * 8
+    assert np.array_equal(codes[0], codes[2])
+    assert np.array_equal(codes[0], codes[1]) == (model.method.name != "sri")
+
+
 @pytest.mark.parametrize("kept_bytes", [3, 60, -2])
 def test_truncated_codes_are_encoded_again(
     model: Model, corpus: Corpus, drawn: list[int], kept_bytes: int

@@ -14,7 +14,7 @@ from sritool.config.settings import LikelihoodConfig
 from sritool.data.store import Corpus
 from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.metric_table import METRICS
-from sritool.evaluation.record import FinishedBatches, Record, content_hash, packed
+from sritool.evaluation.record import FinishedBatches, Record, checkpoint_hash, packed
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.runs.folder import LAST
 from sritool.runs.model import load_model
@@ -121,7 +121,7 @@ def test_name_depends_on_checkpoint_data_and_settings(tmp_path: Path) -> None:
     ids = np.arange(5, dtype=np.int32)
 
     def name(ids: np.ndarray[Any, Any] = ids, settings: EvaluationSettings = SETTINGS) -> Path:
-        return FinishedBatches(checkpoint, content_hash(checkpoint), ids, settings).path
+        return FinishedBatches(checkpoint, checkpoint_hash(checkpoint), ids, settings).path
 
     assert name() == name()
     assert name().parent == tmp_path

@@ -24,10 +24,10 @@ from sritool.training.validation import (
     FEWEST,
     Level,
     affordable,
+    from_dear_to_cheap,
     level_of,
     metrics_of,
     passes_of,
-    rungs,
     summary_line,
 )
 from support.figures import ORIGIN
@@ -48,7 +48,7 @@ def test_cheapest_validation_is_close_to_a_thorough_one(invoke: Callable[..., An
         estimates = validation.validate(method, split, 128, level, lambda *_: None)
         return next(estimate.value for estimate in estimates if estimate.metric == "nll")
 
-    assert nll(rungs(thorough)[-1]) == pytest.approx(nll(thorough), abs=0.2)
+    assert nll(from_dear_to_cheap(thorough)[-1]) == pytest.approx(nll(thorough), abs=0.2)
 
 
 class Sentences:
@@ -123,13 +123,13 @@ def test_draws_are_reduced_before_sentences() -> None:
     for richer, poorer in pairwise(found):
         assert poorer.sentences * cost(poorer.likelihood) <= richer.sentences * cost(richer.likelihood)
         fewer_sentences = poorer.sentences < richer.sentences
-        assert not fewer_sentences or poorer.likelihood == rungs(SET)[-1]
+        assert not fewer_sentences or poorer.likelihood == from_dear_to_cheap(SET)[-1]
     assert found[-1].sentences == FEWEST
 
 
 def test_configured_samples_are_never_exceeded() -> None:
     few = LikelihoodConfig(samples=5, pilots=70, rounds=2)
-    for candidate in rungs(few):
+    for candidate in from_dear_to_cheap(few):
         assert (candidate.samples, candidate.rounds) <= (5, 2)
         assert candidate.pilots <= 70
         assert (candidate.modes, candidate.degrees) == (few.modes, few.degrees)

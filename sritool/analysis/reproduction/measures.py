@@ -8,8 +8,11 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sritool.analysis.latent_map import FEWEST
 from sritool.analysis.reproduction.published import accuracy_from, recon_after
+from sritool.evaluation.metrics import mean_and_error
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR
 
 Printed = Sequence[Mapping[str, Any]]
@@ -117,8 +120,7 @@ def _of_interpolation(rows: Printed) -> list[Figure]:
 
 def _mean(name: str, of_lines: Sequence[float]) -> Figure:
     """Mean and error over lines, as neighbours on one line depend on each other."""
-    error = statistics.stdev(of_lines) / math.sqrt(len(of_lines)) if len(of_lines) > 1 else math.nan
-    return Figure(name, statistics.fmean(of_lines), error, "greedy", draws=len(of_lines))
+    return Figure(name, *mean_and_error(np.array(of_lines)), "greedy", draws=len(of_lines))
 
 
 def _of_samples(rows: Printed) -> list[Figure]:

@@ -56,7 +56,6 @@ def measured(plan: Plan, run: PlannedRun, state: State) -> tuple[Document, Row |
             values["notes"] += found.notes
             if not own:
                 row = Row(found.run, known.corpus.name, known.corpus.content_hash, found, training)
-                values["notes"] += _lacking(plan, row)
         else:
             if known.ignores_z:
                 values["notes"].append("the generator ignored z when it was last validated")
@@ -76,15 +75,6 @@ def measured(plan: Plan, run: PlannedRun, state: State) -> tuple[Document, Row |
 def terms_of(entry: Mapping[str, Any]) -> dict[str, Array]:
     """Return the terms of each sentence in a row, by metric: [n] each; rows of older versions have none."""
     return {name: terms.astype(np.float64) for name, terms in unpacked(entry.get("terms", {})).items()}
-
-
-def _lacking(plan: Plan, row: Row) -> list[str]:
-    """Return a note on figures whose records lack the terms for paired differences."""
-    known = [estimate.metric for estimate in row.evaluation.estimates]
-    lacking = [name for name in plan.table.differences if name in known and name not in row.evaluation.terms]
-    if not lacking:
-        return []
-    return [f"no differences of {', '.join(lacking)}: its record lacks them; evaluate --again"]
 
 
 def _figure(estimate: Estimate, total: int, own: bool) -> Figure:

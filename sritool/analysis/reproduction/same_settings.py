@@ -12,10 +12,8 @@ from sritool.config.values import flat
 from sritool.evaluation.record import fingerprint
 from sritool.training.configure import shown
 
-# Settings that do not make a run differ from the plan: limits, names, and a digest set by training.
-_NO_OUTCOME = re.compile(
-    r"recipe|training\.(minutes|save_every|measure_every|precision)|validation\.final.*|warm_start\.digest"
-)
+# Settings that do not make a run differ from the plan: limits and names.
+_NO_OUTCOME = re.compile(r"recipe|training\.(minutes|save_every|measure_every|precision)|validation\.final.*")
 
 
 def config_hash(config: RunConfig) -> str:

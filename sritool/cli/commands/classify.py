@@ -138,8 +138,7 @@ def classify(
         with output.progress("finished codes are kept; the same command continues from there") as report:
             found = task.classify(paths, request, where, report)
         # The confusion matrix is below the accuracies for people, and instead of them for programs.
-        tables = [] if confusion and form not in FOR_PEOPLE else [accuracy_table(found, form)]
-        parts = [part for table in tables for part in panels(table, form)]
+        parts = [] if confusion and form not in FOR_PEOPLE else panels(accuracy_table(found, form), form)
         emit_all([*parts, *(confusion_tables(found, form) if confusion else [])], form)
 
 

@@ -11,7 +11,7 @@ from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import ComparedOptions
 from sritool.cli.options.processes import ProcessOptions
-from sritool.cli.options.values import names
+from sritool.cli.options.values import chosen_names
 from sritool.cli.render import emit_panels
 from sritool.cli.tables.comparison import comparison_table, differences_table, in_order, weights_table
 
@@ -64,8 +64,8 @@ def compare(
     from sritool.evaluation.settings import EvaluationSettings
 
     form = output.format()
-    known = {None: task.DEFAULT_COLUMNS, "all": tuple(dict.fromkeys((*task.DEFAULT_COLUMNS, *METRICS)))}
-    columns = known[metrics] if metrics in known else names(str(metrics))
+    every = tuple(dict.fromkeys((*task.DEFAULT_COLUMNS, *METRICS)))
+    columns = chosen_names(metrics, task.DEFAULT_COLUMNS, every)
     task.check_columns(columns, sort)
     with device.measuring() as where:
         request = EvaluationSettings(

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from sritool.cli.formats import FOR_PEOPLE
-from sritool.cli.options.decoding import FEW, DecodingOptions
+from sritool.cli.options.decoding import FEW, DecodingOptions, given_codes
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions, warn_of_collapse
 from sritool.cli.render import emit
-from sritool.cli.streams import announce_stdin, say
+from sritool.cli.streams import say
 
 
 def decode(
@@ -36,15 +36,11 @@ def decode(
         codes: Codes from a file, or - for stdin: TSV, CSV or numbers separated by spaces, with or without a header,
             JSON lines with z, or .npy.
     """
-    from sritool.analysis.codes import read_codes
-
     form = output.lines_format()
     whole = form in FOR_PEOPLE
     config = decoding.config()
     opened = model.load("decoding with")
-    opened.require_latent("decode codes")
-    announce_stdin(codes, "codes, numbers separated by spaces")
-    given = read_codes(codes, opened.latent)
+    given = given_codes(opened, codes)
     with output.progress(shown=len(given) > FEW) as report:
         parts = opened.decode_parts(given, config, seed, report=report)
         found = [*chain.from_iterable(parts)] if whole else decoding.emit_parts("sentence", parts, form)

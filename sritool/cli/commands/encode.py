@@ -98,7 +98,7 @@ def output_form(fmt: str, output: Path | None) -> str:
     """Return the format asked for, or that of the file's ending, or that of stdout; refuse npy on a terminal."""
     from sritool.analysis.codes import BY_SUFFIX, FORMS, form_of
 
-    form = fmt if fmt == "npy" else resolve_format(fmt)
+    form = resolve_format(fmt)
     if output is None:
         if form == "npy" and sys.stdout.isatty():
             raise UsageError("a terminal cannot show .npy; give -o codes.npy, or redirect the output")

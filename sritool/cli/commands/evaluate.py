@@ -12,7 +12,7 @@ from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import MeasurementOptions, RefinementOptions, SourceOptions
 from sritool.cli.options.models import CheckpointsOptions
 from sritool.cli.options.processes import ProcessOptions
-from sritool.cli.options.values import names
+from sritool.cli.options.values import chosen_names
 from sritool.cli.render import emit, emit_all, fits
 from sritool.cli.signatures import in_panel, refuse_idle
 from sritool.cli.streams import announce_stdin
@@ -136,8 +136,7 @@ def evaluate(
     refinement = refining.refinement()
     chosen = {**source.settings(), **estimation.settings()}
     with device.measuring() as where:
-        known = {None: ("ppl", "nll") if curve else DEFAULT_METRICS, "all": tuple(METRICS)}
-        wanted = known[metrics] if metrics in known else names(str(metrics))
+        wanted = chosen_names(metrics, ("ppl", "nll") if curve else DEFAULT_METRICS, tuple(METRICS))
         if refinement and refinement.steps and not refinement.has_chains and not curve:
             wanted = tuple(dict.fromkeys((*wanted, "elbo-gain")))
         announce_stdin(source.text)

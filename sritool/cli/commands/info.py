@@ -5,7 +5,7 @@ from __future__ import annotations
 from sritool.cli.formats import Table
 from sritool.cli.options.files import FormatOpt
 from sritool.cli.options.models import CheckpointOptions
-from sritool.cli.render import emit, resolve_format
+from sritool.cli.render import emit
 
 
 def info(*, model: CheckpointOptions, fmt: FormatOpt = "auto") -> None:
@@ -15,6 +15,4 @@ def info(*, model: CheckpointOptions, fmt: FormatOpt = "auto") -> None:
     """
     from sritool.analysis.info import describe_checkpoint
 
-    form = resolve_format(fmt)
-    path = model.find("newest run:")
-    emit(Table("", ("field", "value"), describe_checkpoint(path)), form)
+    emit(Table("", ("field", "value"), describe_checkpoint(model.find("newest run:"))), fmt)

@@ -90,8 +90,7 @@ def preprocess(
         test_share: Share of the training text to cut off for test. [default: 0.05]
         input_format: text: one sentence per line. tsv: label<TAB>text, or columns with a header; csv likewise.
             jsonl: one object per line, or one array of objects. parquet: columns. All but parquet may be compressed:
-            gzip, bzip2, xz, zstd. [default: by the file's ending; text
-            for stdin]
+            gzip, bzip2, xz, zstd. [default: by the file's ending; text for stdin]
         streaming: Read a data set of the Hugging Face hub while it is processed, without storing its files: for one
             that does not fit on the disk.
         no_labels: Do not take any column, key or first word for a label.
@@ -146,8 +145,8 @@ def preprocess(
         "chunk": True if chunk is not None else None if truncate is None else False,
     }
     vocabulary, fixed = given_vocabulary(like, vocab, asked, data_dir, runs_dir)
-    typed = {key: value for key, value in asked.items() if value is not None}
-    overrides = fixed | typed | {key: fixed[key] for key in ("tokenizer",) if key in fixed}
+    asked["tokenizer"] = fixed.get("tokenizer", tokenizer)  # a given vocabulary has its own kind
+    overrides = fixed | {key: value for key, value in asked.items() if value is not None}
     options = with_overrides(source.options, overrides)
     first = inputs[0] if inputs and folder is None else ""
     if first in HUB_SETS and not output.quiet and sys.stderr.isatty():

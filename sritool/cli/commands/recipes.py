@@ -32,14 +32,16 @@ def recipes(
         preset: Show it for corpora of this preset: ptb, snli, captions, yelp, yahoo or tiny. [default: captions]
         everything: Also show settings that are the same for all methods and as in `ours`.
     """
-    from sritool.analysis.recipes import list_recipes, side_by_side
+    from sritool.analysis.recipes import side_by_side
+    from sritool.config.recipes import bundled_recipes, read_recipe
     from sritool.methods.registry import METHODS
 
     form = resolve_format(fmt)
     if name is None:
         if preset is not None or everything:
             raise UsageError("--preset and --all are for one recipe; name it, or leave them out")
-        emit(Table("", ("recipe", "what it is"), list_recipes()), form)
+        listed = [(name, read_recipe(name).description) for name in bundled_recipes()]
+        emit(Table("", ("recipe", "what it is"), listed), form)
         return
     preset = "captions" if preset is None else preset
     rows = side_by_side(name, preset, everything)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sritool.cli.formats import FOR_PEOPLE, Table, readable
-from sritool.cli.options.decoding import FEW, DecodingOptions
+from sritool.cli.options.decoding import FEW, DecodingOptions, given_codes
 from sritool.cli.options.files import DataDirOpt, OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions, warn_of_collapse
@@ -81,11 +81,7 @@ def sample(
         config = replace(config, greedy=opened.default_decoding().greedy)
     given = None
     if codes is not None:
-        from sritool.analysis.codes import read_codes
-
-        opened.require_latent("decode codes")
-        announce_stdin(codes, "codes, numbers separated by spaces")
-        given = read_codes(codes, opened.latent)
+        given = given_codes(opened, codes)
         n = len(given)
     n = n or (MEASURED if wanted else SHOWN)
     given = opened.prior(n, seed) if given is None else given

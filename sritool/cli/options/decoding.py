@@ -9,14 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 from sritool.cli.formats import Table
 from sritool.cli.render import emit_parts
 from sritool.cli.signatures import in_panel
+from sritool.cli.streams import announce_stdin
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from sritool.model.decoding import DecodingConfig
-    from sritool.runs.model import Decoded
+    from sritool.runs.model import Decoded, Floats, TrainedModel
 
 decoding_option = in_panel("Decoding")
 FEW = 512  # sentences decoded before a progress bar could be read
+
+
+def given_codes(model: TrainedModel, source: str) -> Floats:
+    """Return the codes in a file, or - for stdin. Raises: UsageError for a model without z, DataError."""
+    from sritool.analysis.codes import read_codes
+
+    model.require_latent("decode codes")
+    announce_stdin(source, "codes, numbers separated by spaces")
+    return read_codes(source, model.latent)
 
 
 @dataclass(frozen=True)

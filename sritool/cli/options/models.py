@@ -83,9 +83,11 @@ def report_bundled(given: Path, found: Path) -> None:
     """Say on stderr whether `given`, the name of a bundled model, was resolved to that model or to the user's."""
     from sritool.runs.bundled import bundled_run, is_bundled
 
-    if is_bundled(found) and not given.exists():
+    if given.exists():
+        return
+    if is_bundled(found):
         say(f"{given} is not a file or run here: using the model of this name that comes with sritool")
-    elif not given.exists() and bundled_run(str(given)) is not None and not is_bundled(found):
+    elif bundled_run(str(given)) is not None:
         say(f"using your {found}, not the model {given} that comes with sritool")
 
 
@@ -156,7 +158,6 @@ class ComparedOptions(CheckpointsOptions):
             [default: the lm among them, or else the first]
     """
 
-    checkpoints: Annotated[list[Path] | None, typer.Argument(metavar="CKPT", show_default=False)] = None
     mixed: Annotated[bool, typer.Option("--mixed")] = False
     against: Annotated[Path | None, typer.Option(metavar="RUN")] = None
 

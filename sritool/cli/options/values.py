@@ -85,6 +85,13 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
     return found
 
 
+def chosen_names(text: str | None, usual: tuple[str, ...], every: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names in a list; `usual` without a list, `every` for `all`."""
+    if text is None:
+        return usual
+    return every if text == "all" else names(text)
+
+
 def counts(text: str, option: str) -> tuple[int, ...]:
     """Return the whole numbers of a list like `0,2,5-8`, each once; raise UsageError for anything else."""
     found: list[int] = []

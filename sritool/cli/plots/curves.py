@@ -101,7 +101,7 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
             axes.set_visible(False)
         begun = any(point.epoch <= 0 for point in points)
         epochs = "epochs (to 0: autoencoder)" if begun else "epochs"
-        for axes in panels[-1] if len(metrics) == panels.size else panels.flat[len(metrics) - columns :]:
+        for axes in panels.flat[len(metrics) - columns :]:
             axes.set_xlabel(epochs)
             axes.tick_params(labelbottom=True)
         if title:

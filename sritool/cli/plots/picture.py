@@ -13,7 +13,7 @@ from sritool.cli.formats import Table
 from sritool.cli.options.files import FormatOpt, QuietOpt, file_option
 from sritool.cli.plots.style import check_picture, save
 from sritool.cli.progress import KEPT, task_progress
-from sritool.cli.render import emit, resolve_format
+from sritool.cli.render import emit
 from sritool.cli.signatures import refuse_idle, typed
 from sritool.cli.streams import announce_stdin, say
 from sritool.cli.tables.reading import read_rows
@@ -55,11 +55,10 @@ class PictureOptions:
         Raises:
             UsageError: The picture cannot be written.
         """
-        form = resolve_format(self.fmt)
         path = self.output or (None if self.show_data else Path(f"{kind}.png"))
         if path is not None:
             check_picture(path)
-        return PictureFile(path, form, self.show_data)
+        return PictureFile(path, self.fmt, self.show_data)
 
     def heading(self, measured: str) -> str:
         """Return the title that was given, or else what was measured."""
@@ -122,7 +121,7 @@ class PictureFile:
     """A picture to write, and its numbers to print."""
 
     path: Path | None  # None: no picture is written
-    format: str  # of the printed numbers, not auto
+    format: str  # of the printed numbers
     show_data: bool
     data: str | None = None  # name of the table that the numbers come from; None: they were measured
 

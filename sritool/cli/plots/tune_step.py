@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +31,7 @@ from sritool.cli.tables.tune_step import exact_table, tuned_from_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from sritool.evaluation.schedule_rows import Figure, Row
+    from sritool.evaluation.schedule_rows import Row
     from sritool.evaluation.sentences import Chosen
     from sritool.evaluation.step_sizes import Tuned, Tuning
     from sritool.runs.model import TrainedModel
@@ -65,15 +65,14 @@ def tune_step(
     from sritool.evaluation.step_sizes import Tuning, sampler_of
 
     out = picture.open_for(ctx)
-    heading = picture.title or ""
     if picture.data is not None:
-        tuned = tuned_from_table(picture.data)
+        tuned, measured_on = tuned_from_table(picture.data), ""
     else:
         opened = model.load("drawing")
         sampler_of(opened.method)
         chosen = choose_sentences(opened, "valid", None, limit, data_dir)
         tuned, measured_on = measure(opened, chosen, Tuning(chains=chains, seed=seed), picture.quiet)
-        heading = picture.heading(measured_on)
+    heading = picture.heading(measured_on)
     table = exact_table(tuned, heading, "")
     out.write(lambda: draw(tuned, heading), table, tuned.notes)
 
@@ -140,16 +139,13 @@ def name_steps(axes: Any, rows: Sequence[Row]) -> None:
 def draw_sides(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
     """Draw both curves, with the errors of their differences to the choice, the folding steps and the choice."""
     steps = [first_step(row) for row in rows]
-    sides: list[tuple[str, str, str, Callable[[Row], Figure], Callable[[Row], Figure]]] = [
-        ("upper: entropy of a Gaussian", BLUE, "-o", lambda row: row.upper, lambda row: row.upper_gain),
-        ("lower: entropy given the noise", ORANGE, "--s", lambda row: row.lower, lambda row: row.lower_gain),
-    ]
-    for name, colour, style, side, gain in sides:
-        values, errors = [side(row).value for row in rows], [gain(row).error for row in rows]
-        axes.plot(steps, values, style, color=colour, label=name)
-        low, high = (
-            [value + sign * error for value, error in zip(values, errors, strict=True)] for sign in (-1, 1)
-        )
+    sides = (
+        ("upper: entropy of a Gaussian", BLUE, "-o", [(row.upper, row.upper_gain) for row in rows]),
+        ("lower: entropy given the noise", ORANGE, "--s", [(row.lower, row.lower_gain) for row in rows]),
+    )
+    for name, colour, style, pairs in sides:
+        axes.plot(steps, [side.value for side, _ in pairs], style, color=colour, label=name)
+        low, high = ([side.value + sign * gain.error for side, gain in pairs] for sign in (-1, 1))
         axes.fill_between(steps, low, high, color=colour, alpha=0.25, linewidth=0)
     axes.set_xscale("log")
     chosen = tuned.chosen

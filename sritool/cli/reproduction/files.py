@@ -71,11 +71,10 @@ class TableFiles:
             row = known.get(run.key, {})
             earlier: float | None = row.get("estimated seconds")
             steps = (not state.trained) + len(state.missing(run))
-            as_before = (row["epochs"][0], len(row["left"])) == (state.epochs, steps) if row else False
             if (
                 estimate != "all"
                 and earlier is not None
-                and as_before
+                and (row["epochs"][0], len(row["left"])) == (state.epochs, steps)
                 and before["machine"] == this_machine(self._device)
             ):
                 return earlier

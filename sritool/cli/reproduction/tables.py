@@ -43,7 +43,7 @@ def beside_table(found: Document) -> Table:
     ours = {name for entry in entries for name in _values(entry)}
     columns: dict[tuple[str, str], list[object]] = {("", "method"): [label(found, one) for one in entries]}
     if any(entry["status"] != "done" for entry in entries):
-        columns["", "state"] = [state_of(entry) for entry in entries]
+        columns["", "state"] = [progress_of(entry) for entry in entries]
     shown = [name for name in _columns(found) if name in ours | theirs]
     for name in shown:
         metric = name.removesuffix(OWN)
@@ -67,7 +67,7 @@ def paper_cell(metric: str, value: float | None) -> str | None:
     return None if value is None else f"{value:.{places}f}"
 
 
-def state_of(entry: Entry) -> str:
+def progress_of(entry: Entry) -> str:
     """Return the progress of a run, in words."""
     done, planned = entry["epochs"]
     words = {"done": "done", "not measured": "trained, not measured"}
@@ -235,19 +235,14 @@ def missing_table(found: Document) -> Table:
     rows = [
         {
             "method": label(found, entry),
-            "state": state_of(entry),
-            "time": about(entry["estimated seconds"]),
+            "state": progress_of(entry),
+            "time": None if (left := entry["estimated seconds"]) is None else f"about {format_roughly(left)}",
             "commands that are left": " && ".join(entry["left"]),
         }
         for entry in found["rows"]
         if entry["status"] != "done"
     ]
     return Table.of("Not run", rows)
-
-
-def about(seconds: float | None) -> str | None:
-    """Format an estimated time; None without an estimate."""
-    return None if seconds is None else f"about {format_roughly(seconds)}"
 
 
 _FIGURE = ("metric", "value", "standard_error", "own", "estimator", "draws", "sentences", "of", "half")

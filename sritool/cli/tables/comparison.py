@@ -23,15 +23,15 @@ from sritool.cli.units import format_duration
 if TYPE_CHECKING:
     from sritool.analysis.comparison import Comparison, Row
 
-ON_WEIGHTS = ": effective sample size "
-"""Marks the note on a run's weights, which other formats show in a table or columns of their own."""
+_WEIGHTS_NOTE = ": effective sample size "
+"""Marks the note of `evaluation.notes` on a run's weights, which other formats show in columns of their own."""
 
 
 def comparison_table(found: Comparison, columns: Sequence[str], fmt: str) -> Table:
     """Return one row per run; figure and error share a column for people, and have two columns for programs."""
     names = shown_columns(found.rows, columns)
     rows = for_people(found, names) if fmt in FOR_PEOPLE else for_programs(found, names)
-    notes = [note for note in found.notes if fmt in ("markdown", "latex") or ON_WEIGHTS not in note]
+    notes = [note for note in found.notes if fmt in ("markdown", "latex") or _WEIGHTS_NOTE not in note]
     if fmt in FOR_PEOPLE and any(isinstance(cell, Best) for row in rows for cell in row.values()):
         notes.append(
             "the best figure of a column is marked (bold, or ^); figures that round to the same are equally good"
