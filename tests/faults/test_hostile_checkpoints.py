@@ -159,7 +159,7 @@ def test_torch_reads_a_file_with_a_digest(here: Path) -> None:
 def test_saved_checkpoints_can_be_read_again(here: Path, tmp_path: Path) -> None:
     """Views of larger tensors, shared lists and NumPy numbers would be refused if they were saved as they are."""
     good = load_checkpoint(Path("good.pt"))
-    record = {"epoch": 1, "nll": np.float64(3.5), "recon": 2.0}
+    record = {"epoch": 1, "step": 9, "validation_seconds": 0.5, "nll": np.float64(3.5), "recon": 2.0}
     weights = {name: torch.stack([tensor, tensor])[1] for name, tensor in good.weights.items()}
     name = "generator.recurrent"
     weights[name] = good.weights[name].t().contiguous().t()
