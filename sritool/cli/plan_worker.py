@@ -42,8 +42,12 @@ class Worker:
         Raises:
             Interrupted: A signal arrived; the running command has saved and ended.
         """
-        with self.children:
-            in_time = all(self._work_on(run, written) for run in self.plan.runs)
+        try:
+            with self.children:
+                in_time = all(self._work_on(run, written) for run in self.plan.runs)
+        except Interrupted:
+            written()  # the tables say how far the runs are
+            raise
         if not in_time:
             say("time is up; the same command continues from here")
 

@@ -63,6 +63,6 @@ def read_recipe(name: str) -> Recipe:
     path = Path(name)
     if path.suffix != ".toml":
         raise UsageError(
-            f"unknown recipe {quoted(name)}{suggestion(name, bundled)}; for your own, give the path of a .toml file"
+            f"unknown recipe {quoted(name)}{suggestion(name, bundled)} (your own: the path of a .toml file)"
         )
     return Recipe(f"custom ({path.stem})", path, read_toml(path))

@@ -25,6 +25,7 @@ from sritool.evaluation.record import fingerprint
 from sritool.methods.registry import METHODS
 from sritool.training.configure import gather, no_use_for, resolve_config
 from sritool.training.plan import RUN_NAME
+from sritool.training.pretraining import pretraining_epochs
 
 DATA_DIR, RUNS_DIR = Path("data"), Path("runs")
 """Default folders, which a command need not name."""
@@ -224,13 +225,16 @@ def _kept_model(select: str, methods: Iterable[str]) -> str:
     return f"the best epoch by validation {select}{by_others}"
 
 
+_SIZES = ("embedding", "hidden", "layers")
+
+
 def _compared(config: RunConfig) -> dict[str, Any]:
     """Return the settings in which the methods of a plan should agree; a schedule is one setting."""
     return {
         f"{table}.{name}": value
         for table in ("generator", "optimizer", "training")
         for name, value in plain(getattr(config, table)).items()
-        if (table, name) != ("generator", "latent")  # a language model has none
+        if name not in ("latent", "seed")  # a language model has no z; seeds are the plan's
     }
 
 
@@ -243,38 +247,57 @@ def _shown(value: Any) -> Any:
 
 def fairness(plan: Plan) -> list[str]:
     """Return notes on what is the same for all methods of a plan, and on settings that its recipe sets by method."""
-    configs = {run.method: _compared(run.config) for run in plan.runs if not run.variation.name}
+    full = {run.method: run.config for run in plan.runs if not run.variation.name}
+    configs = {method: _compared(config) for method, config in full.items()}
     first = next(iter(configs.values()))
     apart = [name for name in first if len({repr(config[name]) for config in configs.values()}) > 1]
-    sizes = ", ".join(f"{name} {first[f'generator.{name}']}" for name in ("embedding", "hidden", "layers"))
     count, patience = first["training.sentences"], first["training.patience"]
-    ended = f"or {patience} epochs without a better validation" if patience else "not before its plan ends"
-    rule = {
+    ended = f"after {patience} epochs without a better validation" if patience else "not before its plan ends"
+    said = {
+        "training.sentences": f"{f'{count:,}' if count else 'all'} training sentences",
+        **{f"generator.{name}": f"{name} {first[f'generator.{name}']}" for name in _SIZES},
         "training.epochs": f"after {first['training.epochs']} epochs",
-        "training.patience": ended,
+        "training.patience": ended if "training.epochs" in apart or not patience else f"or {ended}",
         "training.select": _kept_model(first["training.select"], configs),
     }
-    stops = ", ".join(text for name, text in rule.items() if name not in apart)
-    found = [
-        f"planned to be the same for all methods: the data ({plan.request.corpus}, "
-        f"{f'{count:,}' if count else 'all'} training sentences); the generator ({sizes}); when training stops "
-        f"({stops}); the estimator of p(x), adaptive, with its draws"
+
+    def same(what: str, *names: str) -> list[str]:
+        known = [said[name] for name in names if name not in apart]
+        return [f"{what} ({', '.join(known)})"] if known else []
+
+    parts = [
+        *(
+            same(f"the data: {plan.request.corpus}", "training.sentences")
+            or [f"the corpus, {plan.request.corpus}"]
+        ),
+        *same("the generator", *(f"generator.{name}" for name in _SIZES)),
+        *same("when training stops", "training.epochs", "training.patience", "training.select"),
+        "the estimator of p(x), adaptive, with its draws",
+    ]
+    found = [f"planned to be the same for all methods: {'; '.join(parts)}"]
+    found += [
+        f"before these epochs, {method} trains an autoencoder for {pretraining_epochs(config)} epochs"
+        for method, config in full.items()
+        if METHODS[method].pretrains and not (config.pretraining.encoder or config.warm_start.checkpoint)
     ]
     if "kl" in plan.table.columns and any(forgets_its_start(run.config) for run in plan.runs):
         found.append(
             "kl is not measured for sri, whose chain forgets where it began: it would say nothing about x "
             "(posterior-kl is the same quantity for all)"
         )
-    left_out = dict[str, str]()
+    left_out = dict[str, tuple[str, list[str]]]()
     for text in plan.request.settings:
         without = [method for method in configs if not _is_for(text, method, plan.request.methods)]
         if without:
-            left_out[text.partition("=")[0].strip()] = text
+            left_out[text.partition("=")[0].strip()] = text, without
             found.append(
                 f"--set {text} is left out for methods that have no use for it: {', '.join(without)}"
             )
     for name in apart:
+        text, without = left_out.get(name, ("", []))
+        if len({repr(config[name]) for method, config in configs.items() if method not in without}) < 2:
+            continue  # the note above says so
         values = ", ".join(f"{method} {_shown(config[name])}" for method, config in configs.items())
-        source = f"--set {left_out[name]}" if name in left_out else f"the recipe {plan.request.recipe}"
+        source = f"--set {text}" if text else f"the recipe {plan.request.recipe}"
         found.append(f"{source} sets {name} by method: {values}")
     return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sritool.analysis.reproduction.collect import FORMAT
+from sritool.analysis.reproduction.published import NAMES
 from sritool.analysis.reproduction.tables import TABLES
 from sritool.cli.formats import markdown_lines
 from sritool.cli.render import write_lines
@@ -56,13 +57,15 @@ def _heading(found: Document) -> str:
 
 
 def _line_of_contents(found: Document) -> str:
-    """Return a link to a document's heading, the methods that were run, and those that were not."""
+    """Return a link to a document's heading, and the table's methods: done, not done, and not in its plan."""
     heading = _heading(found)
     anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
     done = [one["name"] for one in found["rows"] if one["status"] == "done"]
     rest = [one["name"] for one in found["rows"] if one["name"] not in done]
-    parts = (", ".join(dict.fromkeys(done)), ", ".join(dict.fromkeys(rest)))
-    told = "; ".join(filter(None, [parts[0], parts[1] and f"not run: {parts[1]}"]))
+    planned = {one["name"] for one in found["rows"]}
+    others = [name for name in map(NAMES.__getitem__, TABLES[found["table"]].methods) if name not in planned]
+    kinds = (("", done), ("not done: ", rest), ("not planned: ", others))
+    told = "; ".join(what + ", ".join(dict.fromkeys(names)) for what, names in kinds if names)
     return f"- [{heading}](#{anchor}): {told}\n"
 
 

@@ -37,7 +37,11 @@ def test_all_methods_share_generator_plan_and_data(recipe: str, corpus: str) -> 
     commands = {run.method: " ".join(run.measures[0].words) for run in plan.runs}
     assert "kl" not in commands["sri"].split()[-1].split(","), "a short chain has no kl"
     assert {commands[name].replace(",kl,", ",") for name in commands} == {commands["sri"]}  # one estimator
-    same, left_out, language_model = fairness(plan)
+    same, *autoencoders, left_out, language_model = fairness(plan)
+    assert [note.partition(" trains")[0] for note in autoencoders] == [
+        "before these epochs, vae-fbp",
+        "before these epochs, vae-fb",
+    ]
     assert same.startswith("planned to be the same for all methods")
     assert left_out.startswith("kl is not measured for sri")
     assert "sets training.language_model by method: sri 0." in language_model
@@ -55,6 +59,25 @@ def test_recipe_differences_between_methods_are_noted() -> None:
     )
     assert "vae-cyclical 1 to 0" in decay
     assert "sri 1, " in decay
+
+
+def test_what_an_own_recipe_sets_by_method_is_not_called_the_same(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        "[lm.training]\nsentences = 1000\n[vae-fb.training]\nepochs = 6\n[vae-fb.generator]\nhidden = 96\n"
+    )
+    same, *notes = fairness(
+        make_plan(Request("table1", "tiny", ("lm", "sri", "vae-fb"), (0, 1), str(recipe)))
+    )
+    assert "(embedding 64, layers 1)" in same
+    assert "when training stops (after 5 epochs without a better validation, " in same
+    assert "sentences" not in same
+    apart = [note.partition(" sets ")[2] for note in notes if " sets " in note]
+    assert [note.partition(" by method: ")[0] for note in apart if "language_model" not in note] == [
+        "generator.hidden",
+        "training.epochs",
+        "training.sentences",
+    ]
 
 
 def test_run_names_are_stable_and_unique() -> None:
