@@ -37,7 +37,7 @@ class Worker:
     failed: dict[str, Done] = field(default_factory=dict)
 
     def work(self, written: Callable[[], object]) -> None:
-        """Carry out the plan as far as time allows; call `written` after each run that was worked on.
+        """Carry out the plan as far as time allows; call `written` after each run worked on, or a signal.
 
         Raises:
             Interrupted: A signal arrived; the running command has saved and ended.

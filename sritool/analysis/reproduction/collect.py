@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sritool._version import __version__
+from sritool.analysis.reproduction.fairness import fairness
 from sritool.analysis.reproduction.on_record import Document, measured
 from sritool.analysis.reproduction.outputs import this_machine
 from sritool.analysis.reproduction.over_seeds import differences, differences_over_seeds, spread
@@ -20,7 +21,6 @@ from sritool.analysis.reproduction.plan import (
     TEMPERATURES,
     Plan,
     PlannedRun,
-    fairness,
     table_name,
 )
 from sritool.analysis.reproduction.published import NAMES, SOURCE, published

@@ -97,7 +97,8 @@ def reproduce(
 
         write_page(out, write)
         return
-    from sritool.analysis.reproduction.plan import STEPS, TEMPERATURES, Request, fairness, make_plan
+    from sritool.analysis.reproduction.fairness import fairness
+    from sritool.analysis.reproduction.plan import STEPS, TEMPERATURES, Request, make_plan
     from sritool.analysis.reproduction.tables import table_of
     from sritool.cli.plan_worker import Worker
     from sritool.cli.reproduction.files import TableFiles, plan_table

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sritool.analysis.reproduction.plan import Request, fairness, make_plan, widened
+from sritool.analysis.reproduction.fairness import fairness
+from sritool.analysis.reproduction.plan import Request, make_plan, widened
 from sritool.analysis.reproduction.same_settings import config_hash, differing, is_of_plan
 from sritool.analysis.reproduction.tables import TABLES
 from sritool.cli.lazy_group import LazyGroup
