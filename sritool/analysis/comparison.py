@@ -19,6 +19,7 @@ from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.paired import Difference, difference
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.methods.base import Method
+from sritool.methods.encoder_method import EncoderMethod
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import find_checkpoint, newest_runs
 from sritool.runs.model import Report, TrainedModel
@@ -190,7 +191,7 @@ def published_estimator(method: Method) -> str:
     """Return the estimator that the method's figures were published with."""
     if method.has_chain:
         return "sri"
-    encodes = method.latent > 0 and isinstance(method, likelihood_estimators.Encoding)
+    encodes = method.latent > 0 and isinstance(method, EncoderMethod)
     return "encoder" if encodes and method.has_density else DEFAULT_ESTIMATOR
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -17,17 +17,9 @@ from sritool.likelihood.adaptation import adaptive_draws
 from sritool.likelihood.chain_likelihood import chain_draws, rows_within
 from sritool.likelihood.importance import WeightedDraws, draw, exact
 from sritool.methods.base import Method
+from sritool.methods.encoder_method import EncoderMethod
 from sritool.model.conditional import Conditional
-from sritool.model.gaussian import DiagonalGaussian
 from sritool.model.random import Stream
-
-
-@runtime_checkable
-class Encoding(Protocol):
-    """A method with an encoder."""
-
-    def proposal(self, conditional: Conditional, seed: int) -> DiagonalGaussian:
-        """Return q(z|x) of the batch."""
 
 
 class Estimator(NamedTuple):
@@ -65,7 +57,7 @@ def weighted_draws(
             found = ais.anneal(conditional, steps, examples, config.samples, seed)
             return WeightedDraws(found.end, conditional.log_likelihood(found.end), found.log_weights)
         case "encoder":
-            assert isinstance(method, Encoding), "check_estimator refuses the others"
+            assert isinstance(method, EncoderMethod), "check_estimator refuses the others"
             q = method.proposal(conditional, seed)
             return draw(conditional, q, Stream(seed, "weighed"), examples, config.samples)
         case "exact":
@@ -108,7 +100,7 @@ def fitting_batches(
 
 
 def _encodes_with_density(method: Method) -> bool:
-    return isinstance(method, Encoding) and not getattr(method, "is_point", False)
+    return isinstance(method, EncoderMethod) and not method.is_point
 
 
 ESTIMATORS = {

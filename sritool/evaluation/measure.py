@@ -24,6 +24,7 @@ from sritool.evaluation.sentence_figures import SentenceFigures
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.evaluation.stages import Stages
 from sritool.methods.base import Method
+from sritool.methods.encoder_method import EncoderMethod
 from sritool.runs.model import Report
 
 
@@ -62,7 +63,7 @@ def _possible(method: Method, settings: EvaluationSettings) -> tuple[EvaluationS
         needs = METRICS[name].needs
         if not method.has_density and "density" in needs:
             reason = f"the {method.posterior_name} of {method.name} gives codes without a density"
-        elif "encoder" in needs and not isinstance(method, likelihood_estimators.Encoding):
+        elif "encoder" in needs and not isinstance(method, EncoderMethod):
             reason = f"{method.name} has no encoder"
         elif "encoder" in needs and not (method.refinement and method.refinement.steps):
             reason = "q(z|x) is the encoder's own; `evaluate --refine-steps` refines it"

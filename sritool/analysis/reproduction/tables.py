@@ -12,7 +12,7 @@ from sritool.analysis.reproduction.measures import EVALUATED, Measure
 from sritool.analysis.reproduction.published import LABELS, NAMES, accuracy_from, recon_after
 from sritool.config.settings import RunConfig
 from sritool.data.tokenizer import FIRST_PREDICTED
-from sritool.errors import UsageError, suggestion
+from sritool.errors import UsageError
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR
 from sritool.methods.base import Method
 from sritool.methods.registry import METHODS, build_method
@@ -124,7 +124,7 @@ TABLES = {
 def table_of(name: str) -> PaperTable:
     """Return a table by its name. Raises: UsageError if there is none."""
     if name not in TABLES:
-        raise UsageError(f"no table {name!r}{suggestion(name, TABLES)}")
+        raise UsageError(f"no table {name!r}; the tables: {', '.join(TABLES)}")
     return TABLES[name]
 
 
