@@ -124,7 +124,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def wanted_value(message: str) -> str:
     """Return what a field wants: "be at least 1" from pydantic's "Input should be greater than or equal to 1"."""
-    wanted = message.partition("Input should ")[2]
+    wanted = message.partition(" should ")[2].partition(" after validation")[0]
     wanted = wanted.replace("greater than or equal to", "at least").replace(
         "less than or equal to", "at most"
     )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sritool.analysis.classification_data import Request, Sentences
-from sritool.analysis.classification_plan import Head, Overlap, Part, Plan, make_plan, notes_of
+from sritool.analysis.classification_plan import Head, Part, Plan, make_plan, notes_of
 from sritool.analysis.classifiers import Accuracy, Classes, Clusters, svm_classes, word_classes
 from sritool.data.sampling import Indices
 from sritool.errors import UsageError
@@ -34,7 +34,6 @@ class Classification(NamedTuple):
     tested: int  # test sentences used
     of: int  # test sentences available
     rows: list[Accuracy]
-    overlaps: list[Overlap]
     notes: list[str]
 
 
@@ -70,7 +69,7 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
             notes += [f"{name}, {plan.test.source.name}: {note}" for note in reading_notes(model, texts)]
     notes += notes_of(plan, request)
     (source, tested), classes = plan.test, plan.sources.classes
-    return Classification(classes, source.name, len(tested), len(source), rows, plan.overlaps, notes)
+    return Classification(classes, source.name, len(tested), len(source), rows, notes)
 
 
 def word_rows(plan: Plan, request: Request, report: Report) -> Iterator[Accuracy]:

@@ -18,6 +18,7 @@ from sritool.data.normalise import comparison_form
 from sritool.data.raw_lines import MOST_LABELS
 from sritool.data.readers import read_labelled
 from sritool.data.sampling import Indices
+from sritool.data.sentences import StreamedSentences, in_memory
 from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.errors import DataError, UsageError
@@ -137,7 +138,10 @@ def read_sentences(path: Path, columns: FieldNames, needs_labels: bool = True) -
     """
     if str(path) == "-" and measuring().size > 1:
         raise UsageError("several processes cannot read labelled sentences from standard input; give a file")
-    name, raw = name_of(path), read_labelled(path, None, columns)
+    name, stored = name_of(path), read_labelled(path, None, columns)
+    raw = in_memory(
+        StreamedSentences(name, stored.chunks).chunks()
+    )  # <br /> becomes a space, as in preprocess
     if raw.labels is None and needs_labels:
         raise DataError(f"{name} has no labels; a row is label<TAB>text, or name the column: --label-column")
     keep = [index for index, text in enumerate(raw.texts) if text.strip()]

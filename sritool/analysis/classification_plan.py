@@ -20,18 +20,6 @@ Head = tuple[str, str, str]
 """What identifies a row: run or baseline, method (empty for a baseline), classifier."""
 
 
-class Overlap(NamedTuple):
-    """Number of sentences of one source that are in another too."""
-
-    source: str
-    other: str
-    sentences: int
-    of: int
-
-    def __str__(self) -> str:
-        return f"{self.sentences:,} of {self.of:,} sentences of {self.source} recur in {self.other}"
-
-
 class Part(NamedTuple):
     """Some sentences of a source."""
 
@@ -51,7 +39,7 @@ class Plan(NamedTuple):
     valid: Part | None  # names the clusters; None: no clustering
     train: Part | None  # is clustered; None: no clustering
     draws: dict[int, list[Part]]  # requested number of labels -> draws of labelled sentences
-    overlaps: list[Overlap]
+    overlaps: list[str]  # sources with sentences of test, in words
 
     def labels(self, part: Part) -> Classes:
         """Return the classes of a part's sentences, as numbers."""
@@ -177,7 +165,7 @@ def _limited(plan: Plan, request: Request) -> list[str]:
 
 
 def _unlearnt(plan: Plan) -> Iterator[str]:
-    """Classes of the test sentences that a source of labels lacks."""
+    """Yield notes on sources of labels that lack a class of the test sentences."""
     true, classes = plan.labels(plan.test), plan.sources.classes
     teachers = [*(plan.sources.labelled if plan.draws else ()), *([plan.valid.source] if plan.valid else ())]
     for source in dict.fromkeys(teachers):
@@ -193,19 +181,20 @@ def _unlearnt(plan: Plan) -> Iterator[str]:
 
 def usable_of(
     sources: Sources, request: Request, model: TrainedModel
-) -> tuple[dict[Sentences, Indices], list[Overlap]]:
-    """Return the usable sentences of each source, and the overlaps of the sources with test.
+) -> tuple[dict[Sentences, Indices], list[str]]:
+    """Return the usable sentences of each source, and in words which sources share sentences with test.
 
     Raises: DataError if every sentence of a source is in test, and such sentences are to be left out.
     """
     usable: dict[Sentences, Indices] = {}
-    overlaps: list[Overlap] = []
+    overlaps = list[str]()
     for source in dict.fromkeys((sources.valid, sources.train, *sources.labelled)):
         if source is None:
             continue
         recurs = in_other(source, sources.test, model)
         if recurs.any():
-            overlaps.append(Overlap(source.name, sources.test.name, int(recurs.sum()), len(source)))
+            count = f"{int(recurs.sum()):,} of {len(source):,} sentences of {source.name}"
+            overlaps.append(f"{count} recur in {sources.test.name}")
         if request.deduplicate and recurs.all():
             raise DataError(f"every sentence of {source.name} recurs in test; give another file")
         usable[source] = np.flatnonzero(~recurs) if request.deduplicate else np.arange(len(source))

@@ -96,13 +96,15 @@ def read_codes(path: Path | str, latent: int) -> Floats:
     """
     where, data = name_of(Path(path)), b"".join(read_blocks(Path(path)))
     if data.startswith(_MAGIC):
-        return _finite(_parse_npy(data, where, latent), where, "row")
+        codes = _parse_npy(data, where, latent)
+        return _finite(codes, where, "row", range(1, len(codes) + 1))
     text = b"".join(text_blocks([data], where)).decode() if data else ""
     if not text.strip():
         raise DataError(f"{where} is empty; {_WRITTEN}")
-    lines = text.rstrip().split("\n")
+    end = text.find("\n", len(text.rstrip()))  # of the last line, whose last cell may be empty
+    lines = text[: end if end >= 0 else None].split("\n")
     if lines[0].lstrip().startswith("{"):
-        return _finite(_parse_json(lines, where, latent), where, "line")
+        return _finite(_parse_json(lines, where, latent), where, "line", range(1, len(lines) + 1))
     return _parse_table(lines, where, latent)
 
 
@@ -144,41 +146,43 @@ def _digits(value: float) -> str:
 
 
 def _parse_table(lines: Sequence[str], where: str, latent: int) -> Floats:
-    rows, separator = _cells(lines, where)
-    header = [cell.strip() for cell in rows[0]]
-    columns, first = list(range(latent)), 1
-    if not _are_numbers(header):
-        columns, first = _columns_of(header, where, latent), 2
-        rows = rows[1:]
+    numbers, rows, separator = _cells(lines, where)
+    header, columns = [cell.strip() for cell in rows[0]], list(range(latent))
+    named = not _are_numbers(header)
+    if named:
+        columns, numbers, rows = _columns_of(header, where, latent), numbers[1:], rows[1:]
     if not rows:
         raise DataError(f"{where} has a header and no codes below it; {_WRITTEN}")
-    width = len(header) if first == 2 else latent
+    width = len(header) if named else latent
     codes = np.empty((len(rows), latent), dtype=np.float64)
-    for number, row in enumerate(rows, first):
+    for i, (number, row) in enumerate(zip(numbers, rows, strict=True)):
         if len(row) != width:
             has = f"{len(row)} {'column' if len(row) == 1 else 'columns'} (separated by {separator})"
-            advice = "; fix it" if first == 2 else f", which the model's codes have; {_OTHER}"
+            advice = "; fix it" if named else f", which the model's codes have; {_OTHER}"
             raise DataError(f"{where} line {number} has {has}, not {width}{advice}")
         try:
-            codes[number - first] = [float(row[column]) for column in columns]
+            codes[i] = [float(row[column]) for column in columns]
         except ValueError:
             wrong = next(row[column] for column in columns if not _are_numbers([row[column]]))
             raise DataError(
                 f"{where} line {number} has {wrong[:40]!r} in place of a number; fix it"
             ) from None
-    return _finite(codes, where, "line", first)
+    return _finite(codes, where, "line", numbers)
 
 
-def _cells(lines: Sequence[str], where: str) -> tuple[list[list[str]], str]:
-    """Return the cells of each line, and their separator: tabs, or else commas, or else white space."""
+def _cells(lines: Sequence[str], where: str) -> tuple[Sequence[int], list[list[str]], str]:
+    """Return the last line's number and the cells of each row, and their separator: tabs, commas or white space."""
+    numbers = range(1, len(lines) + 1)
     if "\t" in lines[0]:
-        return [line.rstrip("\r").split("\t") if line.strip() else [] for line in lines], "tabs"
+        return numbers, [line.rstrip("\r").split("\t") if line.strip() else [] for line in lines], "tabs"
     if "," not in lines[0]:
-        return [line.split() for line in lines], "white space"
+        return numbers, [line.split() for line in lines], "white space"
+    reader = csv.reader(io.StringIO("\n".join(lines), newline=""), strict=True)
     try:
-        return list(csv.reader(io.StringIO("\n".join(lines), newline=""), strict=True)), "commas"
+        rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise DataError(f"{where} is not CSV ({error}); fix it") from error
+    return [number for number, _ in rows], [row for _, row in rows], "commas"
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
@@ -252,13 +256,13 @@ def _parse_npy(data: bytes, where: str, latent: int) -> NDArray[Any]:
     return array.reshape(-1, latent)
 
 
-def _finite(codes: NDArray[Any], where: str, unit: str, first: int = 1) -> Floats:
-    """Return codes as float32; raise DataError at the first row with a value that is not a finite float32."""
+def _finite(codes: NDArray[Any], where: str, unit: str, numbers: Sequence[int]) -> Floats:
+    """Return codes as float32. Raises: DataError for a value that is not finite there, naming its row's number."""
     with np.errstate(over="ignore"):
         exact: Floats = np.ascontiguousarray(codes, dtype=np.float32)
     bad = np.flatnonzero(~np.isfinite(exact).all(axis=1))
     if len(bad):
         values = exact[bad[0]]
         kind = "NaN" if np.isnan(values).any() else "an infinite or too large number"
-        raise DataError(f"{where} {unit} {bad[0] + first} has {kind}; give finite numbers")
+        raise DataError(f"{where} {unit} {numbers[bad[0]]} has {kind}; give finite numbers")
     return exact

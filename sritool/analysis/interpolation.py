@@ -48,11 +48,7 @@ class Smoothness(NamedTuple):
 
 
 def prior_pairs(model: TrainedModel, n: int, seed: int) -> Floats:
-    """Draw n pairs of codes from the prior, [n, 2, latent]; a larger n begins with the same pairs.
-
-    Raises: UsageError if the model has no z.
-    """
-    model.require_latent("interpolate")
+    """Draw n pairs of codes from the prior, [n, 2, latent]; a larger n begins with the same pairs."""
     return model.prior(2 * n, seed).reshape(n, 2, model.latent)
 
 
@@ -63,11 +59,7 @@ def sentence_pairs(
     seed: int,
     report: Report = lambda *_: None,
 ) -> Floats:
-    """Encode pairs of sentences, [n, 2, latent], by the mean of `chains` chains (None: by the mean of q(z|x)).
-
-    Raises: UsageError if the model has no z.
-    """
-    model.require_latent("interpolate")
+    """Encode pairs of sentences, [n, 2, latent], by the mean of `chains` chains (None: by the mean of q(z|x))."""
     sentences = [sentence for pair in pairs for sentence in pair]
     codes = codes_of_text(model, sentences, CodeSettings(chains=chains, seed=seed), report=report)
     return codes.reshape(len(pairs), 2, model.latent)
@@ -123,6 +115,7 @@ def interpolate_once(
 
     Raises: UsageError if the model has no z, or `between` is not two sentences.
     """
+    model.require_latent("interpolate")
     if between is None:
         ends = prior_pairs(model, 1, seed)
     elif isinstance(between, str) or len(between) != 2:

@@ -158,7 +158,7 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
     text = read_text(request.text) if request.text else None
     noisy = read_noisy(request.noisy, request.counts, request.limit) if request.noisy else None
     models.clear()
-    several, found = len(able) > 1, list[NoisyRecon]()
+    several, found, records = len(able) > 1, list[NoisyRecon](), list[FinishedBatches]()
     while able:  # popped, so that a measured model is freed
         model = able.pop(0)
         sentences = _sentences(model, request, counts, text, noisy)
@@ -167,10 +167,14 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
             write_noisy(noisy, request.write)
         name = names[model.path]
         told = report_as(report, f"{name}: " if several else "")
-        measured = _measure(model, sentences, request, name, told)
+        measured, finished = _measure(model, sentences, request, name, told)
+        records.append(finished)
         if text is not None or request.noisy is not None:
             measured.notes.extend(reading_notes(model, noisy.clean))
         found.append(measured)
+    # Removed only now, so that an interruption at a later model keeps the batches of the earlier ones.
+    for finished in records:
+        finished.remove()
     return Measured(found, [*again, *left_out])
 
 
@@ -190,8 +194,8 @@ def _sentences(
 
 def _measure(
     model: HashedModel, sentences: Sentences, request: Request, name: str, report: Report
-) -> NoisyRecon:
-    """Measure one run; batches finished by an interrupted measurement are reused."""
+) -> tuple[NoisyRecon, FinishedBatches]:
+    """Measure one run; batches finished by an interrupted measurement are reused, and returned."""
     split, places, keys, data, noisy = sentences
     counts = (0, *noisy.noisy)
     settings = ("noisy-recon", __version__, request.chains, request.seed, request.batch_size)
@@ -201,7 +205,6 @@ def _measure(
         rows = losses_of(model, sentences, request, finished, report)
     except NumericalError as error:
         raise NumericalError(f"{run_name(model.path)}: {error}") from error
-    finished.remove()
     recon, notes = rows["recon"], list[str]()
     origin = (NATS, request.chains, model.method.posterior_name)
     permuted = None
@@ -211,7 +214,7 @@ def _measure(
             cost = f"{permuted.value:z.2f} ± {permuted.standard_error:.2f}"
             ignored = f"the generator ignores z, or nearly (another sentence's z costs {cost} nats)"
             notes.append(f"{ignored}: a flat row does not mean robustness")
-    return NoisyRecon(
+    measured = NoisyRecon(
         run=name,
         method=model.method.name,
         data=data,
@@ -225,3 +228,4 @@ def _measure(
         permuted=permuted,
         notes=[*notes, *finished.notes()],
     )
+    return measured, finished

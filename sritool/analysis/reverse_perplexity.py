@@ -25,7 +25,6 @@ from sritool.config.settings import (
 from sritool.data.corpus_info import CorpusInfo, SplitInfo
 from sritool.data.split import Split
 from sritool.data.store import Corpus, content_hash
-from sritool.data.tokenizer import EOS, UNK
 from sritool.errors import UsageError
 from sritool.evaluation.measure import measure
 from sritool.evaluation.metrics import Estimate
@@ -49,6 +48,8 @@ LM = RunConfig(
     validation=ValidationConfig(sentences=512, share=0.0),
 )
 """Settings of the language model, the same for every reverse perplexity."""
+
+_NOT_COUNTED = SplitInfo(*[0] * 11)  # training reads no counts
 
 
 def reverse_perplexity(
@@ -111,22 +112,7 @@ def _in_memory(model: TrainedModel, splits: dict[str, Split]) -> Corpus:
         drop_long=False,
         labels=(),
         notes=(),
-        splits={name: _counts(split) for name, split in splits.items()},
+        splits=dict.fromkeys(splits, _NOT_COUNTED),
         content_hash=content_hash(model.tokenizer, splits, ()),
     )
     return Corpus(Path("samples"), info, model.tokenizer, splits=splits)
-
-
-def _counts(split: Split) -> SplitInfo:
-    """Counts of decoded sentences: no word is unknown and nothing is cut."""
-    ends = int((split.ids == EOS).sum())
-    lost = dict.fromkeys(("oov", "empty", "dropped", "truncated", "cleaned"), 0)
-    return SplitInfo(
-        sentences=len(split),
-        words=int(split.words.sum()) - ends,
-        tokens=split.predictions - ends,
-        predictions=split.predictions,
-        unknown=int((split.ids == UNK).sum()),
-        longest=int(split.lengths.max(initial=0)),
-        **lost,
-    )

@@ -161,11 +161,8 @@ def scores(
     """Measure −log p(x) under the model, as `evaluate` does: in nats per sentence, and in nats per token."""
     split = model.split_of(sentences)
     settings = EvaluationSettings(("nll", "ppl"), seed=seed)
-
-    def told(_: str, done: int, total: int) -> None:
-        report(f"nll of {label}", done, total)
-
-    found = measure(model.method, split, np.arange(len(split)), settings, told)
+    every = np.arange(len(split))
+    found = measure(model.method, split, every, settings, lambda _, *given: report(f"nll of {label}", *given))
     nll, ppl = (next(one for one in found.estimates if one.metric == name) for name in settings.metrics)
     per_token = Figure(math.log(ppl.value), ppl.standard_error / ppl.value, len(split))
     return Figure(nll.value, nll.standard_error, len(split)), per_token

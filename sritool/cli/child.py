@@ -59,10 +59,7 @@ class Done(NamedTuple):
 
 
 class Children(StopRequest):
-    """Runs commands one after another; while entered, signals are passed on to the running one.
-
-    Calling it returns the number of the first signal received, or None.
-    """
+    """Runs commands one after another; while entered, signals are passed on to the running one."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ import typer
 
 from sritool.cli.printable import one_line
 from sritool.cli.signals import Stopped
+from sritool.cli.signatures import spelling_of
 from sritool.cli.streams import say, write_bytes
 from sritool.errors import ADVICE, EndedElsewhereError, Interrupted, SritoolError, nearest, wanted_value
 
@@ -101,8 +102,7 @@ def describe_usage(error: Any) -> str:
 def bad_value(error: Any) -> str:
     """Return e.g. `--format: 'jsn' is not one of 'json', …; did you mean 'json'?`, naming the variable, if any."""
     param, ctx = error.param, error.ctx
-    is_option = param.param_type_name == "option"
-    name = max(param.opts, key=len) if is_option else param.metavar or param.name.upper()
+    name = spelling_of(param)
     source = ctx.get_parameter_source(param.name)
     if source is not None and source.name == "ENVIRONMENT":
         name = f"{name} (from {param.envvar})"

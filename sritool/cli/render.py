@@ -84,7 +84,7 @@ def draw(table: Table) -> None:
     console = data_console()
     if table.title:
         console.print(printable(table.title), style="bold", markup=False, highlight=False)
-    bold = console.color_system is not None  # in Rich, NO_COLOR keeps bold and TERM=dumb does not
+    bold = _shows_bold(console)
     console.print(in_columns(table, bold) if fits(table) else in_records(table, bold))
     if table.note:
         console.print(printable(table.note), style="dim", markup=False, highlight=False)
@@ -102,7 +102,13 @@ def fits(table: Table) -> bool:
     """Return whether the columns of a drawn table fit on the terminal."""
     console = data_console()
     unbounded = console.options.update(max_width=UNBOUNDED_WIDTH)
-    return Measurement.get(console, unbounded, in_columns(table)).minimum <= console.width
+    return (
+        Measurement.get(console, unbounded, in_columns(table, _shows_bold(console))).minimum <= console.width
+    )
+
+
+def _shows_bold(console: Console) -> bool:
+    return console.color_system is not None  # in Rich, NO_COLOR keeps bold and TERM=dumb does not
 
 
 def emit_panels(tables: Sequence[Table], fmt: str) -> None:
@@ -131,7 +137,7 @@ def panels(table: Table, fmt: str) -> list[Table]:
     return parts
 
 
-def in_columns(table: Table, bold: bool = True) -> RichTable:
+def in_columns(table: Table, bold: bool) -> RichTable:
     """Return a table with numbers aligned right and never cut, and text wrapped if needed, but not too narrow."""
     drawing = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style=HEADER_STYLE)
     rows = [[drawn(cell, bold) for cell in row] for row in table.rows]
@@ -156,7 +162,7 @@ def drawn(cell: object, bold: bool) -> Text:
     return Text(f"{text}^" if best and not bold else text, "bold" if best else "")
 
 
-def in_records(table: Table, bold: bool = True) -> RichTable:
+def in_records(table: Table, bold: bool) -> RichTable:
     """Return a table with one line per cell, for a terminal that is narrower than the columns."""
     drawing = RichTable.grid(padding=(0, 2))
     drawing.add_column(style="bold", overflow="fold")

@@ -126,13 +126,18 @@ def _parameter(name: str, annotation: Any, default: Any, texts: Mapping[str, str
 
 def typed(ctx: typer.Context) -> dict[str, str]:
     """Return the parameters given on the command line, not by a variable, each with its spelling."""
-    spelling: dict[str, str] = {}
+    given: dict[str, str] = {}
     for param in ctx.command.params:
         source = ctx.get_parameter_source(str(param.name))
         if source is not None and source.name == "COMMANDLINE":
-            is_option = param.param_type_name == "option"
-            spelling[str(param.name)] = max(param.opts, key=len) if is_option else str(param.metavar)
-    return spelling
+            given[str(param.name)] = spelling_of(param)
+    return given
+
+
+def spelling_of(param: Any) -> str:
+    """Return how a user writes a parameter: the longest flag of an option, or the name of an argument."""
+    is_option = param.param_type_name == "option"
+    return str(max(param.opts, key=len) if is_option else param.metavar or param.name.upper())
 
 
 def refuse_idle(ctx: typer.Context, rules: Iterable[tuple[bool, Iterable[str], str]]) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 
-class _Stream(io.TextIOWrapper):
-    """A text stream that discards everything after its first failure."""
+class Stderr(io.TextIOWrapper):
+    """A text stream that never fails: it discards everything after its first failure."""
 
     def write(self, text: str) -> int:
         try:
@@ -48,7 +48,7 @@ class _Stream(io.TextIOWrapper):
         super().flush()
 
 
-class Stdout(_Stream):
+class Stdout(Stderr):
     """stdout; an OSError becomes a SritoolError, or nothing if only the reader of a pipe has gone."""
 
     unread = False  # whether the reader has gone
@@ -59,10 +59,6 @@ class Stdout(_Stream):
         if not self.unread:
             reason = error.strerror or type(error).__name__
             raise SritoolError(f"cannot write the output: {reason}; send it where there is room") from error
-
-
-class Stderr(_Stream):
-    """stderr, which never fails."""
 
 
 def write_bytes(content: bytes) -> None:
@@ -125,11 +121,11 @@ def stderr_console() -> Console:
 def console_of(stream: TextIO) -> Console:
     """Return Rich's console of a stream, with the true width of a dumb terminal, where Rich assumes 80."""
     console = Console(file=stream)
-    if console.is_dumb_terminal and "COLUMNS" not in os.environ:
-        with contextlib.suppress(OSError, ValueError):  # no descriptor, or not a terminal
-            columns, lines = os.get_terminal_size(stream.fileno())
-            if columns:
-                console.size = ConsoleDimensions(columns, lines)
+    if console.is_dumb_terminal:
+        with contextlib.suppress(OSError, ValueError):  # no number, no descriptor, or not a terminal
+            columns = int(os.environ.get("COLUMNS") or os.get_terminal_size(stream.fileno()).columns)
+            if columns > 0:
+                console.size = ConsoleDimensions(columns, console.height)
     return console
 
 

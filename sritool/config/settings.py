@@ -273,7 +273,7 @@ class TrainingConfig:
 
     epochs: PositiveCount = 20
     # Share of the epochs, rounded down to whole ones, that first train the generator as a language model, without z.
-    language_model: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    language_model: ShareBelowOne = 0.0
     batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 64
     accumulate: PositiveCount = 1  # parts that a batch, or a process' share of it, is processed in
     seed: Annotated[int, Field(strict=True, ge=0, lt=1 << 63)] = 0

@@ -55,8 +55,8 @@ def prepare(
 ) -> Prepared:
     """Build the vocabulary from ``train``, unless one is given, and encode every split.
 
-    Lines without a word are dropped, lines longer than ``max_length`` are cut or dropped, and both are counted.
-    Memory holds the distinct words and, without a `store`, the ids.
+    Lines without a word are dropped, and lines longer than ``max_length`` are cut, dropped or divided; both are
+    counted. Memory holds the distinct words and, without a `store`, the ids.
 
     Args:
         name: The corpus's name.

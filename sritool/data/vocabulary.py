@@ -194,6 +194,7 @@ def train_pieces(lines: Iterable[str], kind: str, vocab_size: int) -> SentencePi
             normalization_rule_name="identity",
             character_coverage=1.0,
             num_threads=1,
+            max_sentence_length=1 << 30,  # bytes; by default, lines over 4,192 are left out in silence
             minloglevel=2,
             unk_surface=MARKED,
             **special,

@@ -174,7 +174,7 @@ def _last_saved(folder: Path) -> float | None:
 
 
 def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:
-    """Resolve what a user gave to a checkpoint file. No other code resolves a checkpoint name.
+    """Resolve what a user gave to a checkpoint file.
 
     Args:
         given: A file, a run folder (best.pt before last.pt), its name in `runs_dir`, the name of a model that comes

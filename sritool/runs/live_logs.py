@@ -111,7 +111,7 @@ class TensorBoardLog(LiveLog):
 
 
 class WandbLog(LiveLog):
-    """A Weights & Biases run under one id; records already sent cannot be withdrawn, and are not sent again."""
+    """A Weights & Biases run under one id; records already sent cannot be withdrawn."""
 
     _run: Any = None
 
@@ -152,7 +152,7 @@ class WandbLog(LiveLog):
 
     def _keep(self, name: str, step: int) -> None:
         self._sent = step
-        write_text(self._state, json.dumps({"id": name, "step": step}))
+        write_text(self._state, json.dumps({"id": name, "step": step}), follow=False)
 
 
 _KINDS: dict[str, type[LiveLog]] = {"tensorboard": TensorBoardLog, "wandb": WandbLog, "csv": CsvLog}

@@ -39,9 +39,8 @@ def sort_sources(
     runs: list[Path] = []
     folders: list[Path] = []
     for path in given:
-        is_folder = path.exists() and path.suffix != ".pt"
         holds_run = any((path / name).is_file() for name in (BEST, LAST))
-        (folders if is_folder and not holds_run else runs).append(path)
+        (folders if path.is_dir() and not holds_run else runs).append(path)
     for paths, kind in ((runs, "runs"), (folders, "folders")):
         if len(paths) > 1:
             raise UsageError(f"--from names two {kind}, {paths[0]} and {paths[1]}; give one")
@@ -102,7 +101,8 @@ def with_original_source(
         UsageError: The run did not begin from `source`.
     """
     recorded = under.warm_start.checkpoint or under.pretraining.encoder
-    if source is not None and (not recorded or source not in (Path(recorded), Path(recorded).parent)):
+    path = Path(recorded).resolve()
+    if source is not None and (not recorded or source.resolve() not in (path, path.parent)):
         raise UsageError(
             f"the run to resume began from {recorded or 'no other run'}, not from {source}; leave --from out, or "
             "start a new run without --resume"

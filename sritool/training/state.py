@@ -15,7 +15,7 @@ from sritool.config.settings import RunConfig
 from sritool.config.values import build, to_toml
 from sritool.data.store import Corpus
 from sritool.errors import CheckpointError, DataError, SritoolError, UsageError
-from sritool.files import cannot_write, write_bytes, write_text
+from sritool.files import cannot_write, write_bytes
 from sritool.methods.base import Method
 from sritool.processes import ALONE, Processes
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -200,7 +200,8 @@ class RunState:
         """Write config.toml, for users to read."""
         path = self.folder / CONFIG
         try:
-            write_text(path, to_toml(shown(self.config)), follow=False)
+            text = to_toml(shown(self.config)).encode(errors="surrogateescape")  # paths may not be UTF-8
+            write_bytes(path, [text], follow=False)
         except OSError as error:
             raise SritoolError(cannot_write(path, error, "the run a folder it can write to")) from error
 
@@ -231,7 +232,10 @@ class RunState:
 
     def _restore(self, resume: Checkpoint) -> None:
         if resume.trainer is None:
-            raise CheckpointError(f"{self.folder / BEST} cannot be resumed; resume from {LAST}")
+            last = self.folder / LAST
+            raise CheckpointError(
+                f"{last} is a model alone, which cannot be resumed; start a new run --from {last}"
+            )
         trained = trained_parameters(self.method.modules, self.config.optimizer.freeze)
         shapes = [parameter.shape for parameter in trained]
         try:

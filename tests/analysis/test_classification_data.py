@@ -86,6 +86,13 @@ def test_files_of_every_format(read: Callable[..., Sentences], name: str, conten
     assert len(found) == 2
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.tsv", "a.csv"])
+def test_line_breaks_of_html_become_spaces(read: Callable[..., Sentences], name: str) -> None:
+    content = "1\tan otter<br />sleeps\n0\ta \\n kettle\n"
+    found = read(name, content.replace("\t", ",") if name == "a.csv" else content)
+    assert found.texts[0].split() == ["an", "otter", "sleeps"]
+
+
 def test_columns_can_be_named(read: Callable[..., Sentences]) -> None:
     found = read("a.tsv", "stars\twords\n5\tan otter\n", FieldNames("words", "stars"))
     assert (found.labels, found.texts) == (("5",), ("an otter",))

@@ -86,6 +86,7 @@ def test_extra_columns_are_ignored(form: str, file: Callable[..., Path]) -> None
         "sentence\tz2\tz1\nan otter, sleeping\t2\t1\na kettle\t4\t3\n",
         'sentence,z1,z2\n"an otter, sleeping",1,2\na kettle,3,4\n',
         '{"z": [1, 2]}\n{"sentence": "x", "z": [3.0, 4]}\n',
+        "z1\tz2\tnote\n1\t2\tx\n3\t4\t\n \n",  # the last cell is empty
     ],
 )
 def test_handwritten_formats(text: str, file: Callable[..., Path]) -> None:
@@ -142,6 +143,8 @@ def objects() -> bytes:
         ("z1\tz2\n1\t2\ninf\t2\n", "line 3 has an infinite"),
         ("1 2\n1 1e39\n", "line 2 has an infinite or too large"),
         ('1,"2\n', "is not CSV"),
+        ('note,z1,z2\n"a\nb",1,2\nx,3,oops\n', "line 4 has 'oops' in place of a number"),
+        ('note,z1,z2\n"a\nb",1,2\nx,3,nan\n', "line 4 has NaN"),
         ('{"z": [1, 2]}\n{"z": [1]}\n', "line 2 has 1 numbers, and the model's codes have 2"),
         ('{"z": [1, 2]}\n[1, 2]\n', r'line 2 has no list under "z"'),
         ('{"code": [1, 2]}\n', r'line 1 has no list under "z"'),

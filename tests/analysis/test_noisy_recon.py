@@ -190,6 +190,24 @@ def test_stopped_measurement_resumes(folders: dict[str, Path], request_of: Reque
     assert not list(folders["sri"].glob(".evaluate-*"))
 
 
+def test_a_stop_at_a_later_run_keeps_the_earlier_one(folders: dict[str, Path], request_of: Request) -> None:
+    runs = [folders["sri"], folders["ae"]]
+    whole, _ = noisy_recon(runs, request_of, "cpu", quiet)
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage == f"{folders['ae']}: noisy reconstruction" and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        noisy_recon(runs, request_of, "cpu", stop)
+    seen: list[tuple[str, int]] = []
+    found, _ = noisy_recon(runs, request_of, "cpu", lambda stage, done, total: seen.append((stage, done)))
+    of_first = {done for stage, done in seen if stage == f"{folders['sri']}: noisy reconstruction"}
+    assert of_first <= {len(LINES)}  # nothing is inferred again
+    assert [run._replace(notes=[]) for run in found] == [run._replace(notes=[]) for run in whole]
+    assert not [*folders["sri"].glob(".evaluate-*"), *folders["ae"].glob(".evaluate-*")]
+
+
 def test_models_without_z_are_left_out(folders: dict[str, Path], request_of: Request) -> None:
     found, left_out = noisy_recon([folders["lm"], folders["ae"]], request_of, "cpu", quiet)
     assert [run.method for run in found] == ["ae"]

@@ -16,9 +16,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from sritool.cli.formats import Table, exact, lines_of, native, readable
-from sritool.cli.render import emit, emit_all
-from sritool.cli.tables.figures import with_error
+from sritool.cli.formats import Best, Table, exact, lines_of, native, readable
+from sritool.cli.render import emit, emit_all, fits
+from sritool.cli.tables.figures import difference_text, with_error
 from support.tables import Terminal
 
 Show = Callable[..., str]
@@ -233,6 +233,34 @@ def test_readable_cells(cells: list[object], shown: str) -> None:
 )
 def test_value_with_error(value: float, error: float, shown: str) -> None:
     assert with_error(value, error) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "clear", "shown"),
+    [
+        (0.5, 0.1, True, "+0.50 ± 0.10 *"),
+        (-0.5, 0.4, False, "−0.50 ± 0.40"),
+        (3e-5, 0.0, False, "+3.000e-05"),
+        (-3e-5, 0.0, False, "−3.000e-05"),
+        (0.0, 0.1, False, "0.00 ± 0.10"),
+    ],
+)
+def test_difference(value: float, error: float, clear: bool, shown: str) -> None:
+    assert difference_text(value, error, clear) == shown
+
+
+@pytest.mark.parametrize("term", ["xterm", "dumb"])  # without bold, the best figure has a mark instead
+def test_a_table_fits_if_nothing_is_cut(term: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table("", ["a", "b"], [[Best(1234.5), 12]])
+    stream = Terminal()
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("COLUMNS", "80")
+    emit(table, "table")
+    needed = max(map(len, plain(stream.getvalue()).splitlines()))
+    for width, enough in ((needed, True), (needed - 1, False)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert fits(table) == enough
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -37,6 +37,9 @@ from sritool.errors import UsageError
         ({"sampler": {"temperature": "warm"}}, "sampler.temperature is 'warm'"),
         ({"sampler": {"temperature": {"start": 1, "until": 2}}}, "unknown setting sampler.temperature.until"),
         ({"generator": 3}, "generator is 3"),
+        ({"sampler": {"step_sizes": []}}, "sampler.step_sizes is a list; it should have at least 1 item"),
+        ({"training": {"language_model": False}}, "training.language_model is False; it should be a number"),
+        ({"training": {"language_model": "0.5"}}, "training.language_model is '0.5'"),
     ],
 )
 def test_unknown_settings_and_wrong_types_are_named(values: dict[str, Any], words: str) -> None:

@@ -146,6 +146,15 @@ def test_pieces_spell_any_text_of_known_letters(kind: str, sentences: list[str])
     assert tokenizer.decode(tokenizer.encode("the kite Ω")).endswith("<unk>")
 
 
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_pieces_are_learnt_from_long_lines_too(kind: str, sentences: list[str]) -> None:
+    long = " ".join(
+        sentences * (1 + 10_000 // len(" ".join(sentences)))
+    )  # SentencePiece's own bound is 4,192 bytes
+    tokenizer = train_pieces([*sentences, long.upper()], kind, 80)
+    assert tokenizer.decode(tokenizer.encode("THE KITE")) == "THE KITE"
+
+
 def test_limits_of_piece_vocabularies(sentences: list[str]) -> None:
     with pytest.raises(DataError, match="--vocab-size 25"):
         train_pieces(sentences, "bpe", 8)

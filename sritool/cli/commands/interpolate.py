@@ -134,9 +134,9 @@ def drawn_tables(pairs: list[Pair], lines: list[list[str]], edits: list[list[int
 
 def note_on(found: Smoothness) -> str:
     """Return a note on the smoothness, in one line."""
+    pairs = (found.neighbours, found.neighbours_error), (found.strangers, found.strangers_error)
     near, far = (
-        f"{value:.1f}" + (f" ± {error:.1f}" if math.isfinite(error) else "")
-        for value, error in (found[:2], found[2:4])
+        f"{value:.1f}" + (f" ± {error:.1f}" if math.isfinite(error) else "") for value, error in pairs
     )
     return (
         f"edits between neighbours: {near}; between two independent samples: {far}; "

@@ -132,6 +132,8 @@ def numbers_of(grid: str | None, range_: str | None) -> tuple[float, ...] | None
         return values.numbers(grid, "--grid")
     if range_ is None:
         return None
+    from sritool.inference.step_size import geometric
+
     try:
         first, last, count = range_.split(":")
         low, high, many = float(first), float(last), int(count)
@@ -142,4 +144,4 @@ def numbers_of(grid: str | None, range_: str | None) -> tuple[float, ...] | None
     if not (0 < low < high < math.inf and 2 <= many <= values.LONGEST_RANGE):
         usual = f"give 0 < LOW < HIGH and a COUNT from 2 to {values.LONGEST_RANGE}"
         raise UsageError(f"--range {range_} is not a range; {usual}")
-    return tuple(low * (high / low) ** (k / (many - 1)) for k in range(many))
+    return geometric(low, high, many)

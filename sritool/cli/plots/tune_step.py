@@ -84,11 +84,9 @@ def measure(opened: TrainedModel, chosen: Chosen, tuning: Tuning, quiet: bool) -
     from sritool.runs.names import run_name
 
     with Progress("measuring", "chains", quiet) as bar:
-
-        def report(label: str, done: int, total: int) -> None:
-            bar.update(done, total)
-
-        tuned = tune(opened.method, chosen.split, chosen.examples, tuning, report)
+        tuned = tune(
+            opened.method, chosen.split, chosen.examples, tuning, lambda _, *counts: bar.update(*counts)
+        )
     count = f"{tuned.sentences} of {len(chosen.split)} sentences, {tuned.chains} chains each"
     return tuned, f"{run_name(opened.path)} on {chosen.data}, {count}, τ {tuned.temperature:g}"
 

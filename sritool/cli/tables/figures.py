@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -85,8 +86,9 @@ def shown(estimate: Estimate) -> str:
 
 def difference_text(value: float, error: float, clear: bool) -> str:
     """Format a difference as `−0.41 ± 0.13 *`: sign, error, and a star if it is clear."""
-    sign = "+" if value > 0 else ""
-    return f"{sign}{with_error(value, error)}{' *' if clear else ''}".replace("-", "−", 1)
+    text = with_error(value, error)
+    signed = f"+{text}" if value > 0 else re.sub("^-", "−", text)
+    return f"{signed} *" if clear else signed
 
 
 _LARGEST_PLAIN = 1e7  # larger figures have an exponent

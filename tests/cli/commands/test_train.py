@@ -161,6 +161,20 @@ def test_same_command_resumes_a_warm_start(run: Run, train_small: Run, words: st
         assert len(saved["config"]["warm_start"]["digest"]) == 64
 
 
+@pytest.mark.parametrize("name", ["model", "model-\udcff.pt"])  # without an ending, and not UTF-8
+def test_a_source_may_have_any_file_name(train_small: Run, name: str) -> None:
+    shutil.copy("runs/mine-sri/best.pt", name)
+    given = ["--name", "new", "--resume"]
+    result = train_small(*given, "--max-steps", 1, "--from", name)
+    assert result.exit_code == 0, result.stderr
+    assert last("new")["config"]["warm_start"]["checkpoint"] == name
+    result = train_small(*given, "--max-steps", 2, "--from", Path(name).absolute())
+    assert result.exit_code == 0, result.stderr
+    result = train_small(*given, "--max-steps", 3, "--from", "runs/mine-lm")
+    assert result.exit_code == 2
+    assert "the run to resume began from" in result.stderr
+
+
 def test_bare_resume_finds_the_run_by_corpus_and_method(train_small: Run) -> None:
     assert train_small("--method", "lm", "--epochs", 3, "--resume").exit_code == 0
     assert last("mine-lm")["progress"]["epoch"] == 3
