@@ -11,7 +11,7 @@ from typing import Any
 
 from sritool.config.schedules import Ramp, constant
 from sritool.config.settings import RunConfig, SamplerConfig
-from sritool.config.values import build, plain
+from sritool.config.values import plain
 
 DEFAULT_SAMPLER = "exponential"
 
@@ -71,6 +71,7 @@ _SAMPLERS = (
         words=_WORDS,
     ),
 )
+_BY_NAME = {sampler.name: sampler for sampler in _SAMPLERS}
 _SEARCHES = {"paper": {"tune_step_every": 1, "tune_objective": "given-noise"}}
 _NO_SEARCH = {"tune_step_every": 0, "tune_objective": "entropy"}
 
@@ -90,7 +91,7 @@ def with_accurate_sampler_name(config: RunConfig) -> RunConfig:
     """Rename a sampler to "custom (NAME)" if its settings differ from those of NAME."""
     name = base_sampler(config.sampler.name)
     if name in SAMPLERS:
-        published = build(RunConfig, {"sampler": SAMPLERS[name]["sampler"]}).sampler
+        published = _BY_NAME[name]
         if SAMPLERS[name]["training"]["tune_step_every"]:  # a search finds its step sizes
             published = replace(published, step_sizes=config.sampler.step_sizes)
         same = replace(config.sampler, name=name) == published

@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
 
 class Refined(NamedTuple):
-    """q_K, and the steps to it if they were kept."""
+    """q_K, and the steps to it, for `refine_backward`."""
 
     q: DiagonalGaussian
     path: list[Step]
@@ -46,14 +46,13 @@ def refine(
     noise: Tensor,
     settings: RefinementConfig,
     kl_weight: float = 1.0,
-    keep_path: bool = False,
     mean_norm: Callable[[Tensor], Tensor] | None = None,
 ) -> Refined:
     """Climb the ELBO from q_0, one step for each noise ε [steps, batch, latent].
 
     Noise 0 and weight 0 leave the log-variance as it is, and the mean climbs log p(x|z) alone.
 
-    `keep_path` keeps the path for `refine_backward`. `mean_norm` maps a gradient [batch, latent] to the norm of its
+    `mean_norm` maps a gradient [batch, latent] to the norm of its
     mean over the whole batch; None: this batch is the whole.
     """
     mean_norm = mean_norm or _mean_norm
@@ -66,8 +65,7 @@ def refine(
         of_mean = gradient - kl_weight * of_kl.mean
         slopes = (of_mean, spread * gradient - kl_weight * of_kl.log_variance)
         factors = _clip_factors(slopes, settings, mean_norm)
-        if keep_path:
-            path.append(Step(q, factors, gradient))
+        path.append(Step(q, factors, gradient))
         velocity = [
             settings.momentum * speed + factor * slope
             for speed, factor, slope in zip(velocity, factors, slopes, strict=True)
@@ -87,7 +85,7 @@ def refine_backward(
 ) -> DiagonalGaussian:
     """Return the gradient in q_0 of any function of q_K, from its gradient in q_K, step by step from the last.
 
-    `refined` has its path; noise, settings and weight are those that `refine` was given. `curvature` is
+    Noise, settings and weight are those that `refine` was given. `curvature` is
     (z, u) → ∇²_z log p(x|z) · u, all [batch, latent], and is called once per step. If it also adds up the gradients
     in θ of the slope of log p(x|z) along u, it gets the function's gradient in θ through the steps.
     """

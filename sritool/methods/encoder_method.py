@@ -151,9 +151,7 @@ class EncoderMethod(Method):
         epsilon = self.noise(batch, noise)
         conditional = self.conditional(batch, self.precision)
         masks = Dropout.draw(self.config.generator, batch, dropout, (0,), whole).masks(0)
-        theta = ThetaGradient(self.generator, self._workspace) if generator else None
-        if theta is not None:
-            theta.weight = 1.0 / size
+        theta = ThetaGradient(self.generator, self._workspace, 1.0 / size) if generator else None
         found = conditional.evaluate(run.q.at(epsilon), masks, theta)
         kl = run.q.kl_by_dimension()
         slope = slope_in_q(run.q, epsilon, found.gradient, weight * self.hinge(kl), size)

@@ -21,8 +21,7 @@ class LanguageModel(Method):
         """Write the gradient of the mean −log p(x) over the batch, under dropout."""
         conditional = self.conditional(batch, self.precision)
         masks = Dropout.draw(self.config.generator, batch, clock.stream("dropout"), (0,), whole).masks(0)
-        theta = ThetaGradient(self.generator, self._workspace)
-        theta.weight = 1.0 / (whole or batch).size
+        theta = ThetaGradient(self.generator, self._workspace, 1.0 / (whole or batch).size)
         evaluation = conditional.evaluate(self._no_code(conditional), masks, theta)
         self.assign({"generator": theta.sums})
         return {"recon": -float(evaluation.log_likelihood.sum())}

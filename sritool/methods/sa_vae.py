@@ -56,9 +56,8 @@ class SemiAmortizedVae(EncoderMethod):
             return conditional.evaluate(z, masks)
 
         mean_norm = partial(self._mean_norm, size=size)
-        refined = refine(evaluate, run.q, noise, settings, weight, keep_path=True, mean_norm=mean_norm)
-        theta = ThetaGradient(self.generator, self._workspace)
-        theta.weight = 1.0 / size
+        refined = refine(evaluate, run.q, noise, settings, weight, mean_norm)
+        theta = ThetaGradient(self.generator, self._workspace, 1.0 / size)
         found = conditional.evaluate(refined.q.at(last), masks, theta)
 
         def curvature(z: Tensor, u: Tensor) -> Tensor:

@@ -148,8 +148,7 @@ def _decode_rows(
         if len(rows) == 0 or position + 1 == config.max_length:
             break
         state = rollout.advance(state, words)
-    ends = (tokens == EOS).to(torch.int64).argmax(1)
-    ends = torch.where((tokens == EOS).any(1), ends, config.max_length)
+    ends = (tokens != EOS).sum(1)  # all later ones are EOS still
     return [row[:end] for row, end in zip(tokens.tolist(), ends.tolist(), strict=True)]
 
 

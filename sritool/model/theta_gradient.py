@@ -48,10 +48,10 @@ class ThetaGradient:
         word_mass: Σ weight·p of every word over the positions so far. Shape [V].
     """
 
-    def __init__(self, generator: Generator, workspace: Workspace | None = None) -> None:
+    def __init__(self, generator: Generator, workspace: Workspace | None = None, weight: float = 1.0) -> None:
         workspace = workspace or Workspace()
         self.generator = generator
-        self.weight = 1.0
+        self.weight = weight
         self.sums = {
             name: workspace.take(f"gradient of {name}", parameter.shape, parameter.detach()).zero_()
             for name, parameter in generator.named_parameters()

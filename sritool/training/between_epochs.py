@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sritool.config.samplers import with_schedule
 from sritool.data.batches import Batch, collate, evaluation_batches
 from sritool.data.split import Split
 from sritool.errors import Interrupted, NumericalError
@@ -17,7 +18,7 @@ from sritool.runs.stage import Stage
 from sritool.training import events, validation
 from sritool.training.deadline import Timetable
 from sritool.training.log import RunLog
-from sritool.training.retuning import adopt, retune
+from sritool.training.retuning import retune
 from sritool.training.state import RunState
 
 _BATCH = 128  # validation sentences in a batch of `Method.after_epoch`
@@ -67,7 +68,8 @@ class BetweenEpochs:
             self.log.warn(f"the step sizes stay as they are: {error}")
             position.tuned = position.epoch
             return
-        state.config = adopt(state.method, tuned)
+        if not tuned.chosen.present:
+            state.method.config = with_schedule(state.config, tuned.chosen.schedule)
         position.tuned = position.epoch
         position.tuning_seconds += tuned.seconds
         note = self.log.tuned(tuned)

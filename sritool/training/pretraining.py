@@ -9,7 +9,7 @@ from sritool.config.settings import RunConfig
 from sritool.data.store import Corpus
 from sritool.errors import DataError, UsageError
 from sritool.methods.base import Method
-from sritool.runs.checkpoint import load_checkpoint
+from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.weights import load_weights, method_without_memory
 from sritool.training.freezing import frozen_names
 
@@ -52,12 +52,17 @@ def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:
     }
     if not weights:
         raise UsageError(f"{path} is a run of {given.config.method}, which has no encoder; give one of ae")
-    if given.config.method != "ae" and not given.progress.pretraining:
+    if not is_autoencoder(given):
         raise UsageError(f"{path} is a run of {given.config.method}, not an autoencoder; give one of ae")
     if given.corpus.content_hash != corpus.info.content_hash:
         raise DataError(f"{path} was trained on another corpus, {given.corpus.name}; give one of this corpus")
     _check_settings(method.config, given.config, path)
     load_weights(method.modules["encoder"], weights, path)
+
+
+def is_autoencoder(given: Checkpoint) -> bool:
+    """Return whether a checkpoint is an autoencoder; a method that begins as one takes only its encoder."""
+    return given.config.method == "ae" or given.progress.pretraining
 
 
 def _check_settings(mine: RunConfig, theirs: RunConfig, path: Path) -> None:

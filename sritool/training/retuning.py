@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from sritool.config.samplers import with_schedule
-from sritool.config.settings import RunConfig
 from sritool.data.sampling import seeded_choice
 from sritool.data.split import Split
 from sritool.evaluation.step_sizes import Tuned, Tuning, grids_of, sampler_of, tune
 from sritool.methods.base import Method
-from sritool.methods.sri import ShortRunInference
 from sritool.runs.model import Report
 
 SENTENCES, CHAINS = 8, 64  # few, as the search takes time from training
@@ -42,10 +39,3 @@ def retune(method: Method, split: Split, progress: float, epoch: int, report: Re
         epoch=epoch,
     )
     return tune(method, split, chosen, tuning, report)
-
-
-def adopt(method: Method, tuned: Tuned) -> RunConfig:
-    """Give the method the chosen schedule; return its configuration."""
-    if isinstance(method, ShortRunInference) and not tuned.chosen.present:
-        method.config = with_schedule(method.config, tuned.chosen.schedule)
-    return method.config

@@ -16,7 +16,8 @@ from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import BEST, LAST, find_checkpoint
 from sritool.runs.hub import hub_model
 from sritool.training.configure import DEFAULT_METHOD, Given
-from sritool.training.warm_start import SIZES, is_autoencoder, sizes_of
+from sritool.training.pretraining import is_autoencoder
+from sritool.training.warm_start import SIZES, sizes_of
 
 
 def sort_sources(

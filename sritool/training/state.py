@@ -93,7 +93,6 @@ class RunState:
             self.taken_over = begin_from_files(self.method, corpus, self.train)
             if self.method.config.language_model_epochs:
                 silence_z(self.method)
-        self.config = self.method.config
         check_freezing(self.method)
         self._begin_updates()
         if resume is not None:
@@ -188,9 +187,14 @@ class RunState:
     def take_over(self, given: Checkpoint) -> None:
         """Copy another process' state from its `checkpoint`."""
         load_weights(self.method.modules, given.weights, self.folder / LAST)
-        self.config = self.method.config = given.config
+        self.method.config = given.config
         self._restore(given)
         self._choose_learner()
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's settings."""
+        return self.method.config
 
     def averaged(self) -> AbstractContextManager[None]:
         """Return a context in which the method has its averaged weights, if there is an average."""

@@ -81,11 +81,6 @@ def begin_from_files(method: Method, corpus: Corpus, train: Split) -> list[str]:
     return lines
 
 
-def is_autoencoder(given: Checkpoint) -> bool:
-    """Return whether a checkpoint is an autoencoder; a method that begins as one takes only its encoder."""
-    return given.config.method == "ae" or given.progress.pretraining
-
-
 def sizes_of(given: Checkpoint, method: str) -> dict[str, object]:
     """Return the default sizes of a run that takes the weights of `given`, so that they fit."""
     theirs = given.config.generator

@@ -234,7 +234,7 @@ def test_longer_plan_continues(new_run: NewRun) -> None:
     run.train()
     trainer = run.make()
     config = trainer.state.config
-    trainer.state.config = replace(config, training=replace(config.training, epochs=2))
+    trainer.state.method.config = replace(config, training=replace(config.training, epochs=2))
     assert trainer.run().steps == 6
 
 
