@@ -139,9 +139,8 @@ def read_sentences(path: Path, columns: FieldNames, needs_labels: bool = True) -
     if str(path) == "-" and measuring().size > 1:
         raise UsageError("several processes cannot read labelled sentences from standard input; give a file")
     name, stored = name_of(path), read_labelled(path, None, columns)
-    raw = in_memory(
-        StreamedSentences(name, stored.chunks).chunks()
-    )  # <br /> becomes a space, as in preprocess
+    # As in preprocess, <br /> becomes a space.
+    raw = in_memory(StreamedSentences(name, stored.chunks).chunks())
     if raw.labels is None and needs_labels:
         raise DataError(f"{name} has no labels; a row is label<TAB>text, or name the column: --label-column")
     keep = [index for index, text in enumerate(raw.texts) if text.strip()]

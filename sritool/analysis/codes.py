@@ -101,8 +101,9 @@ def read_codes(path: Path | str, latent: int) -> Floats:
     text = b"".join(text_blocks([data], where)).decode() if data else ""
     if not text.strip():
         raise DataError(f"{where} is empty; {_WRITTEN}")
-    end = text.find("\n", len(text.rstrip()))  # of the last line, whose last cell may be empty
-    lines = text[: end if end >= 0 else None].split("\n")
+    # Blank lines at the end do not count, but a tab before an empty last cell does.
+    body = len(text.rstrip())
+    lines = (text[:body] + text[body:].partition("\n")[0]).split("\n")
     if lines[0].lstrip().startswith("{"):
         return _finite(_parse_json(lines, where, latent), where, "line", range(1, len(lines) + 1))
     return _parse_table(lines, where, latent)
@@ -257,7 +258,10 @@ def _parse_npy(data: bytes, where: str, latent: int) -> NDArray[Any]:
 
 
 def _finite(codes: NDArray[Any], where: str, unit: str, numbers: Sequence[int]) -> Floats:
-    """Return codes as float32. Raises: DataError for a value that is not finite there, naming its row's number."""
+    """Return codes as float32; raise DataError at the first row with a value that is not a finite float32.
+
+    `numbers` are those of the rows in the file.
+    """
     with np.errstate(over="ignore"):
         exact: Floats = np.ascontiguousarray(codes, dtype=np.float32)
     bad = np.flatnonzero(~np.isfinite(exact).all(axis=1))

@@ -101,10 +101,11 @@ def data_console() -> Console:
 def fits(table: Table) -> bool:
     """Return whether the columns of a drawn table fit on the terminal."""
     console = data_console()
-    unbounded = console.options.update(max_width=UNBOUNDED_WIDTH)
-    return (
-        Measurement.get(console, unbounded, in_columns(table, _shows_bold(console))).minimum <= console.width
+    unbounded, drawing = (
+        console.options.update(max_width=UNBOUNDED_WIDTH),
+        in_columns(table, _shows_bold(console)),
     )
+    return Measurement.get(console, unbounded, drawing).minimum <= console.width
 
 
 def _shows_bold(console: Console) -> bool:

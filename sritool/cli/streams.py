@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 
-class Stderr(io.TextIOWrapper):
-    """A text stream that never fails: it discards everything after its first failure."""
+class _Stream(io.TextIOWrapper):
+    """A text stream that discards everything after its first failure."""
 
     def write(self, text: str) -> int:
         try:
@@ -48,7 +48,7 @@ class Stderr(io.TextIOWrapper):
         super().flush()
 
 
-class Stdout(Stderr):
+class Stdout(_Stream):
     """stdout; an OSError becomes a SritoolError, or nothing if only the reader of a pipe has gone."""
 
     unread = False  # whether the reader has gone
@@ -59,6 +59,10 @@ class Stdout(Stderr):
         if not self.unread:
             reason = error.strerror or type(error).__name__
             raise SritoolError(f"cannot write the output: {reason}; send it where there is room") from error
+
+
+class Stderr(_Stream):
+    """stderr, which never fails."""
 
 
 def write_bytes(content: bytes) -> None:

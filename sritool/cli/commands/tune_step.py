@@ -132,8 +132,6 @@ def numbers_of(grid: str | None, range_: str | None) -> tuple[float, ...] | None
         return values.numbers(grid, "--grid")
     if range_ is None:
         return None
-    from sritool.inference.step_size import geometric
-
     try:
         first, last, count = range_.split(":")
         low, high, many = float(first), float(last), int(count)
@@ -144,4 +142,6 @@ def numbers_of(grid: str | None, range_: str | None) -> tuple[float, ...] | None
     if not (0 < low < high < math.inf and 2 <= many <= values.LONGEST_RANGE):
         usual = f"give 0 < LOW < HIGH and a COUNT from 2 to {values.LONGEST_RANGE}"
         raise UsageError(f"--range {range_} is not a range; {usual}")
+    from sritool.inference.step_size import geometric
+
     return geometric(low, high, many)
